@@ -1,0 +1,202 @@
+// content: from a request to a Response: files beneath ROOT, their metadata, and the segments to send.
+//
+// A Site belongs to one worker and one thread; nothing in it is shared. A Response is a head and a
+// list of segments; what comes after this room knows no HTTP.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/result.h"
+#include "base/units.h"
+#include "http/http.h"
+#include "sys/fd.h"
+#include "sys/file.h"
+
+namespace pagewire::content {
+
+// ---------------------------------------------------------------- open files
+
+class OpenFileCache;
+
+/// A file that is open, with what its responses need ready-made. Counted by FileRef; lives until the
+/// last response that sends from it is done, also after the cache has dropped it.
+class OpenFile {
+ public:
+  int fd() const { return fd_.get(); }
+  const sys::FileStatus& status() const { return status_; }
+  std::string_view etag() const { return etag_; }
+
+  /// True when the file, asked now by fstat(2), still has the size, mtime and inode that the response
+  /// head was made from. One syscall, no disk.
+  bool unchanged() const;
+
+ private:
+  friend class FileRef;
+  friend class OpenFileCache;
+  friend class ResponseBuilder;
+  std::uint32_t references_ = 0;
+  sys::Fd fd_;
+  sys::FileStatus status_;
+  std::string etag_;             ///< with quotes
+  std::string entity_fields_;    ///< ready-made head lines that any 200/206 of this file has
+  std::string body_;             ///< a small file's bytes, read once when it was opened; else empty
+};
+
+/// Counted reference to an OpenFile (one thread, no atomics).
+class FileRef {
+ public:
+  FileRef() = default;
+  explicit FileRef(OpenFile* file) : file_(file) {
+    if (file_ != nullptr) ++file_->references_;
+  }
+  FileRef(const FileRef& other) : FileRef(other.file_) {}
+  FileRef(FileRef&& other) noexcept : file_(std::exchange(other.file_, nullptr)) {}
+  FileRef& operator=(FileRef other) noexcept {
+    std::swap(file_, other.file_);
+    return *this;
+  }
+  ~FileRef() {
+    if (file_ != nullptr && --file_->references_ == 0) delete file_;
+  }
+  OpenFile* operator->() const { return file_; }
+  OpenFile* get() const { return file_; }
+  bool has_file() const { return file_ != nullptr; }
+
+ private:
+  OpenFile* file_ = nullptr;
+};
+
+// ---------------------------------------------------------------- responses
+
+/// One piece of a body: bytes in memory, or a slice of an open file. Either the memory or the file is
+/// kept alive by the Response that the segment belongs to.
+struct Segment {
+  enum class Kind : std::uint8_t { Memory, File };
+  Kind kind = Kind::Memory;
+  std::string_view memory;           ///< Kind::Memory
+  const OpenFile* file = nullptr;    ///< Kind::File
+  ByteRange slice;                   ///< Kind::File; count > 0
+
+  ByteCount size() const {
+    return kind == Kind::Memory ? ByteCount{memory.size()} : slice.count;
+  }
+  static Segment of_memory(std::string_view bytes) {
+    return {.kind = Kind::Memory, .memory = bytes, .file = nullptr, .slice = {}};
+  }
+  static Segment of_file(const OpenFile& file, ByteRange slice) {
+    return {.kind = Kind::File, .memory = {}, .file = &file, .slice = slice};
+  }
+};
+
+/// Filled by Site::respond, reused from request to request (clear() keeps the buffers). Must not move
+/// while it is being sent: segments point into it.
+class Response {
+ public:
+  static constexpr std::size_t head_capacity = 2048;
+
+  Response() = default;
+  Response(const Response&) = delete;
+  Response& operator=(const Response&) = delete;
+
+  void clear();
+
+  int status = 0;
+  bool close = false;                ///< the head said "Connection: close"
+  ByteCount body_bytes;              ///< sum of the segments after the head; 0 for HEAD and 304
+  std::span<const Segment> segments() const { return segments_; }  ///< the head is the first
+
+  // For whoever fills it:
+  std::array<char, head_capacity> head_buffer;
+  std::string text;                  ///< a generated body, or the part heads of multipart/byteranges
+  FileRef file;
+  void add(const Segment& segment);
+
+ private:
+  std::vector<Segment> segments_;
+};
+
+// ---------------------------------------------------------------- the site
+
+/// Cache-Control by pattern: the first whose glob (fnmatch(3)) matches the decoded path, or its last
+/// component when the glob has no '/', decides. An empty value sends no Cache-Control.
+struct CacheRule {
+  std::string glob;
+  std::string cache_control;
+};
+
+struct SiteSettings {
+  std::string root;                        ///< a directory
+  std::string index = "index.html";
+  bool listing = false;                    ///< directories without an index: a listing instead of 404
+  bool cors = false;                       ///< Access-Control-* on every response, preflight answered
+  bool precompressed = true;               ///< .br, .zst, .gz siblings by Accept-Encoding
+  bool server_header = true;
+  std::vector<CacheRule> cache_rules;      ///< before the default ones (playlists short, segments long)
+  std::size_t open_files = 1024;           ///< entries of the open-file cache, per worker
+  std::int64_t validity_ms = 1000;         ///< how long an entry is trusted before stat looks again
+  ByteCount small_body{16 * kib};          ///< files up to this are kept in memory with the entry
+  ByteCount small_bodies_total{32 * mib};  ///< of all of them, per worker
+  http::RangeLimits ranges;
+};
+
+/// The default Cache-Control rules (playlists short, segments and fonts long and immutable).
+std::span<const CacheRule> default_cache_rules();
+
+/// "video/mp2t" for "a/b.ts"; "application/octet-stream" for an unknown extension.
+std::string_view mime_type(std::string_view path);
+
+/// The time as the caller last saw it; Site never asks the clock itself.
+struct Now {
+  std::int64_t monotonic_ms = 0;
+  std::int64_t realtime_s = 0;
+};
+
+struct SiteCounters {
+  std::uint64_t cache_hits = 0;
+  std::uint64_t cache_misses = 0;
+  std::uint64_t cache_revalidated = 0;
+  std::uint64_t cache_entries = 0;         ///< now
+  std::uint64_t small_body_bytes = 0;      ///< now
+};
+
+class Site {
+ public:
+  /// Opens the root. Errors: as open(2) on it (ENOENT, EACCES, ENOTDIR). `settings` is copied.
+  static Result<std::unique_ptr<Site>> open(const SiteSettings& settings);
+  ~Site();
+
+  /// Answers a parsed request: any status from 200 to 503. Never fails; what goes wrong is a status.
+  /// `close` asks for "Connection: close" in the head, whatever the request said.
+  void respond(const http::Request& request, const Now& now, bool close, Response& response);
+
+  /// An answer that no file stands behind: a head fault, 408, 503 ... `why` goes into the short body
+  /// (text, or JSON when `request` prefers it). Adds "Connection: close" when `close`.
+  void respond_error(const http::Request& request, const Now& now, int status, const char* why,
+                     bool close, Response& response);
+
+  SiteCounters counters() const;
+
+  struct Parts;  // private to the room
+ private:
+  explicit Site(std::unique_ptr<Parts> parts);
+  std::unique_ptr<Parts> parts_;
+};
+
+/// Turns a request path into a name relative to ROOT: percent-decodes once, removes dot segments as
+/// RFC 3986 5.2.4 does but never above the root, and refuses %00, %2f, control bytes, bad UTF-8
+/// (overlong included), and components that start with a dot. Pure. `decoded` keeps the name; "" is
+/// the root itself; a trailing '/' stays. Errors by status: 400 (bad escape) or 404 (hidden).
+struct PathFault {
+  int status = 0;
+  const char* why = "";
+};
+PathFault resolve_path(std::string_view encoded_path, std::string& decoded);
+
+}  // namespace pagewire::content

@@ -1,0 +1,124 @@
+// loop: one worker's event loop, completion-shaped.
+//
+// A Stream (a connection) is told received(bytes), ended, writable, timed_out and failed; it never
+// sees epoll or io_uring. Loop is the only virtual seam on the data path. Everything runs on the
+// thread that calls run(), except post() and stop().
+//
+// Lifetime: the loop never deletes while it may still hold an event for a stream. A stream is handed over
+// by attach() and ends with retire(): from then on it hears nothing, and it is deleted once no event of
+// the current batch can refer to it.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+
+#include "base/intrusive_list.h"
+#include "base/result.h"
+#include "sys/fd.h"
+#include "sys/socket.h"
+
+namespace pagewire::loop {
+
+struct TimerNode : ListNode {};
+struct ReadyNode : ListNode {};
+struct MemberNode : ListNode {};
+
+/// One connected socket and whoever answers on it. Called only by its loop, never re-entered.
+class Stream : private TimerNode, private ReadyNode, private MemberNode {
+ public:
+  explicit Stream(sys::Fd fd) : fd_(std::move(fd)) {}
+  virtual ~Stream() = default;
+
+  /// Bytes from the peer; valid during the call only. Not called while reading is paused.
+  virtual void received(std::span<const char> bytes) = 0;
+  /// The peer will send nothing more (FIN). Comes after all bytes; at most once.
+  virtual void ended() = 0;
+  /// The socket takes bytes again after a step said WantWrite, or it is this stream's turn after
+  /// Loop::yield.
+  virtual void writable() = 0;
+  /// The deadline of Loop::set_deadline has passed.
+  virtual void timed_out() = 0;
+  /// The socket is broken (reset, unreachable ...). At most once; nothing follows.
+  virtual void failed(Error error) = 0;
+
+  int fd() const { return fd_.get(); }
+
+ protected:
+  sys::Fd& owned_fd() { return fd_; }
+
+ private:
+  friend class Loop;
+  friend class TimerWheel;
+  friend class EpollLoop;
+  template <class T, class Node>
+  friend class ::pagewire::IntrusiveList;
+
+  sys::Fd fd_;
+  std::int64_t deadline_ms_ = 0;  ///< 0: none
+  bool reading_paused_ = false;
+  bool readable_ = false;         ///< an edge came that has not been read to its end
+  bool hung_up_ = false;          ///< EPOLLRDHUP came: there is a FIN behind the bytes
+  bool ended_ = false;
+  bool retired_ = false;
+};
+
+/// Accepts on one listening socket.
+class Acceptor {
+ public:
+  virtual ~Acceptor() = default;
+  virtual void accepted(sys::Accepted connection) = 0;
+  /// accept4 failed with something else than "nothing waits": EMFILE, ENFILE, ENOBUFS, ENOMEM.
+  /// Returns true when it has made the queue shorter and accepting may go on at once; false: the loop
+  /// tries again after `accept_retry_ms`.
+  virtual bool accept_failed(Error error) = 0;
+};
+
+struct Settings {
+  std::size_t receive_buffer_bytes = 64 * 1024;  ///< one for the whole worker
+  std::size_t events_per_wait = 256;
+  std::size_t accepts_per_wake = 64;             ///< then others get their turn
+  std::int64_t accept_retry_ms = 20;
+};
+
+class Loop {
+ public:
+  virtual ~Loop() = default;
+
+  /// Starts accepting. `listener_fd` stays the caller's; `acceptor` must outlive listening.
+  virtual Result<void> listen(int listener_fd, Acceptor& acceptor) = 0;
+  /// Stops accepting on it. The descriptor is the caller's to close.
+  virtual void unlisten(int listener_fd) = 0;
+
+  /// Takes the stream over; reading starts. On error the stream is deleted.
+  virtual Result<void> attach(std::unique_ptr<Stream> stream) = 0;
+  /// Ends the stream: closes its socket now, deletes it after the current batch.
+  virtual void retire(Stream& stream) = 0;
+
+  virtual void pause_reading(Stream& stream) = 0;
+  virtual void resume_reading(Stream& stream) = 0;
+  /// Its writable() is called again in the next round, after others have had their turn.
+  virtual void yield(Stream& stream) = 0;
+  /// timed_out() is called at or up to one wheel tick (100 ms) after `deadline_ms`; 0 is never. Cheap:
+  /// moving a deadline further off is one store.
+  virtual void set_deadline(Stream& stream, std::int64_t deadline_ms) = 0;
+  /// Calls visit on every attached stream; visit may retire it.
+  virtual void for_each(const std::function<void(Stream&)>& visit) = 0;
+  virtual std::size_t stream_count() const = 0;
+
+  /// CLOCK_MONOTONIC_COARSE in ms as of the current batch.
+  virtual std::int64_t now_ms() const = 0;
+
+  /// Until stop(). Calls `tick` about every 100 ms.
+  virtual void run(const std::function<void()>& tick) = 0;
+  /// Any thread: runs `task` on the loop's thread soon.
+  virtual void post(std::function<void()> task) = 0;
+  /// Any thread: run() returns after the current batch.
+  virtual void stop() = 0;
+};
+
+/// epoll(7), edge-triggered. Errors: EMFILE and its like.
+Result<std::unique_ptr<Loop>> make_epoll_loop(const Settings& settings);
+
+}  // namespace pagewire::loop

@@ -1,0 +1,100 @@
+// metrics: what happened, counted by the worker that did it, read by the admin thread.
+//
+// Each worker owns one WorkerMetrics and is its only writer; readers add the workers up. A counter is a
+// relaxed atomic that is loaded and stored, not exchanged: no locked instruction on the data path.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace pagewire::metrics {
+
+/// One writer, any number of readers.
+class Counter {
+ public:
+  void add(std::uint64_t n) {
+    value_.store(value_.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
+  }
+  void subtract(std::uint64_t n) {
+    value_.store(value_.load(std::memory_order_relaxed) - n, std::memory_order_relaxed);
+  }
+  void set(std::uint64_t n) { value_.store(n, std::memory_order_relaxed); }
+  std::uint64_t value() const { return value_.load(std::memory_order_relaxed); }
+
+ private:
+  std::atomic<std::uint64_t> value_{0};
+};
+
+/// Request time, from the last byte of the head to the last byte given to the kernel. Buckets double
+/// from 64 us to 67 s; `count` is their sum.
+class TimeHistogram {
+ public:
+  static constexpr std::size_t buckets = 22;  ///< the last is +Inf
+  void record_ns(std::uint64_t ns);
+  static std::uint64_t upper_bound_us(std::size_t bucket);  ///< of all but the last
+  std::array<Counter, buckets> counts;
+  Counter sum_ns;
+};
+
+inline constexpr std::size_t max_paths = 16;
+inline constexpr std::size_t max_reasons = 32;
+
+/// Why a connection ended, other than by a peer that was done.
+enum class ConnectionEnd : std::uint8_t {
+  HeadTimeout,
+  IdleTimeout,
+  SlowReader,       ///< under the minimum transfer rate
+  PeerReset,
+  SourceTruncated,
+  SourceChanged,
+  ReadError,        ///< EIO and its like from the file
+  SocketError,
+  DrainTimeout,
+};
+inline constexpr std::size_t connection_ends = 9;
+std::string_view token(ConnectionEnd end);
+
+struct WorkerMetrics {
+  std::array<Counter, 600> responses;                 ///< by status code
+  std::array<Counter, max_paths> path_responses;
+  std::array<Counter, max_paths> path_bytes;          ///< that the socket took, heads included
+  std::array<Counter, max_paths> path_calls;          ///< syscalls that moved them
+  std::array<std::array<Counter, max_reasons>, max_paths> path_reasons;
+  std::array<Counter, connection_ends> ends;
+  Counter connections_open;
+  Counter connections_accepted;
+  Counter connections_refused;                        ///< the limit, or out of descriptors
+  Counter accept_errors;
+  Counter log_dropped;
+  Counter cache_hits;
+  Counter cache_misses;
+  Counter cache_revalidated;
+  Counter cache_entries;
+  Counter small_body_bytes;
+  TimeHistogram request_time;
+};
+
+/// The names behind the indexes, which this room cannot know.
+struct Names {
+  std::vector<std::string_view> paths;
+  std::vector<std::string_view> reasons;
+  std::string_view version;
+};
+
+/// Sums that the status line shows.
+struct Totals {
+  std::uint64_t requests = 0;
+  std::uint64_t bytes = 0;
+  std::uint64_t connections_open = 0;
+};
+Totals totals(std::span<const WorkerMetrics* const> workers);
+
+/// Prometheus text format 0.0.4. Zero series of statuses and reasons that never happened are left out.
+std::string prometheus_text(std::span<const WorkerMetrics* const> workers, const Names& names);
+
+}  // namespace pagewire::metrics

@@ -1,0 +1,44 @@
+#include "sys/pipe.h"
+
+#include <fcntl.h>
+#include <sys/ioctl.h>
+
+namespace pagewire::sys {
+
+Result<Pipe> make_pipe(ByteCount wanted) {
+  int ends[2];
+  if (::pipe2(ends, O_NONBLOCK | O_CLOEXEC) != 0) return last_error("pipe2");
+  Pipe pipe{Fd(ends[0]), Fd(ends[1]), {}};
+  int capacity = ::fcntl(ends[1], F_GETPIPE_SZ);
+  if (capacity < 0) return last_error("fcntl(F_GETPIPE_SZ)");
+  if (static_cast<std::uint64_t>(capacity) != wanted.value) {
+    // EPERM: above the user's soft limit of pipe pages, or above fs.pipe-max-size. EBUSY cannot
+    // happen on an empty pipe. The pipe works as it is, only with less room.
+    const int resized = ::fcntl(ends[1], F_SETPIPE_SZ, static_cast<int>(wanted.value));
+    if (resized > 0) capacity = resized;
+  }
+  pipe.capacity = ByteCount{static_cast<std::uint64_t>(capacity)};
+  return pipe;
+}
+
+Result<ByteCount> bytes_in(const Pipe& pipe) {
+  int waiting = 0;
+  if (::ioctl(pipe.read_end.get(), FIONREAD, &waiting) != 0) return last_error("ioctl(FIONREAD)");
+  return ByteCount{static_cast<std::uint64_t>(waiting)};
+}
+
+Result<Pipe> PipePool::take() {
+  if (idle_.empty()) return make_pipe(limits_.capacity);
+  Pipe pipe = std::move(idle_.back());
+  idle_.pop_back();
+  return pipe;
+}
+
+void PipePool::give_back(Pipe pipe) {
+  if (!pipe.is_open() || idle_.size() >= limits_.idle) return;
+  const Result<ByteCount> waiting = bytes_in(pipe);
+  if (!waiting || waiting->value != 0) return;  // closed with its bytes
+  idle_.push_back(std::move(pipe));
+}
+
+}  // namespace pagewire::sys

@@ -1,0 +1,170 @@
+#include "sys/socket.h"
+
+#include <arpa/inet.h>
+#include <linux/sockios.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/ioctl.h>
+
+#include <charconv>
+#include <cstring>
+
+namespace pagewire::sys {
+
+namespace {
+
+Result<std::uint16_t> parse_port(std::string_view text) {
+  std::uint16_t port = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), port);
+  if (error != std::errc() || end != text.data() + text.size()) return failure("port", EINVAL);
+  return port;
+}
+
+template <class T>
+Address address_from(const T& raw) {
+  sockaddr_storage storage{};
+  std::memcpy(&storage, &raw, sizeof raw);
+  return Address::from_raw(storage, sizeof raw);
+}
+
+Address any_address(std::uint16_t port) {
+  sockaddr_in6 raw{};
+  raw.sin6_family = AF_INET6;
+  raw.sin6_addr = in6addr_any;
+  raw.sin6_port = htons(port);
+  return address_from(raw);
+}
+
+}  // namespace
+
+Result<Address> Address::parse(std::string_view text) {
+  const std::size_t colon = text.rfind(':');
+  const std::string_view port_text = colon == text.npos ? text : text.substr(colon + 1);
+  std::string_view host_text = colon == text.npos ? std::string_view() : text.substr(0, colon);
+  const Result<std::uint16_t> port = parse_port(port_text);
+  if (!port) return tl::unexpected(port.error());
+  if (host_text.empty() || host_text == "*") return any_address(*port);
+  const bool bracketed = host_text.size() > 2 && host_text.front() == '[' && host_text.back() == ']';
+  const std::string host(bracketed ? host_text.substr(1, host_text.size() - 2) : host_text);
+  sockaddr_in v4{};
+  v4.sin_family = AF_INET;
+  v4.sin_port = htons(*port);
+  if (!bracketed && ::inet_pton(AF_INET, host.c_str(), &v4.sin_addr) == 1) return address_from(v4);
+  sockaddr_in6 v6{};
+  v6.sin6_family = AF_INET6;
+  v6.sin6_port = htons(*port);
+  if (bracketed && ::inet_pton(AF_INET6, host.c_str(), &v6.sin6_addr) == 1) return address_from(v6);
+  return failure("address", EINVAL);
+}
+
+Address Address::from_raw(const sockaddr_storage& raw, socklen_t size) {
+  Address address;
+  address.size_ = std::min<socklen_t>(size, sizeof address.raw_);
+  std::memcpy(address.raw_.data(), &raw, address.size_);
+  return address;
+}
+
+std::uint16_t Address::port() const {
+  // sin_port and sin6_port are at the same place in both structures.
+  sockaddr_in v4{};
+  std::memcpy(&v4, raw_.data(), sizeof v4);
+  return ntohs(v4.sin_port);
+}
+
+std::string_view Address::host(std::array<char, 64>& into) const {
+  if (size_ == 0) return "-";
+  const char* text = nullptr;
+  if (raw()->sa_family == AF_INET) {
+    sockaddr_in v4{};
+    std::memcpy(&v4, raw_.data(), sizeof v4);
+    text = ::inet_ntop(AF_INET, &v4.sin_addr, into.data(), into.size());
+  } else {
+    sockaddr_in6 v6{};
+    std::memcpy(&v6, raw_.data(), sizeof v6);
+    const void* mapped = &v6.sin6_addr.s6_addr[12];
+    text = IN6_IS_ADDR_V4MAPPED(&v6.sin6_addr)
+               ? ::inet_ntop(AF_INET, mapped, into.data(), into.size())
+               : ::inet_ntop(AF_INET6, &v6.sin6_addr, into.data(), into.size());
+  }
+  return text == nullptr ? "-" : text;
+}
+
+std::string Address::to_string() const {
+  std::array<char, 64> buffer;
+  const std::string_view text = host(buffer);
+  const bool v6 = text.find(':') != text.npos;
+  return (v6 ? "[" + std::string(text) + "]" : std::string(text)) + ":" + std::to_string(port());
+}
+
+Result<Fd> listen_on(const Address& address, const ListenOptions& options) {
+  const int family = address.raw()->sa_family;
+  Fd fd(::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (!fd.is_open()) return last_error("socket");  // EAFNOSUPPORT: no IPv6 in this kernel
+  const int on = 1;
+  const int off = 0;
+  ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  if (options.reuse_port &&
+      ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) != 0) {
+    return last_error("setsockopt(SO_REUSEPORT)");
+  }
+  if (family == AF_INET6) ::setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
+  if (::bind(fd.get(), address.raw(), address.raw_size()) != 0) return last_error("bind");
+  // A second listener on the port fails only here when both set SO_REUSEADDR but not SO_REUSEPORT.
+  if (::listen(fd.get(), options.backlog) != 0) return last_error("listen");
+  return fd;
+}
+
+Result<Address> local_address(int fd) {
+  sockaddr_storage raw{};
+  socklen_t size = sizeof raw;
+  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&raw), &size) != 0) {
+    return last_error("getsockname");
+  }
+  return Address::from_raw(raw, size);
+}
+
+Result<Accepted> accept_from(int listener_fd) {
+  for (;;) {
+    sockaddr_storage raw{};
+    socklen_t size = sizeof raw;
+    const int fd = ::accept4(listener_fd, reinterpret_cast<sockaddr*>(&raw), &size,
+                             SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd >= 0) return Accepted{Fd(fd), Address::from_raw(raw, size)};
+    switch (errno) {
+      case EINTR:         // a signal
+      case ECONNABORTED:  // the peer reset before we came
+      case EPROTO:        // the network errors that Linux passes on from the new connection (accept(2))
+      case ENETDOWN:
+      case ENOPROTOOPT:
+      case EHOSTDOWN:
+      case ENONET:
+      case EHOSTUNREACH:
+      case EOPNOTSUPP:
+      case ENETUNREACH:
+        continue;
+      default:
+        return last_error("accept4");
+    }
+  }
+}
+
+Result<void> set_no_delay(int fd) {
+  const int on = 1;
+  if (::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) != 0) {
+    return last_error("setsockopt(TCP_NODELAY)");
+  }
+  return {};
+}
+
+Result<ByteCount> unacknowledged(int fd) {
+  int waiting = 0;
+  if (::ioctl(fd, SIOCOUTQ, &waiting) != 0) return last_error("ioctl(SIOCOUTQ)");
+  return ByteCount{static_cast<std::uint64_t>(waiting)};
+}
+
+void abort_on_close(int fd) {
+  const linger reset{.l_onoff = 1, .l_linger = 0};
+  ::setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+}
+
+}  // namespace pagewire::sys

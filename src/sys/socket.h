@@ -1,0 +1,73 @@
+// TCP sockets: addresses, listeners, accept, options.
+#pragma once
+
+#include <sys/socket.h>
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+#include "base/units.h"
+#include "sys/fd.h"
+
+namespace pagewire::sys {
+
+/// An IPv4 or IPv6 address with port. A plain value, cheap to copy.
+class Address {
+ public:
+  Address() = default;
+
+  /// "127.0.0.1:80", "[::1]:80", ":80" and "80" (all interfaces: [::], with IPv4 mapped).
+  /// Numeric only: nothing is looked up. nullopt-like: an Error of EINVAL for anything else.
+  static Result<Address> parse(std::string_view text);
+  static Address from_raw(const sockaddr_storage& raw, socklen_t size);
+
+  /// "127.0.0.1:80" or "[::1]:80"; an IPv4-mapped address is shown as IPv4.
+  std::string to_string() const;
+  /// The address alone, without port or brackets, written to `into`; returns the view of it.
+  std::string_view host(std::array<char, 64>& into) const;
+  std::uint16_t port() const;
+
+  const sockaddr* raw() const { return reinterpret_cast<const sockaddr*>(&raw_); }
+  socklen_t raw_size() const { return size_; }
+
+ private:
+  // Large enough for sockaddr_in6; sockaddr_storage would be 128 bytes for each connection.
+  alignas(8) std::array<unsigned char, 28> raw_{};
+  socklen_t size_ = 0;
+};
+
+struct ListenOptions {
+  bool reuse_port = true;  ///< SO_REUSEPORT, so that each worker has a queue of its own
+  int backlog = 4096;      ///< capped by net.core.somaxconn
+};
+
+/// A non-blocking listening socket. Errors: EADDRINUSE, EACCES (port below 1024), EADDRNOTAVAIL.
+Result<Fd> listen_on(const Address& address, const ListenOptions& options);
+
+/// getsockname(2): the port the kernel chose for port 0.
+Result<Address> local_address(int fd);
+
+struct Accepted {
+  Fd fd;  ///< non-blocking, close-on-exec
+  Address peer;
+};
+
+/// accept4(2), once. Errors the caller must tell apart: EAGAIN (nothing waits), EMFILE and ENFILE
+/// (out of descriptors), ENOBUFS and ENOMEM; ECONNABORTED and the network errors of accept(2) that
+/// concern only the one connection are retried inside.
+Result<Accepted> accept_from(int listener_fd);
+
+/// TCP_NODELAY: the last partial segment leaves at once; MSG_MORE does the gathering.
+Result<void> set_no_delay(int fd);
+
+/// Bytes that this end has sent and the peer has not acknowledged (SIOCOUTQ, tcp(7)).
+Result<ByteCount> unacknowledged(int fd);
+
+/// The next close(2) sends RST and drops what is queued (SO_LINGER with 0 seconds): the peer must not
+/// take a cut-off body for a whole one.
+void abort_on_close(int fd);
+
+}  // namespace pagewire::sys
