@@ -35,8 +35,8 @@ class Stream : private TimerNode, private ReadyNode, private MemberNode {
   virtual void received(std::span<const char> bytes) = 0;
   /// The peer will send nothing more (FIN). Comes after all bytes; at most once.
   virtual void ended() = 0;
-  /// The socket takes bytes again after a step said WantWrite, or it is this stream's turn after
-  /// Loop::yield.
+  /// The socket takes bytes again (after Loop::await_writable), or it is this stream's turn again
+  /// (after Loop::yield).
   virtual void writable() = 0;
   /// The deadline of Loop::set_deadline has passed.
   virtual void timed_out() = 0;
@@ -57,10 +57,12 @@ class Stream : private TimerNode, private ReadyNode, private MemberNode {
 
   sys::Fd fd_;
   std::int64_t deadline_ms_ = 0;  ///< 0: none
+  std::int64_t slot_ms_ = 0;      ///< when the wheel looks at this stream next
   bool reading_paused_ = false;
   bool readable_ = false;         ///< an edge came that has not been read to its end
   bool hung_up_ = false;          ///< EPOLLRDHUP came: there is a FIN behind the bytes
-  bool ended_ = false;
+  bool awaits_writable_ = false;
+  bool yielded_ = false;
   bool retired_ = false;
 };
 
@@ -71,7 +73,7 @@ class Acceptor {
   virtual void accepted(sys::Accepted connection) = 0;
   /// accept4 failed with something else than "nothing waits": EMFILE, ENFILE, ENOBUFS, ENOMEM.
   /// Returns true when it has made the queue shorter and accepting may go on at once; false: the loop
-  /// tries again after `accept_retry_ms`.
+  /// tries again at the next tick.
   virtual bool accept_failed(Error error) = 0;
 };
 
@@ -79,7 +81,6 @@ struct Settings {
   std::size_t receive_buffer_bytes = 64 * 1024;  ///< one for the whole worker
   std::size_t events_per_wait = 256;
   std::size_t accepts_per_wake = 64;             ///< then others get their turn
-  std::int64_t accept_retry_ms = 20;
 };
 
 class Loop {
@@ -88,8 +89,9 @@ class Loop {
 
   /// Starts accepting. `listener_fd` stays the caller's; `acceptor` must outlive listening.
   virtual Result<void> listen(int listener_fd, Acceptor& acceptor) = 0;
-  /// Stops accepting on it. The descriptor is the caller's to close.
-  virtual void unlisten(int listener_fd) = 0;
+  /// Accepts what is queued already (closing a listener would reset those), then stops accepting on all
+  /// listeners. The descriptors are the caller's to close.
+  virtual void unlisten_all() = 0;
 
   /// Takes the stream over; reading starts. On error the stream is deleted.
   virtual Result<void> attach(std::unique_ptr<Stream> stream) = 0;
@@ -98,6 +100,8 @@ class Loop {
 
   virtual void pause_reading(Stream& stream) = 0;
   virtual void resume_reading(Stream& stream) = 0;
+  /// A step met EAGAIN: writable() is called once when the socket takes bytes again.
+  virtual void await_writable(Stream& stream) = 0;
   /// Its writable() is called again in the next round, after others have had their turn.
   virtual void yield(Stream& stream) = 0;
   /// timed_out() is called at or up to one wheel tick (100 ms) after `deadline_ms`; 0 is never. Cheap:
@@ -107,7 +111,7 @@ class Loop {
   virtual void for_each(const std::function<void(Stream&)>& visit) = 0;
   virtual std::size_t stream_count() const = 0;
 
-  /// CLOCK_MONOTONIC_COARSE in ms as of the current batch.
+  /// CLOCK_MONOTONIC_COARSE in ms as of the current batch, never 0.
   virtual std::int64_t now_ms() const = 0;
 
   /// Until stop(). Calls `tick` about every 100 ms.

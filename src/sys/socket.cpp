@@ -74,17 +74,18 @@ std::uint16_t Address::port() const {
 std::string_view Address::host(std::array<char, 64>& into) const {
   if (size_ == 0) return "-";
   const char* text = nullptr;
+  constexpr socklen_t room = 64;
   if (raw()->sa_family == AF_INET) {
     sockaddr_in v4{};
     std::memcpy(&v4, raw_.data(), sizeof v4);
-    text = ::inet_ntop(AF_INET, &v4.sin_addr, into.data(), into.size());
+    text = ::inet_ntop(AF_INET, &v4.sin_addr, into.data(), room);
   } else {
     sockaddr_in6 v6{};
     std::memcpy(&v6, raw_.data(), sizeof v6);
     const void* mapped = &v6.sin6_addr.s6_addr[12];
     text = IN6_IS_ADDR_V4MAPPED(&v6.sin6_addr)
-               ? ::inet_ntop(AF_INET, mapped, into.data(), into.size())
-               : ::inet_ntop(AF_INET6, &v6.sin6_addr, into.data(), into.size());
+               ? ::inet_ntop(AF_INET, mapped, into.data(), room)
+               : ::inet_ntop(AF_INET6, &v6.sin6_addr, into.data(), room);
   }
   return text == nullptr ? "-" : text;
 }
