@@ -1,0 +1,278 @@
+// metrics: adds the workers' counters up and writes them as Prometheus text.
+//
+// Invariant: within one text a histogram's _count equals its +Inf bucket, though workers go on
+// counting meanwhile: every counter is read once and only the copies are used.
+// Format: Prometheus exposition text, version 0.0.4 (HELP and TYPE once a family, all samples of a
+// family together, label values with \\ \" \n escaped).
+#include "metrics/metrics.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <bit>
+#include <iterator>
+#include <tuple>
+
+#include "base/check.h"
+
+namespace pagewire::metrics {
+
+namespace {
+
+constexpr std::uint64_t first_bound_us = 64;
+
+using Workers = std::span<const WorkerMetrics* const>;
+
+void family(std::string& text, std::string_view name, std::string_view type,
+            std::string_view help) {
+  fmt::format_to(std::back_inserter(text), "# HELP {} {}\n# TYPE {} {}\n", name, help, name, type);
+}
+
+void sample(std::string& text, std::string_view name, std::uint64_t value) {
+  fmt::format_to(std::back_inserter(text), "{} {}\n", name, value);
+}
+
+/// A family of one series without labels.
+void single(std::string& text, std::string_view name, std::string_view type, std::string_view help,
+            std::uint64_t value) {
+  family(text, name, type, help);
+  sample(text, name, value);
+}
+
+std::string escaped_label(std::string_view value) {
+  std::string escaped;
+  for (const char c : value) {
+    if (c == '\\' || c == '"') escaped += '\\';
+    if (c == '\n') {
+      escaped += "\\n";
+    } else {
+      escaped += c;
+    }
+  }
+  return escaped;
+}
+
+/// The sum over the workers of what `counter` picks.
+template <class Pick>
+std::uint64_t sum(Workers workers, Pick counter) {
+  std::uint64_t total = 0;
+  for (const WorkerMetrics* const worker : workers) total += counter(*worker).value();
+  return total;
+}
+
+std::uint64_t sum(Workers workers, Counter WorkerMetrics::*counter) {
+  return sum(workers,
+             [counter](const WorkerMetrics& worker) -> const Counter& { return worker.*counter; });
+}
+
+void write_requests(std::string& text, Workers workers) {
+  family(text, "pagewire_requests_total", "counter", "Responses begun, by status code.");
+  for (std::size_t status = 0; status < std::tuple_size_v<decltype(WorkerMetrics::responses)>;
+       ++status) {
+    const std::uint64_t count = sum(workers, [status](const WorkerMetrics& w) -> const Counter& {
+      return w.responses[status];
+    });
+    if (count == 0) continue;
+    fmt::format_to(std::back_inserter(text), "pagewire_requests_total{{status=\"{}\"}} {}\n",
+                   status, count);
+  }
+}
+
+struct PathSums {
+  std::array<std::uint64_t, max_paths> responses{};
+  std::array<std::uint64_t, max_paths> bytes{};
+  std::array<std::uint64_t, max_paths> calls{};
+};
+
+PathSums path_sums(Workers workers) {
+  PathSums sums;
+  for (const WorkerMetrics* const worker : workers) {
+    for (std::size_t path = 0; path < max_paths; ++path) {
+      sums.responses[path] += worker->path_responses[path].value();
+      sums.bytes[path] += worker->path_bytes[path].value();
+      sums.calls[path] += worker->path_calls[path].value();
+    }
+  }
+  return sums;
+}
+
+void path_samples(std::string& text, std::string_view name, const std::vector<std::string>& labels,
+                  const std::array<std::uint64_t, max_paths>& values) {
+  for (std::size_t path = 0; path < labels.size(); ++path) {
+    fmt::format_to(std::back_inserter(text), "{}{{path=\"{}\"}} {}\n", name, labels[path],
+                   values[path]);
+  }
+}
+
+void write_paths(std::string& text, Workers workers, const std::vector<std::string>& labels) {
+  const PathSums sums = path_sums(workers);
+  family(text, "pagewire_path_responses_total", "counter", "Responses sent, by egress path.");
+  path_samples(text, "pagewire_path_responses_total", labels, sums.responses);
+  family(text, "pagewire_path_bytes_total", "counter",
+         "Bytes that sockets took, heads included, by egress path.");
+  path_samples(text, "pagewire_path_bytes_total", labels, sums.bytes);
+  family(text, "pagewire_path_calls_total", "counter",
+         "System calls that moved those bytes, by egress path.");
+  path_samples(text, "pagewire_path_calls_total", labels, sums.calls);
+  family(text, "pagewire_path_bytes_per_call", "gauge",
+         "Bytes a system call moved on average since the start, by egress path.");
+  for (std::size_t path = 0; path < labels.size(); ++path) {
+    if (sums.calls[path] == 0) continue;  // no call yet: there is no average, and 0 would be one
+    fmt::format_to(std::back_inserter(text), "pagewire_path_bytes_per_call{{path=\"{}\"}} {}\n",
+                   labels[path],
+                   static_cast<double>(sums.bytes[path]) / static_cast<double>(sums.calls[path]));
+  }
+}
+
+void write_reasons(std::string& text, Workers workers, const std::vector<std::string>& paths,
+                   const std::vector<std::string>& reasons) {
+  family(text, "pagewire_path_reasons_total", "counter", "Why an egress path was chosen.");
+  for (std::size_t path = 0; path < paths.size(); ++path) {
+    for (std::size_t reason = 0; reason < reasons.size(); ++reason) {
+      const std::uint64_t count = sum(workers, [=](const WorkerMetrics& w) -> const Counter& {
+        return w.path_reasons[path][reason];
+      });
+      if (count == 0) continue;
+      fmt::format_to(std::back_inserter(text),
+                     "pagewire_path_reasons_total{{path=\"{}\",reason=\"{}\"}} {}\n", paths[path],
+                     reasons[reason], count);
+    }
+  }
+}
+
+void write_connections(std::string& text, Workers workers) {
+  single(text, "pagewire_connections_open", "gauge", "Connections open now.",
+         sum(workers, &WorkerMetrics::connections_open));
+  single(text, "pagewire_connections_accepted_total", "counter", "Connections accepted.",
+         sum(workers, &WorkerMetrics::connections_accepted));
+  single(text, "pagewire_connections_refused_total", "counter",
+         "Connections turned away: the connection limit, or out of descriptors.",
+         sum(workers, &WorkerMetrics::connections_refused));
+  single(text, "pagewire_accept_errors_total", "counter", "accept4 calls that failed.",
+         sum(workers, &WorkerMetrics::accept_errors));
+  family(text, "pagewire_connection_ends_total", "counter",
+         "Connections that ended otherwise than by a peer that was done.");
+  for (std::size_t end = 0; end < connection_ends; ++end) {
+    const std::uint64_t count =
+        sum(workers, [end](const WorkerMetrics& w) -> const Counter& { return w.ends[end]; });
+    fmt::format_to(std::back_inserter(text), "pagewire_connection_ends_total{{why=\"{}\"}} {}\n",
+                   token(static_cast<ConnectionEnd>(end)), count);
+  }
+}
+
+void write_cache_and_log(std::string& text, Workers workers) {
+  single(text, "pagewire_open_file_cache_hits_total", "counter",
+         "Requests answered from an open file.", sum(workers, &WorkerMetrics::cache_hits));
+  single(text, "pagewire_open_file_cache_misses_total", "counter",
+         "Requests that had to open their file.", sum(workers, &WorkerMetrics::cache_misses));
+  single(text, "pagewire_open_file_cache_revalidated_total", "counter",
+         "Entries past their validity that stat found unchanged.",
+         sum(workers, &WorkerMetrics::cache_revalidated));
+  single(text, "pagewire_open_file_cache_entries", "gauge", "Open files held now.",
+         sum(workers, &WorkerMetrics::cache_entries));
+  single(text, "pagewire_open_file_cache_memory_bytes", "gauge",
+         "Bytes of small files held in memory now.",
+         sum(workers, &WorkerMetrics::small_body_bytes));
+  single(text, "pagewire_log_dropped_total", "counter", "Access log lines that were not written.",
+         sum(workers, &WorkerMetrics::log_dropped));
+}
+
+void write_request_time(std::string& text, Workers workers) {
+  constexpr std::string_view name = "pagewire_request_duration_seconds";
+  family(text, name, "histogram",
+         "From the last byte of the request head to the last byte given to the kernel.");
+  std::uint64_t cumulative = 0;
+  for (std::size_t bucket = 0; bucket < TimeHistogram::buckets; ++bucket) {
+    cumulative += sum(workers, [bucket](const WorkerMetrics& w) -> const Counter& {
+      return w.request_time.counts[bucket];
+    });
+    if (bucket + 1 == TimeHistogram::buckets) {
+      fmt::format_to(std::back_inserter(text), "{}_bucket{{le=\"+Inf\"}} {}\n", name, cumulative);
+    } else {
+      fmt::format_to(std::back_inserter(text), "{}_bucket{{le=\"{}\"}} {}\n", name,
+                     static_cast<double>(TimeHistogram::upper_bound_us(bucket)) / 1e6, cumulative);
+    }
+  }
+  const std::uint64_t sum_ns =
+      sum(workers, [](const WorkerMetrics& w) -> const Counter& { return w.request_time.sum_ns; });
+  fmt::format_to(std::back_inserter(text), "{}_sum {}\n{}_count {}\n", name,
+                 static_cast<double>(sum_ns) / 1e9, name, cumulative);
+}
+
+std::vector<std::string> escaped_labels(const std::vector<std::string_view>& names) {
+  std::vector<std::string> labels;
+  labels.reserve(names.size());
+  for (const std::string_view name : names) labels.push_back(escaped_label(name));
+  return labels;
+}
+
+}  // namespace
+
+std::string prometheus_text(Workers workers, const Names& names) {
+  PW_CHECK(names.paths.size() <= max_paths && names.reasons.size() <= max_reasons);
+  const std::vector<std::string> paths = escaped_labels(names.paths);
+  const std::vector<std::string> reasons = escaped_labels(names.reasons);
+  std::string text;
+  text.reserve(8 * 1024);
+  family(text, "pagewire_build_info", "gauge", "1, with the version that runs as a label.");
+  fmt::format_to(std::back_inserter(text), "pagewire_build_info{{version=\"{}\"}} 1\n",
+                 escaped_label(names.version));
+  write_requests(text, workers);
+  write_request_time(text, workers);
+  write_paths(text, workers, paths);
+  write_reasons(text, workers, paths, reasons);
+  write_connections(text, workers);
+  write_cache_and_log(text, workers);
+  return text;
+}
+
+Totals totals(Workers workers) {
+  Totals totals;
+  for (const WorkerMetrics* const worker : workers) {
+    for (const Counter& count : worker->responses) totals.requests += count.value();
+    for (const Counter& bytes : worker->path_bytes) totals.bytes += bytes.value();
+    totals.connections_open += worker->connections_open.value();
+  }
+  return totals;
+}
+
+void TimeHistogram::record_ns(std::uint64_t ns) {
+  // Bucket b holds (64 us * 2^(b-1), 64 us * 2^b], so the doublings needed are the bits of the
+  // whole first bounds below ns.
+  constexpr std::uint64_t first_bound_ns = first_bound_us * 1000;
+  const auto doublings = ns == 0
+                             ? std::size_t{0}
+                             : static_cast<std::size_t>(std::bit_width((ns - 1) / first_bound_ns));
+  counts[std::min(doublings, buckets - 1)].add(1);
+  sum_ns.add(ns);
+}
+
+std::uint64_t TimeHistogram::upper_bound_us(std::size_t bucket) {
+  return first_bound_us << bucket;
+}
+
+std::string_view token(ConnectionEnd end) {
+  switch (end) {
+    case ConnectionEnd::HeadTimeout:
+      return "head-timeout";
+    case ConnectionEnd::IdleTimeout:
+      return "idle-timeout";
+    case ConnectionEnd::SlowReader:
+      return "slow-reader";
+    case ConnectionEnd::PeerReset:
+      return "peer-reset";
+    case ConnectionEnd::SourceTruncated:
+      return "source-truncated";
+    case ConnectionEnd::SourceChanged:
+      return "source-changed";
+    case ConnectionEnd::ReadError:
+      return "read-error";
+    case ConnectionEnd::SocketError:
+      return "socket-error";
+    case ConnectionEnd::DrainTimeout:
+      return "drain-timeout";
+  }
+  return "unknown";
+}
+
+}  // namespace pagewire::metrics
