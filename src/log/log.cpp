@@ -10,6 +10,8 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 
+#include <csignal>
+
 #include <pthread.h>
 
 #include <thread>
@@ -32,6 +34,15 @@ enum class Sleep : std::uint8_t {
   Nap,   ///< for nap_ms: only a ring that is half full needs to wake it
   Deep,  ///< until woken
 };
+
+/// EPIPE and EFBIG are dropped lines; the signals that come with them would end the process.
+void block_write_signals() {
+  sigset_t signals;
+  ::sigemptyset(&signals);
+  ::sigaddset(&signals, SIGPIPE);
+  ::sigaddset(&signals, SIGXFSZ);
+  ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+}
 
 }  // namespace
 
@@ -73,6 +84,7 @@ Result<std::unique_ptr<AccessLog>> AccessLog::open(const Settings& settings) {
   Parts* const shared = parts.get();
   parts->writer = std::thread([shared] {
     ::pthread_setname_np(::pthread_self(), "pw-log");
+    block_write_signals();
     shared->run();
   });
   return std::unique_ptr<AccessLog>(new AccessLog(std::move(parts)));

@@ -30,6 +30,13 @@ Result<sys::Fd> open_path(const std::string& path) {
   return file;
 }
 
+/// Not fmt::print: that throws when standard error cannot be written either.
+void complain(const std::string& path, const Error& error, std::string_view consequence) {
+  const std::string text =
+      fmt::format("pagewire: access log {}: {}; {}\n", path, describe(error), consequence);
+  (void)std::fputs(text.c_str(), stderr);
+}
+
 }  // namespace
 
 Result<LogFile> LogFile::open(const std::string& path) {
@@ -58,8 +65,7 @@ std::uint64_t LogFile::reopen() {
   if (path_ == "-") return 0;
   Result<sys::Fd> fresh = open_path(path_);
   if (!fresh) {
-    fmt::print(stderr, "pagewire: access log {}: {}; the old file stays in use\n", path_,
-               describe(fresh.error()));
+    complain(path_, fresh.error(), "the old file stays in use");
     return 0;
   }
   const bool torn = !finish_torn_line();
@@ -104,8 +110,7 @@ bool LogFile::wait_writable() const {
 void LogFile::report(int errno_value) {
   if (failing_) return;
   failing_ = true;
-  fmt::print(stderr, "pagewire: access log {}: {}; lines are dropped until it can be written\n",
-             path_, describe(Error{"write", errno_value}));
+  complain(path_, Error{"write", errno_value}, "lines are dropped until it can be written");
 }
 
 }  // namespace pagewire::log

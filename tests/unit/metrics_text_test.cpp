@@ -1,0 +1,184 @@
+// The Prometheus text: what Prometheus' own parser would demand of it, and the sums in it.
+#include <gtest/gtest.h>
+
+#include <map>
+#include <memory>
+#include <regex>
+#include <set>
+#include <sstream>
+#include <string>
+
+#include "metrics/metrics.h"
+
+namespace pagewire::metrics {
+namespace {
+
+struct Exposition {
+  std::map<std::string, std::string> types;    // family -> type
+  std::map<std::string, std::string> samples;  // "name{labels}" -> value
+};
+
+/// Parses strictly: fails the test for anything that format 0.0.4 does not allow.
+Exposition parse(const std::string& text) {
+  Exposition exposition;
+  static const std::regex sample_line(
+      R"re(([a-z_]+)(\{[a-z]+="(?:[^"\\\n]|\\["\\n])*"(?:,[a-z]+="(?:[^"\\\n]|\\["\\n])*")*\})? ([0-9.e+-]+))re");
+  std::istringstream lines(text);
+  std::string line;
+  std::string family;
+  std::set<std::string> helped;
+  while (std::getline(lines, line)) {
+    if (line.rfind("# HELP ", 0) == 0) {
+      family = line.substr(7, line.find(' ', 7) - 7);
+      EXPECT_TRUE(helped.insert(family).second) << "HELP twice: " << family;
+      continue;
+    }
+    if (line.rfind("# TYPE ", 0) == 0) {
+      const std::size_t space = line.find(' ', 7);
+      EXPECT_EQ(line.substr(7, space - 7), family) << "TYPE without its HELP";
+      exposition.types[family] = line.substr(space + 1);
+      continue;
+    }
+    std::smatch match;
+    const bool matched = std::regex_match(line, match, sample_line);
+    EXPECT_TRUE(matched) << "bad line: " << line;
+    if (!matched) continue;
+    EXPECT_EQ(match[1].str().rfind(family, 0), 0U) << line << " stands outside its family";
+    const bool fresh = exposition.samples.emplace(match[1].str() + match[2].str(), match[3]).second;
+    EXPECT_TRUE(fresh) << "twice: " << line;
+  }
+  EXPECT_EQ(text.back(), '\n');
+  return exposition;
+}
+
+Names names() {
+  return {.paths = {"sendfile", "copy"}, .reasons = {"small-body", "large-body"}, .version = "1.2"};
+}
+
+struct Workers {
+  std::unique_ptr<WorkerMetrics> a = std::make_unique<WorkerMetrics>();
+  std::unique_ptr<WorkerMetrics> b = std::make_unique<WorkerMetrics>();
+  std::array<const WorkerMetrics*, 2> both{a.get(), b.get()};
+};
+
+TEST(MetricsText, AddsTheWorkersUp) {
+  Workers workers;
+  workers.a->responses[200].add(3);
+  workers.b->responses[200].add(4);
+  workers.b->responses[404].add(1);
+  workers.a->path_responses[0].add(7);
+  workers.a->path_bytes[0].add(3000);
+  workers.b->path_bytes[0].add(1000);
+  workers.a->path_calls[0].add(8);
+  workers.b->path_reasons[0][1].add(7);
+  workers.a->connections_open.add(5);
+  workers.a->connections_open.subtract(2);
+  workers.a->connections_accepted.add(11);
+  workers.a->connections_refused.add(12);
+  workers.a->accept_errors.add(13);
+  workers.a->log_dropped.add(14);
+  workers.a->cache_hits.add(15);
+  workers.a->ends[static_cast<std::size_t>(ConnectionEnd::SlowReader)].add(16);
+
+  const Exposition got = parse(prometheus_text(workers.both, names()));
+  const std::map<std::string, std::string> expected = {
+      {"pagewire_requests_total{status=\"200\"}", "7"},
+      {"pagewire_requests_total{status=\"404\"}", "1"},
+      {"pagewire_path_responses_total{path=\"sendfile\"}", "7"},
+      {"pagewire_path_responses_total{path=\"copy\"}", "0"},
+      {"pagewire_path_bytes_total{path=\"sendfile\"}", "4000"},
+      {"pagewire_path_calls_total{path=\"sendfile\"}", "8"},
+      {"pagewire_path_bytes_per_call{path=\"sendfile\"}", "500"},
+      {"pagewire_path_reasons_total{path=\"sendfile\",reason=\"large-body\"}", "7"},
+      {"pagewire_connections_open", "3"},
+      {"pagewire_connections_accepted_total", "11"},
+      {"pagewire_connections_refused_total", "12"},
+      {"pagewire_accept_errors_total", "13"},
+      {"pagewire_log_dropped_total", "14"},
+      {"pagewire_open_file_cache_hits_total", "15"},
+      {"pagewire_connection_ends_total{why=\"slow-reader\"}", "16"},
+      {"pagewire_build_info{version=\"1.2\"}", "1"},
+  };
+  for (const auto& [name, value] : expected) {
+    ASSERT_TRUE(got.samples.contains(name)) << name;
+    EXPECT_EQ(got.samples.at(name), value) << name;
+  }
+  // What never happened is left out: no status 500, no average without a call.
+  EXPECT_FALSE(got.samples.contains("pagewire_requests_total{status=\"500\"}"));
+  EXPECT_FALSE(got.samples.contains("pagewire_path_bytes_per_call{path=\"copy\"}"));
+  EXPECT_EQ(got.types.at("pagewire_requests_total"), "counter");
+  EXPECT_EQ(got.types.at("pagewire_connections_open"), "gauge");
+  EXPECT_EQ(got.types.at("pagewire_request_duration_seconds"), "histogram");
+}
+
+TEST(MetricsText, HistogramIsCumulativeAndInSeconds) {
+  Workers workers;
+  workers.a->request_time.record_ns(64'000);           // the first bucket's upper bound is in it
+  workers.a->request_time.record_ns(64'001);           // the second
+  workers.b->request_time.record_ns(200'000'000'000);  // over all: +Inf
+  const Exposition got = parse(prometheus_text(workers.both, names()));
+  const std::string name = "pagewire_request_duration_seconds";
+  EXPECT_EQ(got.samples.at(name + "_bucket{le=\"6.4e-05\"}"), "1");
+  EXPECT_EQ(got.samples.at(name + "_bucket{le=\"0.000128\"}"), "2");
+  EXPECT_EQ(got.samples.at(name + "_bucket{le=\"67.108864\"}"), "2");
+  EXPECT_EQ(got.samples.at(name + "_count"), "3");
+  EXPECT_EQ(std::stod(got.samples.at(name + "_sum")), 200.000128001);
+}
+
+TEST(MetricsText, InfinityBucketIsThere) {
+  Workers workers;
+  workers.a->request_time.record_ns(1);
+  const std::string text = prometheus_text(workers.both, names());
+  EXPECT_NE(text.find("pagewire_request_duration_seconds_bucket{le=\"+Inf\"} 1\n"),
+            std::string::npos);
+}
+
+TEST(MetricsText, EscapesLabels) {
+  Workers workers;
+  Names odd = names();
+  odd.version = "a\"b\\c\nd";
+  const std::string text = prometheus_text(workers.both, odd);
+  EXPECT_NE(text.find("pagewire_build_info{version=\"a\\\"b\\\\c\\nd\"} 1\n"), std::string::npos);
+  parse(text);
+}
+
+TEST(TimeHistogram, EveryBoundIsInItsBucketAndOneMoreIsNot) {
+  for (std::size_t bucket = 0; bucket + 1 < TimeHistogram::buckets; ++bucket) {
+    TimeHistogram histogram;
+    const std::uint64_t bound_ns = TimeHistogram::upper_bound_us(bucket) * 1000;
+    histogram.record_ns(bound_ns);
+    histogram.record_ns(bound_ns + 1);
+    EXPECT_EQ(histogram.counts[bucket].value(), 1U) << bucket;
+    EXPECT_EQ(histogram.counts[bucket + 1].value(), 1U) << bucket;
+    EXPECT_EQ(histogram.sum_ns.value(), 2 * bound_ns + 1);
+  }
+  TimeHistogram histogram;
+  histogram.record_ns(0);
+  histogram.record_ns(UINT64_MAX);
+  EXPECT_EQ(histogram.counts[0].value(), 1U);
+  EXPECT_EQ(histogram.counts[TimeHistogram::buckets - 1].value(), 1U);
+}
+
+TEST(Totals, CountAllStatusesAndPaths) {
+  Workers workers;
+  workers.a->responses[200].add(2);
+  workers.b->responses[599].add(3);
+  workers.a->path_bytes[0].add(10);
+  workers.b->path_bytes[max_paths - 1].add(20);
+  workers.b->connections_open.set(9);
+  const Totals got = totals(workers.both);
+  EXPECT_EQ(got.requests, 5U);
+  EXPECT_EQ(got.bytes, 30U);
+  EXPECT_EQ(got.connections_open, 9U);
+}
+
+TEST(ConnectionEnd, TokensAreDistinct) {
+  std::set<std::string_view> tokens;
+  for (std::size_t end = 0; end < connection_ends; ++end) {
+    EXPECT_TRUE(tokens.insert(token(static_cast<ConnectionEnd>(end))).second);
+  }
+  EXPECT_FALSE(tokens.contains("unknown"));
+}
+
+}  // namespace
+}  // namespace pagewire::metrics
