@@ -62,11 +62,13 @@ struct Transfer {
   std::size_t index = 0;          ///< the segment that goes next
   ByteCount sent_of_segment;      ///< and how much of it has gone
   ByteCount sent;                 ///< of all segments
+  bool stepped = false;           ///< a step was made: the head is not fresh any more
 
   // What a path holds between two steps:
   sys::Pipe pipe;                 ///< splice
   ByteCount in_pipe;              ///< splice: taken from the file, not yet in the socket
   sys::Mapping mapping;           ///< mmap: the window that is mapped now
+  int mapped_fd = -1;             ///< mmap: and the file that it is of
 
   bool finished() const { return index == segments.size(); }
   /// Moves the cursor over `count` bytes that the socket took.
@@ -121,6 +123,7 @@ std::string_view token(Reason reason);
 
 struct ChooserSettings {
   const Path* pinned = nullptr;         ///< --path; nullptr is auto
+  bool pinned_available = true;         ///< what pinned->probe() said at start
   ByteCount small_body{32 * kib};       ///< measured break-even of copy and sendfile
 };
 

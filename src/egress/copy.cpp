@@ -1,0 +1,84 @@
+// copy: pread(2) into the worker's scratch buffer, then one sendmsg(2) with the head and all.
+//
+// Wins for small bodies: head and body leave in one call and one TCP segment, and copying some KiB
+// costs less than a second call. Fits everything, needs nothing, and is what all else falls to.
+// Loses by two copies of every byte (page cache to scratch, scratch to socket buffer).
+// Rests on pread(2), sendmsg(2).
+//
+// Invariant: stateless. Each step reads what it sends; what the socket did not take is read again
+// by the next step. A short pread is a truncated file, seen before any byte of that call is sent.
+#include "egress/registry.h"
+#include "egress/slices.h"
+#include "sys/file.h"
+
+namespace pagewire::egress {
+
+namespace {
+
+/// Reads the next of `rest` into what is left of `scratch`, and takes that much off it.
+Attempt gather_slice(const content::Segment& segment, ByteRange rest, std::span<char>& scratch,
+                     Gather& gather) {
+  const std::size_t size = std::min<std::size_t>(rest.count.value, scratch.size());
+  const std::span<char> into = scratch.first(size);
+  const Result<ByteCount> got = sys::read_at(segment.file->fd(), rest.offset, into);
+  if (!got) {  // EIO: the disk
+    return {.status = Status::Failed, .count = {}, .asked = {}, .error = got.error()};
+  }
+  if (got->value < size) {
+    return {.status = Status::SourceTruncated, .count = {}, .asked = {}, .error = {}};
+  }
+  gather.add(into.data(), size);
+  scratch = scratch.subspan(size);
+  return {.status = Status::Moved, .count = *got, .asked = rest.count, .error = {}};
+}
+
+Attempt gather_and_send(const Transfer& transfer, ByteCount quantum) {
+  Gather gather;
+  std::span<char> scratch = transfer.resources->scratch;
+  ByteCount skip = transfer.sent_of_segment;
+  for (const content::Segment& segment : transfer.segments.subspan(transfer.index)) {
+    const ByteCount left = quantum - gather.bytes();
+    if (left.value == 0 || gather.full()) break;
+    const ByteCount size = std::min(segment.size() - skip, left);
+    if (segment.kind == content::Segment::Kind::Memory) {
+      gather.add(segment.memory.data() + skip.value, size.value);
+    } else {
+      if (scratch.empty()) break;
+      const ByteRange rest{segment.slice.offset + skip, size};
+      const Attempt read = gather_slice(segment, rest, scratch, gather);
+      if (read.status != Status::Moved) return read;
+      if (read.count < read.asked) break;  // scratch is full
+    }
+    skip = {};
+  }
+  return gather.send(transfer.transport.socket_fd, more_after(transfer, gather.bytes()));
+}
+
+StepResult step_copy(Transfer& transfer, ByteCount quantum) {
+  const Attempt attempt = gather_and_send(transfer, quantum);
+  if (attempt.status != Status::Moved) {
+    return {.status = attempt.status, .moved = {}, .error = attempt.error};
+  }
+  transfer.advance(attempt.count);
+  return {.status = transfer.finished() ? Status::Done : Status::Moved,
+          .moved = attempt.count,
+          .calls = 1,
+          .error = {}};
+}
+
+Availability probe() {
+  return {};
+}
+
+bool fits(std::span<const content::Segment>, const Transport&) {
+  return true;
+}
+
+void cancel(Transfer&) {}  // nothing is held between steps
+
+}  // namespace
+
+const Path copy_path{
+    .name = "copy", .probe = probe, .fits = fits, .step = step_copy, .cancel = cancel};
+
+}  // namespace pagewire::egress

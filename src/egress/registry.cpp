@@ -1,0 +1,38 @@
+// The ordered array of egress paths. A new path is its file, a line in registry.h and a line here.
+//
+// Invariant: `copy` is last, because it fits every list of segments on every transport, so that
+// falling through always ends.
+#include "egress/registry.h"
+
+#include <array>
+
+#include "base/check.h"
+
+namespace pagewire::egress {
+
+namespace {
+
+constexpr std::array<const Path*, 4> all_paths{&sendfile_path, &splice_path, &mmap_path,
+                                               &copy_path};
+
+}  // namespace
+
+std::span<const Path* const> paths() {
+  return all_paths;
+}
+
+const Path* find_path(std::string_view name) {
+  for (const Path* path : all_paths) {
+    if (path->name == name) return path;
+  }
+  return nullptr;
+}
+
+std::size_t index_of(const Path& path) {
+  std::size_t index = 0;
+  while (index < all_paths.size() && all_paths[index] != &path) ++index;
+  PW_CHECK(index < all_paths.size());
+  return index;
+}
+
+}  // namespace pagewire::egress

@@ -1,0 +1,13 @@
+// The constants that the path files define, one each. Only registry.cpp and choose.cpp name a path.
+#pragma once
+
+#include "egress/egress.h"
+
+namespace pagewire::egress {
+
+extern const Path sendfile_path;
+extern const Path splice_path;
+extern const Path mmap_path;
+extern const Path copy_path;
+
+}  // namespace pagewire::egress

@@ -1,0 +1,54 @@
+// The step of every path that sends a file slice by a call of its own: segment after segment,
+// memory by send_memory(), slices by the path, until the quantum is used up or the socket takes
+// less than it was offered.
+//
+// Invariant: what one step says fits egress.h exactly: once something has moved it is Moved or
+// Done; whatever stopped it then (a full socket, a truncated file, a reset) stops the next step at
+// once, with nothing moved, and is told there. So no outcome hides a count, and Unsupported is only
+// said by a step that moved nothing.
+#pragma once
+
+#include "egress/memory.h"
+
+namespace pagewire::egress {
+
+/// Calls a step may make, whatever their size: many small ranges are also a turn that must end.
+inline constexpr std::uint32_t max_calls_per_step = 64;
+
+/// The slice at the cursor, from where it stands.
+inline ByteRange rest_of_slice(const Transfer& transfer, ByteCount limit) {
+  const ByteRange slice = transfer.segments[transfer.index].slice;
+  return {slice.offset + transfer.sent_of_segment,
+          std::min(slice.count - transfer.sent_of_segment, limit)};
+}
+
+/// The status of an errno that says "not on this filesystem" (the path's file names them): another
+/// path may do, unless this one has already sent a part of the slice.
+inline Status unsupported_or_failed(const Transfer& transfer) {
+  return transfer.sent_of_segment.value == 0 ? Status::Unsupported : Status::Failed;
+}
+
+/// `send_slice(transfer, limit) -> Attempt` makes one call that sends from the slice at the cursor.
+template <class SendSlice>
+StepResult step_by_slices(Transfer& transfer, ByteCount quantum, SendSlice send_slice) {
+  StepResult result;
+  while (!transfer.finished() && result.moved < quantum && result.calls < max_calls_per_step) {
+    const bool memory = transfer.segments[transfer.index].kind == content::Segment::Kind::Memory;
+    const ByteCount left = quantum - result.moved;
+    const Attempt attempt = memory ? send_memory(transfer, left) : send_slice(transfer, left);
+    if (attempt.status != Status::Moved) {
+      if (result.moved.value > 0) break;
+      result.status = attempt.status;
+      result.error = attempt.error;
+      return result;
+    }
+    ++result.calls;
+    result.moved += attempt.count;
+    transfer.advance(attempt.count);
+    if (attempt.count < attempt.asked) break;
+  }
+  result.status = transfer.finished() ? Status::Done : Status::Moved;
+  return result;
+}
+
+}  // namespace pagewire::egress

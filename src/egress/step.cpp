@@ -1,0 +1,74 @@
+// One step of a transfer: the cursor, the last look at the file, and falling from path to path.
+//
+// Invariants: between two steps the cursor stands on a byte that has not gone, or at the end.
+// A response whose file was seen to change never completes its promised length.
+#include "base/check.h"
+#include "egress/egress.h"
+
+namespace pagewire::egress {
+
+namespace {
+
+using content::OpenFile;
+using content::Segment;
+
+/// The last look: whether a file whose slice this step may complete is not the file any more that
+/// the head was made from. A file overwritten in place, or truncated and written again, has by now
+/// gone out mixed; cutting the response short is the only way left to tell the client. Costs one
+/// fstat(2) near the end of a transfer that needs more than one step, and nothing for the others:
+/// their head was made a moment ago from the same fstat.
+bool source_changed(const Transfer& transfer, ByteCount quantum) {
+  const OpenFile* looked_at = nullptr;
+  ByteCount reach = transfer.sent_of_segment + quantum;
+  for (const Segment& segment : transfer.segments.subspan(transfer.index)) {
+    const ByteCount size = segment.size();
+    if (size > reach) return false;
+    reach -= size;
+    if (segment.kind != Segment::Kind::File || segment.file == looked_at) continue;
+    looked_at = segment.file;
+    if (!looked_at->unchanged()) return true;
+  }
+  return false;
+}
+
+/// The first path after the transfer's own that can go on with it.
+const Path* next_path(const Transfer& transfer) {
+  for (const Path* path : paths().subspan(index_of(*transfer.path) + 1)) {
+    if (path->fits(transfer.segments, transfer.transport)) return path;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+StepResult step(Transfer& transfer, ByteCount quantum) {
+  PW_CHECK(quantum.value > 0);
+  transfer.advance({});  // over segments that are empty from the start
+  if (transfer.finished()) return {.status = Status::Done, .moved = {}, .error = {}};
+  if (transfer.stepped && source_changed(transfer, quantum)) {
+    return {.status = Status::SourceChanged, .moved = {}, .error = {}};
+  }
+  transfer.stepped = true;
+  for (;;) {
+    const StepResult result = transfer.path->step(transfer, quantum);
+    if (result.status != Status::Unsupported) return result;
+    transfer.path->cancel(transfer);
+    transfer.path = next_path(transfer);
+    PW_CHECK(transfer.path != nullptr);  // `copy` fits everything and supports everything
+  }
+}
+
+void finish(Transfer& transfer) {
+  if (transfer.path != nullptr) transfer.path->cancel(transfer);
+}
+
+void Transfer::advance(ByteCount count) {
+  sent += count;
+  sent_of_segment += count;
+  while (index < segments.size() && sent_of_segment >= segments[index].size()) {
+    sent_of_segment -= segments[index].size();
+    ++index;
+  }
+}
+
+}  // namespace pagewire::egress
