@@ -16,5 +16,4 @@ namespace pagewire {
 }  // namespace pagewire
 
 #define PW_CHECK(expression) \
-  ((expression) ? static_cast<void>(0) \
-                : ::pagewire::check_failed(#expression, __FILE__, __LINE__))
+  ((expression) ? static_cast<void>(0) : ::pagewire::check_failed(#expression, __FILE__, __LINE__))

@@ -25,8 +25,12 @@ struct ByteCount {
   }
 };
 
-constexpr ByteCount operator+(ByteCount a, ByteCount b) { return {a.value + b.value}; }
-constexpr ByteCount operator-(ByteCount a, ByteCount b) { return {a.value - b.value}; }
+constexpr ByteCount operator+(ByteCount a, ByteCount b) {
+  return {a.value + b.value};
+}
+constexpr ByteCount operator-(ByteCount a, ByteCount b) {
+  return {a.value - b.value};
+}
 
 struct FileOffset {
   std::uint64_t value = 0;

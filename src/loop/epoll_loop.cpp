@@ -1,11 +1,11 @@
 // EpollLoop: the loop on epoll(7), edge-triggered.
 //
-// One registration a stream for its whole life (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET), so that a request
-// costs epoll_wait, recv and send and no epoll_ctl.
-// Kernel facts relied on (epoll(7), "edge-triggered"): a recv shorter than its buffer has emptied a
-// stream socket, and the next byte makes a new edge; EPOLLOUT comes again only after a send said EAGAIN.
-// Invariant: a retired stream stays in memory until the batch that retired it is over, because a
-// later event of that batch may still point to it.
+// One registration a stream for its whole life (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET), so that
+// a request costs epoll_wait, recv and send and no epoll_ctl. Kernel facts relied on (epoll(7),
+// "edge-triggered"): a recv shorter than its buffer has emptied a stream socket, and the next byte
+// makes a new edge; EPOLLOUT comes again only after a send said EAGAIN. Invariant: a retired stream
+// stays in memory until the batch that retired it is over, because a later event of that batch may
+// still point to it.
 #include <netinet/in.h>
 
 #include <atomic>
@@ -127,7 +127,8 @@ void EpollLoop::run(const std::function<void()>& tick) {
 
 int EpollLoop::wait_ms() const {
   if (!ready_.empty()) return 0;
-  return static_cast<int>(std::clamp<std::int64_t>(next_tick_ms_ - now_ms_, 0, TimerWheel::tick_ms));
+  return static_cast<int>(
+      std::clamp<std::int64_t>(next_tick_ms_ - now_ms_, 0, TimerWheel::tick_ms));
 }
 
 void EpollLoop::dispatch(const epoll_event& event) {

@@ -4,9 +4,9 @@
 // sees epoll or io_uring. Loop is the only virtual seam on the data path. Everything runs on the
 // thread that calls run(), except post() and stop().
 //
-// Lifetime: the loop never deletes while it may still hold an event for a stream. A stream is handed over
-// by attach() and ends with retire(): from then on it hears nothing, and it is deleted once no event of
-// the current batch can refer to it.
+// Lifetime: the loop never deletes while it may still hold an event for a stream. A stream is
+// handed over by attach() and ends with retire(): from then on it hears nothing, and it is deleted
+// once no event of the current batch can refer to it.
 #pragma once
 
 #include <cstdint>
@@ -59,8 +59,8 @@ class Stream : private TimerNode, private ReadyNode, private MemberNode {
   std::int64_t deadline_ms_ = 0;  ///< 0: none
   std::int64_t slot_ms_ = 0;      ///< when the wheel looks at this stream next
   bool reading_paused_ = false;
-  bool readable_ = false;         ///< an edge came that has not been read to its end
-  bool hung_up_ = false;          ///< EPOLLRDHUP came: there is a FIN behind the bytes
+  bool readable_ = false;  ///< an edge came that has not been read to its end
+  bool hung_up_ = false;   ///< EPOLLRDHUP came: there is a FIN behind the bytes
   bool awaits_writable_ = false;
   bool yielded_ = false;
   bool retired_ = false;
@@ -72,15 +72,15 @@ class Acceptor {
   virtual ~Acceptor() = default;
   virtual void accepted(sys::Accepted connection) = 0;
   /// accept4 failed with something else than "nothing waits": EMFILE, ENFILE, ENOBUFS, ENOMEM.
-  /// Returns true when it has made the queue shorter and accepting may go on at once; false: the loop
-  /// tries again at the next tick.
+  /// Returns true when it has made the queue shorter and accepting may go on at once; false: the
+  /// loop tries again at the next tick.
   virtual bool accept_failed(Error error) = 0;
 };
 
 struct Settings {
   std::size_t receive_buffer_bytes = 64 * 1024;  ///< one for the whole worker
   std::size_t events_per_wait = 256;
-  std::size_t accepts_per_wake = 64;             ///< then others get their turn
+  std::size_t accepts_per_wake = 64;  ///< then others get their turn
 };
 
 class Loop {
@@ -89,8 +89,8 @@ class Loop {
 
   /// Starts accepting. `listener_fd` stays the caller's; `acceptor` must outlive listening.
   virtual Result<void> listen(int listener_fd, Acceptor& acceptor) = 0;
-  /// Accepts what is queued already (closing a listener would reset those), then stops accepting on all
-  /// listeners. The descriptors are the caller's to close.
+  /// Accepts what is queued already (closing a listener would reset those), then stops accepting on
+  /// all listeners. The descriptors are the caller's to close.
   virtual void unlisten_all() = 0;
 
   /// Takes the stream over; reading starts. On error the stream is deleted.
@@ -104,8 +104,8 @@ class Loop {
   virtual void await_writable(Stream& stream) = 0;
   /// Its writable() is called again in the next round, after others have had their turn.
   virtual void yield(Stream& stream) = 0;
-  /// timed_out() is called at or up to one wheel tick (100 ms) after `deadline_ms`; 0 is never. Cheap:
-  /// moving a deadline further off is one store.
+  /// timed_out() is called at or up to one wheel tick (100 ms) after `deadline_ms`; 0 is never.
+  /// Cheap: moving a deadline further off is one store.
   virtual void set_deadline(Stream& stream, std::int64_t deadline_ms) = 0;
   /// Calls visit on every attached stream; visit may retire it.
   virtual void for_each(const std::function<void(Stream&)>& visit) = 0;

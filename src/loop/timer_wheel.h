@@ -1,8 +1,9 @@
 // TimerWheel: which streams to look at when.
 //
-// A wheel of 100 ms slots. A stream sits in the slot where it is looked at next, which may be earlier than
-// its deadline: it is then put further on. So a deadline that moves away (every request does that) costs a
-// store, and only one that comes nearer moves the stream. Nothing allocates.
+// A wheel of 100 ms slots. A stream sits in the slot where it is looked at next, which may be
+// earlier than its deadline: it is then put further on. So a deadline that moves away (every
+// request does that) costs a store, and only one that comes nearer moves the stream. Nothing
+// allocates.
 #pragma once
 
 #include <array>

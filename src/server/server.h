@@ -1,7 +1,7 @@
 // server: listeners, workers and connections: the straight line from accept to account.
 //
-// One thread a worker, each with its own listeners (SO_REUSEPORT), loop, site, pipe pool and counters.
-// start() and the signals' calls below come from one controlling thread.
+// One thread a worker, each with its own listeners (SO_REUSEPORT), loop, site, pipe pool and
+// counters. start() and the signals' calls below come from one controlling thread.
 #pragma once
 
 #include <cstdint>
@@ -22,25 +22,25 @@
 namespace pagewire::server {
 
 struct Timeouts {
-  std::int64_t head_ms = 10'000;        ///< from a head's first byte to its last: 408
-  std::int64_t idle_ms = 60'000;        ///< between two requests, and before the first
-  std::int64_t rate_window_ms = 10'000; ///< how often min_rate is looked at
-  std::int64_t linger_ms = 2'000;       ///< reading on after a refusal, so that the answer arrives
+  std::int64_t head_ms = 10'000;         ///< from a head's first byte to its last: 408
+  std::int64_t idle_ms = 60'000;         ///< between two requests, and before the first
+  std::int64_t rate_window_ms = 10'000;  ///< how often min_rate is looked at
+  std::int64_t linger_ms = 2'000;        ///< reading on after a refusal, so that the answer arrives
 };
 
 struct Limits {
-  std::size_t connections = 8'192;      ///< of all workers together; above: 503 and close
-  std::size_t requests = 0;             ///< on one connection; 0 is any number
-  ByteCount body{64 * kib};             ///< of a request, read and dropped; above: 413 and close
-  ByteCount quantum{1 * mib};           ///< a connection's turn
-  std::uint64_t min_rate = 500;         ///< bytes per second a reader must take; 0 is off
+  std::size_t connections = 8'192;  ///< of all workers together; above: 503 and close
+  std::size_t requests = 0;         ///< on one connection; 0 is any number
+  ByteCount body{64 * kib};         ///< of a request, read and dropped; above: 413 and close
+  ByteCount quantum{1 * mib};       ///< a connection's turn
+  std::uint64_t min_rate = 500;     ///< bytes per second a reader must take; 0 is off
   http::HeadLimits head;
 };
 
 struct Settings {
   std::vector<sys::Address> listen;
   std::size_t workers = 1;
-  std::vector<int> pin;                 ///< CPU of each worker; empty: not pinned
+  std::vector<int> pin;  ///< CPU of each worker; empty: not pinned
   Timeouts timeouts;
   Limits limits;
   std::int64_t drain_timeout_ms = 30'000;
@@ -49,7 +49,7 @@ struct Settings {
   sys::PipePool::Limits pipes;
   log::Settings access_log;
   bool admin_enabled = true;
-  sys::Address admin;                   ///< 127.0.0.1:9180 unless told
+  sys::Address admin;  ///< 127.0.0.1:9180 unless told
 };
 
 /// Why start() could not: one line for the user.
@@ -62,15 +62,16 @@ class Server {
   Server();
   ~Server();
 
-  /// Opens everything (listeners, ROOT, log, admin) and starts the threads. On failure nothing runs.
+  /// Opens everything (listeners, ROOT, log, admin) and starts the threads. On failure nothing
+  /// runs.
   tl::expected<void, StartError> start(const Settings& settings);
 
   /// The addresses in use, with the ports that the kernel chose for port 0.
   std::vector<sys::Address> addresses() const;
   sys::Address admin_address() const;
 
-  /// Stops accepting, lets what is in flight finish, at most drain_timeout_ms. Returns when all worker
-  /// threads have ended; true when nothing was cut off.
+  /// Stops accepting, lets what is in flight finish, at most drain_timeout_ms. Returns when all
+  /// worker threads have ended; true when nothing was cut off.
   bool drain();
   /// The same without waiting for the drain to end; ask drained() then.
   void begin_drain();

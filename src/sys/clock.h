@@ -26,4 +26,11 @@ inline std::int64_t realtime_ns() {
   return now.tv_sec * 1'000'000'000 + now.tv_nsec;
 }
 
+/// Whole seconds, for Date and Last-Modified.
+inline std::int64_t realtime_coarse_s() {
+  timespec now{};
+  ::clock_gettime(CLOCK_REALTIME_COARSE, &now);
+  return now.tv_sec;
+}
+
 }  // namespace pagewire::sys

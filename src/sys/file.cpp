@@ -34,8 +34,8 @@ Result<Fd> open_beneath(int root_fd, const char* relative_path) {
   open_how how{};
   how.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
   how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS;
-  // EAGAIN: a rename or mount anywhere on the system raced with a ".." in a link, and the kernel could
-  // not be sure that the walk stayed beneath (openat2(2)). It asks to be called again.
+  // EAGAIN: a rename or mount anywhere on the system raced with a ".." in a link, and the kernel
+  // could not be sure that the walk stayed beneath (openat2(2)). It asks to be called again.
   constexpr int attempts = 8;
   for (int attempt = 0;; ++attempt) {
     const long fd = ::syscall(SYS_openat2, root_fd, relative_path, &how, sizeof how);

@@ -31,9 +31,9 @@ struct FileStatus {
 Result<Fd> open_directory(const char* path);
 
 /// Opens `relative_path` for reading beneath `root_fd` (openat2(2), RESOLVE_BENEATH |
-/// RESOLVE_NO_MAGICLINKS). A symbolic link that stays beneath is followed; an absolute one or one that
-/// leaves gives EXDEV. O_NONBLOCK, so that a FIFO in the tree cannot stop the caller.
-/// EAGAIN (a rename raced with "..") is retried a few times inside.
+/// RESOLVE_NO_MAGICLINKS). A symbolic link that stays beneath is followed; an absolute one or one
+/// that leaves gives EXDEV. O_NONBLOCK, so that a FIFO in the tree cannot stop the caller. EAGAIN
+/// (a rename raced with "..") is retried a few times inside.
 Result<Fd> open_beneath(int root_fd, const char* relative_path);
 
 /// fstat(2). Does not touch the disk: the inode is in memory as long as the file is open.

@@ -1,7 +1,7 @@
 // Mapping: a read-only, shared view of a slice of a file.
 //
-// User code must not read through it: a file truncated after mmap(2) makes the access SIGBUS. Hand the
-// memory to the kernel instead (send(2) gives EFAULT for the missing pages).
+// User code must not read through it: a file truncated after mmap(2) makes the access SIGBUS. Hand
+// the memory to the kernel instead (send(2) gives EFAULT for the missing pages).
 #pragma once
 
 #include <sys/mman.h>
@@ -43,7 +43,9 @@ class Mapping {
 
   bool is_mapped() const { return address_ != nullptr; }
   ByteRange range() const { return range_; }
-  const char* at(FileOffset offset) const { return address_ + (offset.value - range_.offset.value); }
+  const char* at(FileOffset offset) const {
+    return address_ + (offset.value - range_.offset.value);
+  }
 
   void unmap() {
     if (address_ == nullptr) return;

@@ -3,8 +3,9 @@
 // Invariant: a pipe in the pool is empty. One that may still hold bytes is closed, never pooled:
 // what a dead connection left behind must not reach the next client.
 // Kernel facts: F_SETPIPE_SZ rounds up to a power of two of pages; once a user without
-// CAP_SYS_RESOURCE holds more than fs.pipe-user-pages-soft pages, new pipes silently have one or two
-// pages and F_SETPIPE_SZ gives EPERM (pipe(7)). So the capacity is always asked for, never assumed.
+// CAP_SYS_RESOURCE holds more than fs.pipe-user-pages-soft pages, new pipes silently have one or
+// two pages and F_SETPIPE_SZ gives EPERM (pipe(7)). So the capacity is always asked for, never
+// assumed.
 #pragma once
 
 #include <cstddef>
@@ -35,8 +36,8 @@ Result<ByteCount> bytes_in(const Pipe& pipe);
 class PipePool {
  public:
   struct Limits {
-    std::size_t idle = 64;             ///< pipes kept when nobody uses them
-    ByteCount capacity{64 * kib};      ///< asked for each
+    std::size_t idle = 64;         ///< pipes kept when nobody uses them
+    ByteCount capacity{64 * kib};  ///< asked for each
   };
   explicit PipePool(Limits limits) : limits_(limits) { idle_.reserve(limits.idle); }
 

@@ -44,7 +44,8 @@ Result<Address> Address::parse(std::string_view text) {
   const Result<std::uint16_t> port = parse_port(port_text);
   if (!port) return tl::unexpected(port.error());
   if (host_text.empty() || host_text == "*") return any_address(*port);
-  const bool bracketed = host_text.size() > 2 && host_text.front() == '[' && host_text.back() == ']';
+  const bool bracketed =
+      host_text.size() > 2 && host_text.front() == '[' && host_text.back() == ']';
   const std::string host(bracketed ? host_text.substr(1, host_text.size() - 2) : host_text);
   sockaddr_in v4{};
   v4.sin_family = AF_INET;
@@ -104,8 +105,7 @@ Result<Fd> listen_on(const Address& address, const ListenOptions& options) {
   const int on = 1;
   const int off = 0;
   ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  if (options.reuse_port &&
-      ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) != 0) {
+  if (options.reuse_port && ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) != 0) {
     return last_error("setsockopt(SO_REUSEPORT)");
   }
   if (family == AF_INET6) ::setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
@@ -134,7 +134,7 @@ Result<Accepted> accept_from(int listener_fd) {
     switch (errno) {
       case EINTR:         // a signal
       case ECONNABORTED:  // the peer reset before we came
-      case EPROTO:        // the network errors that Linux passes on from the new connection (accept(2))
+      case EPROTO:  // the network errors that Linux passes on from the new connection (accept(2))
       case ENETDOWN:
       case ENOPROTOOPT:
       case EHOSTDOWN:
@@ -161,6 +161,19 @@ Result<ByteCount> unacknowledged(int fd) {
   int waiting = 0;
   if (::ioctl(fd, SIOCOUTQ, &waiting) != 0) return last_error("ioctl(SIOCOUTQ)");
   return ByteCount{static_cast<std::uint64_t>(waiting)};
+}
+
+void finish_sending(int fd) {
+  // ENOTCONN: the peer has reset already; the loop reports that by itself.
+  static_cast<void>(::shutdown(fd, SHUT_WR));
+}
+
+Result<ByteCount> send_some(int fd, std::string_view bytes) {
+  for (;;) {
+    const ssize_t n = ::send(fd, bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (n >= 0) return ByteCount{static_cast<std::uint64_t>(n)};
+    if (errno != EINTR) return last_error("send");
+  }
 }
 
 void abort_on_close(int fd) {

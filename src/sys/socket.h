@@ -66,8 +66,14 @@ Result<void> set_no_delay(int fd);
 /// Bytes that this end has sent and the peer has not acknowledged (SIOCOUTQ, tcp(7)).
 Result<ByteCount> unacknowledged(int fd);
 
-/// The next close(2) sends RST and drops what is queued (SO_LINGER with 0 seconds): the peer must not
-/// take a cut-off body for a whole one.
+/// shutdown(2): a FIN goes out behind what is queued; receiving goes on.
+void finish_sending(int fd);
+
+/// send(2) without blocking or SIGPIPE. Errors: EAGAIN, EPIPE, ECONNRESET.
+Result<ByteCount> send_some(int fd, std::string_view bytes);
+
+/// The next close(2) sends RST and drops what is queued (SO_LINGER with 0 seconds): the peer must
+/// not take a cut-off body for a whole one.
 void abort_on_close(int fd);
 
 }  // namespace pagewire::sys

@@ -1,0 +1,246 @@
+// The states of a connection and what comes in. What goes out is in respond.cpp.
+#include "server/connection.h"
+
+#include <array>
+
+#include "base/check.h"
+
+namespace pagewire::server {
+
+namespace {
+
+// A pipelining client gets at most so many answers before the others have their turn.
+constexpr std::uint32_t requests_per_turn = 64;
+
+}  // namespace
+
+Connection::Connection(Worker& worker, sys::Accepted accepted)
+    : Stream(std::move(accepted.fd)), worker_(worker), peer_(accepted.peer) {}
+
+Connection::~Connection() {
+  if (exchange_ != nullptr) close_exchange(false);
+  worker_.connection_closed();
+}
+
+void Connection::set_state(State next) {
+  // Row: from; bits: the states that may follow.
+  constexpr auto bit = [](State state) { return 1U << static_cast<unsigned>(state); };
+  constexpr unsigned closed = bit(State::Closed);
+  constexpr std::array<unsigned, 5> edges = {
+      /* ReadHead */ bit(State::Respond) | closed,
+      /* Respond  */ bit(State::ReadHead) | bit(State::DropBody) | bit(State::Linger) | closed,
+      /* DropBody */ bit(State::ReadHead) | closed,
+      /* Linger   */ closed,
+      /* Closed   */ 0,
+  };
+  PW_CHECK((edges[static_cast<std::size_t>(state_)] & bit(next)) != 0);
+  state_ = next;
+}
+
+void Connection::start() {
+  worker_.loop().set_deadline(*this, worker_.loop().now_ms() + worker_.settings().timeouts.idle_ms);
+}
+
+void Connection::received(std::span<const char> bytes) {
+  begin_turn();
+  const std::string_view input(bytes.data(), bytes.size());
+  if (pending_.empty()) {
+    // The usual case: whole heads, parsed where they were received.
+    const std::size_t used = consume(input);
+    if (state_ != State::Closed) pending_.assign(input.substr(used));
+  } else {
+    pending_.append(input);
+    consume_pending();
+  }
+  settle();
+}
+
+void Connection::writable() {
+  begin_turn();
+  if (state_ == State::Respond) run_transfer();
+  if (state_ != State::Respond) consume_pending();
+  settle();
+}
+
+void Connection::ended() {
+  // The client will send nothing more. A request it has sent is answered by now (reading is paused
+  // until then), so what is left is at most a broken-off head or body.
+  close();
+}
+
+void Connection::failed(Error error) {
+  count_end(error.errno_value == ECONNRESET ? metrics::ConnectionEnd::PeerReset
+                                            : metrics::ConnectionEnd::SocketError);
+  close();
+}
+
+void Connection::timed_out() {
+  switch (state_) {
+    case State::ReadHead:
+      if (head_started_) {
+        count_end(metrics::ConnectionEnd::HeadTimeout);
+        refuse(http::Request{}, 408, "the request head took too long");
+        return settle();
+      }
+      count_end(metrics::ConnectionEnd::IdleTimeout);
+      // What the peer has not taken in all this time would keep kernel memory for minutes more.
+      if (sys::unacknowledged(fd()).value_or(ByteCount{}).value > 0) sys::abort_on_close(fd());
+      return close();
+    case State::Respond:
+      return check_rate();
+    case State::DropBody:
+      count_end(metrics::ConnectionEnd::HeadTimeout);
+      return close();
+    case State::Linger:
+      return close();
+    case State::Closed:
+      return;
+  }
+}
+
+void Connection::drain() {
+  draining_ = true;
+  if (state_ != State::ReadHead || head_started_ || !pending_.empty()) return;
+  if (requests_ > 0) return close();
+  // Accepted and not heard yet: its first request may be on the way.
+  constexpr std::int64_t grace_ms = 1'000;
+  worker_.loop().set_deadline(*this, worker_.loop().now_ms() + grace_ms);
+}
+
+bool Connection::cut_off() {
+  if (state_ != State::Respond) {
+    close();
+    return false;
+  }
+  break_off(metrics::ConnectionEnd::DrainTimeout);
+  return true;
+}
+
+void Connection::begin_turn() {
+  turn_bytes_ = {};
+  turn_requests_ = 0;
+  turn_given_up_ = false;
+}
+
+bool Connection::turn_is_over() const {
+  return turn_bytes_ >= worker_.settings().limits.quantum || turn_requests_ >= requests_per_turn;
+}
+
+/// After any turn: reading goes on unless a response is under way or the turn was given up.
+void Connection::settle() {
+  if (state_ == State::Closed) return;
+  if (pending_.empty() && pending_.capacity() > 0) std::string().swap(pending_);
+  const bool pause = state_ == State::Respond || turn_given_up_;
+  if (pause == paused_) return;
+  paused_ = pause;
+  if (pause) {
+    worker_.loop().pause_reading(*this);
+  } else {
+    worker_.loop().resume_reading(*this);
+  }
+}
+
+void Connection::consume_pending() {
+  if (state_ == State::Closed) return;
+  const std::size_t used = consume(pending_);
+  if (state_ != State::Closed) pending_.erase(0, used);
+}
+
+/// Takes as many bytes as the states want; returns how many.
+std::size_t Connection::consume(std::string_view input) {
+  std::size_t used = 0;
+  while (used < input.size()) {
+    const std::string_view rest = input.substr(used);
+    switch (state_) {
+      case State::ReadHead: {
+        if (turn_is_over()) {
+          turn_given_up_ = true;
+          worker_.loop().yield(*this);
+          return used;
+        }
+        const std::size_t taken = read_head(rest);
+        if (taken == 0) return used;
+        used += taken;
+        break;
+      }
+      case State::DropBody:
+        used += drop_body(rest);
+        break;
+      case State::Linger:
+        used += linger_over(rest);
+        break;
+      case State::Respond:
+      case State::Closed:
+        return used;
+    }
+  }
+  return used;
+}
+
+/// One head, if it is complete: parses it and starts the response. 0 when more bytes are needed.
+std::size_t Connection::read_head(std::string_view input) {
+  const http::HeadLimits& limits = worker_.settings().limits.head;
+  const http::HeadScan scan = http::scan_head(input, scan_resume_, limits);
+  if (scan.state == http::HeadScan::State::Incomplete) {
+    scan_resume_ = scan.resume;
+    if (!head_started_) {
+      head_started_ = true;
+      const std::int64_t head_ms = worker_.settings().timeouts.head_ms;
+      worker_.loop().set_deadline(*this, worker_.loop().now_ms() + head_ms);
+    }
+    return 0;
+  }
+  scan_resume_ = 0;
+  head_started_ = false;
+  if (scan.state != http::HeadScan::State::Complete) return refuse_scan(scan.state, input);
+
+  http::Request request;
+  const std::string_view head = input.substr(scan.leading, scan.end - scan.leading);
+  const http::HeadFault fault = http::parse_head(head, limits, request);
+  if (fault.status != 0) {
+    refuse(request, fault.status, fault.why);
+    return input.size();
+  }
+  respond_to(request);
+  return scan.end;
+}
+
+/// No head can be made out, nor where the next one would start: everything that came is dropped.
+std::size_t Connection::refuse_scan(http::HeadScan::State found, std::string_view input) {
+  switch (found) {
+    case http::HeadScan::State::Malformed:
+      refuse(http::Request{}, 400, "the request head is malformed");
+      break;
+    case http::HeadScan::State::TargetTooLong:
+      refuse(http::Request{}, 414, "the request target is too long");
+      break;
+    case http::HeadScan::State::TooLarge:
+      refuse(http::Request{}, 431, "the request head is too large");
+      break;
+    case http::HeadScan::State::Incomplete:
+    case http::HeadScan::State::Complete:
+      PW_CHECK(false);
+  }
+  return input.size();
+}
+
+std::size_t Connection::drop_body(std::string_view input) {
+  const ByteCount dropped = std::min(unread_body_, ByteCount{input.size()});
+  unread_body_ -= dropped;
+  if (unread_body_.value == 0) {
+    set_state(State::ReadHead);
+    start();
+  }
+  return dropped.value;
+}
+
+std::size_t Connection::linger_over(std::string_view input) {
+  if (input.size() >= linger_left_.value) {
+    close();
+  } else {
+    linger_left_ -= ByteCount{input.size()};
+  }
+  return input.size();
+}
+
+}  // namespace pagewire::server

@@ -1,0 +1,223 @@
+// What a connection sends: from a parsed request to the last byte given to the kernel, and the
+// account.
+#include "base/check.h"
+#include "server/connection.h"
+#include "sys/clock.h"
+
+namespace pagewire::server {
+
+using metrics::ConnectionEnd;
+
+void Connection::respond_to(const http::Request& request) {
+  const Limits& limits = worker_.settings().limits;
+  const bool too_large =
+      request.body == http::BodyKind::Length && request.content_length > limits.body;
+  if (too_large) return refuse(request, 413, "the request body is larger than this server reads");
+
+  ++requests_;
+  // A chunked body, or one whose sender waits for 100 (Continue), is not worth reading for a GET:
+  // the final answer goes out at once and the connection ends (RFC 9110 10.1.1). What the client
+  // sends meanwhile is dropped in Linger and never parsed as a request.
+  const bool unreadable = request.body == http::BodyKind::Chunked ||
+                          (request.body == http::BodyKind::Length && request.expect_continue);
+  unread_body_ = request.body == http::BodyKind::Length ? request.content_length : ByteCount{};
+  linger_after_ = unreadable;
+  close_after_ = unreadable || draining_ || !request.keep_alive ||
+                 (limits.requests != 0 && requests_ >= limits.requests);
+  open_exchange(request);
+  worker_.site().respond(request, worker_.now(), close_after_, exchange_->response);
+  close_after_ = close_after_ || exchange_->response.close;
+  start_transfer();
+}
+
+/// An answer after which the connection ends, because what follows cannot be told or is not wanted.
+void Connection::refuse(const http::Request& request, int status, const char* why) {
+  close_after_ = true;
+  linger_after_ = true;
+  open_exchange(request);
+  worker_.site().respond_error(request, worker_.now(), status, why, true, exchange_->response);
+  start_transfer();
+}
+
+void Connection::refuse_busy() {
+  refuse(http::Request{}, 503, "too many connections");
+  settle();
+}
+
+void Connection::open_exchange(const http::Request& request) {
+  set_state(State::Respond);
+  exchange_ = worker_.take_exchange();
+  exchange_->start_ns = sys::monotonic_ns();
+  exchange_->response.clear();
+  if (worker_.access_log() == nullptr) return;
+  log::AccessRecord& record = exchange_->record;
+  record.realtime_ns = sys::realtime_ns();
+  record.http10 = request.version == http::Version::Http10;
+  std::array<char, 64> buffer;
+  record.peer.assign(peer_.host(buffer));
+  record.method.assign(request.method_text);
+  record.target.assign(request.target);
+  record.referer.assign(request.referer);
+  record.user_agent.assign(request.user_agent);
+  record.range.assign(request.range.value_or(std::string_view()));
+}
+
+void Connection::start_transfer() {
+  const egress::Transport transport{.socket_fd = fd()};
+  const std::span<const content::Segment> segments = exchange_->response.segments();
+  const egress::Choice choice = egress::choose(segments, transport, worker_.settings().chooser);
+  exchange_->reason = choice.reason;
+  egress::Transfer& transfer = exchange_->transfer;
+  transfer = egress::Transfer{};
+  transfer.path = choice.path;
+  transfer.transport = transport;
+  transfer.resources = &worker_.resources();
+  transfer.segments = segments;
+  rate_watched_ = false;
+  ++turn_requests_;
+  run_transfer();
+}
+
+/// Steps until the response is out, the socket is full, or this connection's turn is over.
+void Connection::run_transfer() {
+  const ByteCount quantum = worker_.settings().limits.quantum;
+  while (turn_bytes_ < quantum) {
+    const egress::StepResult result = egress::step(exchange_->transfer, quantum - turn_bytes_);
+    account(result);
+    switch (result.status) {
+      case egress::Status::Moved:
+        continue;
+      case egress::Status::Done:
+        return finish_response();
+      case egress::Status::WantWrite:
+        worker_.loop().await_writable(*this);
+        return wait_for_room();
+      case egress::Status::SourceTruncated:
+        return break_off(ConnectionEnd::SourceTruncated);
+      case egress::Status::SourceChanged:
+        return break_off(ConnectionEnd::SourceChanged);
+      case egress::Status::PeerGone:
+        return break_off(ConnectionEnd::PeerReset);
+      case egress::Status::Failed:  // EIO, ENOMEM ... from the file or the socket
+        return break_off(ConnectionEnd::ReadError);
+      case egress::Status::Unsupported:
+        PW_CHECK(false);  // `copy` fits everything
+    }
+  }
+  worker_.loop().yield(*this);
+  wait_for_room();
+}
+
+void Connection::account(const egress::StepResult& result) {
+  if (result.calls == 0) return;
+  const std::size_t path = egress::index_of(*exchange_->transfer.path);
+  metrics::WorkerMetrics& metrics = worker_.metrics();
+  metrics.path_bytes[path].add(result.moved.value);
+  metrics.path_calls[path].add(result.calls);
+  sent_bytes_ += result.moved.value;
+  turn_bytes_ += result.moved;
+}
+
+/// The response did not go out in one turn: from now on its reader has to keep a minimum rate.
+void Connection::wait_for_room() {
+  const Settings& settings = worker_.settings();
+  if (rate_watched_) return;
+  rate_watched_ = true;
+  const ByteCount queued = sys::unacknowledged(fd()).value_or(ByteCount{});
+  acknowledged_ = sent_bytes_ - std::min(queued.value, sent_bytes_);
+  worker_.loop().set_deadline(*this, worker_.loop().now_ms() + settings.timeouts.rate_window_ms);
+}
+
+/// What counts is what the peer acknowledged: the send buffer may be megabytes deep, so that a
+/// reader who goes on slowly makes room for the next step only once in minutes.
+void Connection::check_rate() {
+  const Settings& settings = worker_.settings();
+  const std::int64_t window_ms = settings.timeouts.rate_window_ms;
+  const std::uint64_t wanted =
+      settings.limits.min_rate * static_cast<std::uint64_t>(window_ms) / 1'000;
+  const ByteCount queued = sys::unacknowledged(fd()).value_or(ByteCount{});
+  const std::uint64_t acknowledged = sent_bytes_ - std::min(queued.value, sent_bytes_);
+  if (acknowledged - acknowledged_ < wanted) return break_off(ConnectionEnd::SlowReader);
+  acknowledged_ = acknowledged;
+  worker_.loop().set_deadline(*this, worker_.loop().now_ms() + window_ms);
+}
+
+void Connection::finish_response() {
+  close_exchange(true);
+  after_response();
+}
+
+/// Counts and logs the response, and gives the Exchange back.
+void Connection::close_exchange(bool complete) {
+  Exchange& exchange = *exchange_;
+  const std::int64_t duration_ns = sys::monotonic_ns() - exchange.start_ns;
+  metrics::WorkerMetrics& metrics = worker_.metrics();
+  const std::size_t path = egress::index_of(*exchange.transfer.path);
+  metrics.responses[static_cast<std::size_t>(exchange.response.status)].add(1);
+  metrics.path_responses[path].add(1);
+  metrics.path_reasons[path][static_cast<std::size_t>(exchange.reason)].add(1);
+  metrics.request_time.record_ns(static_cast<std::uint64_t>(duration_ns));
+  if (worker_.access_log() != nullptr) write_log(complete, duration_ns);
+  egress::finish(exchange.transfer);
+  exchange.response.file = content::FileRef();
+  exchange_ = nullptr;
+  worker_.give_back(&exchange);
+}
+
+void Connection::write_log(bool complete, std::int64_t duration_ns) {
+  log::AccessRecord* const line = worker_.access_log()->begin(worker_.index());
+  if (line == nullptr) return;  // the queue is full; counted there
+  const egress::Transfer& transfer = exchange_->transfer;
+  const std::uint64_t head_bytes = exchange_->response.segments().front().size().value;
+  log::AccessRecord& record = exchange_->record;
+  record.duration_ns = duration_ns;
+  record.status = static_cast<std::uint16_t>(exchange_->response.status);
+  record.bytes = transfer.sent.value;
+  record.body_bytes = record.bytes - std::min(record.bytes, head_bytes);
+  record.complete = complete;
+  record.path = transfer.path->name;
+  record.reason = egress::token(exchange_->reason);
+  *line = record;
+  worker_.access_log()->commit(worker_.index());
+}
+
+void Connection::after_response() {
+  if (close_after_ || draining_) {
+    // A body that is still coming would make the kernel answer our close with RST, which can
+    // overtake the response on its way to the application.
+    return linger_after_ || unread_body_.value > 0 ? begin_linger() : close();
+  }
+  const Timeouts& timeouts = worker_.settings().timeouts;
+  const bool has_body = unread_body_.value > 0;
+  set_state(has_body ? State::DropBody : State::ReadHead);
+  const std::int64_t allowed_ms = has_body ? timeouts.head_ms : timeouts.idle_ms;
+  worker_.loop().set_deadline(*this, worker_.loop().now_ms() + allowed_ms);
+}
+
+/// The peer must not take what it got for the whole: the connection ends with RST.
+void Connection::break_off(ConnectionEnd why) {
+  count_end(why);
+  sys::abort_on_close(fd());
+  close();
+}
+
+void Connection::begin_linger() {
+  constexpr ByteCount most{1 * mib};
+  linger_left_ = most;
+  set_state(State::Linger);
+  sys::finish_sending(fd());
+  worker_.loop().set_deadline(*this,
+                              worker_.loop().now_ms() + worker_.settings().timeouts.linger_ms);
+}
+
+void Connection::close() {
+  if (exchange_ != nullptr) close_exchange(false);
+  set_state(State::Closed);
+  worker_.loop().retire(*this);
+}
+
+void Connection::count_end(ConnectionEnd why) {
+  worker_.metrics().ends[static_cast<std::size_t>(why)].add(1);
+}
+
+}  // namespace pagewire::server

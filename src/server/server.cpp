@@ -1,0 +1,126 @@
+#include "server/server.h"
+
+#include <csignal>
+
+#include "server/admin.h"
+#include "server/worker.h"
+
+namespace pagewire::server {
+
+struct Server::Parts {
+  explicit Parts(const Settings& all) : settings(all), shared(settings) {}
+
+  tl::expected<void, StartError> open();
+  tl::expected<void, StartError> open_admin();
+  std::vector<const metrics::WorkerMetrics*> worker_metrics() const;
+  std::string metrics_text() const;
+
+  const Settings settings;
+  Shared shared;
+  std::vector<sys::Address> addresses;
+  metrics::Names names;
+  std::atomic<bool> draining{false};
+  std::unique_ptr<log::AccessLog> access_log;
+  std::vector<std::unique_ptr<Worker>> workers;
+  std::unique_ptr<Admin> admin;  // goes first: it reads what stands above
+};
+
+Server::Server() = default;
+
+Server::~Server() = default;
+
+tl::expected<void, StartError> Server::start(const Settings& settings) {
+  // sendfile(2) and splice(2) raise SIGPIPE like write(2) and have no MSG_NOSIGNAL.
+  std::signal(SIGPIPE, SIG_IGN);
+  auto parts = std::make_unique<Parts>(settings);
+  if (auto opened = parts->open(); !opened) return opened;
+  parts_ = std::move(parts);
+  for (const std::unique_ptr<Worker>& worker : parts_->workers) worker->start();
+  if (parts_->admin != nullptr) parts_->admin->start();
+  return {};
+}
+
+tl::expected<void, StartError> Server::Parts::open() {
+  for (const egress::Path* path : egress::paths()) names.paths.push_back(path->name);
+  for (std::size_t i = 0; i < egress::reason_count; ++i) {
+    names.reasons.push_back(egress::token(static_cast<egress::Reason>(i)));
+  }
+  names.version = PAGEWIRE_VERSION;
+  addresses = settings.listen;
+  for (std::size_t i = 0; i < settings.workers; ++i) {
+    workers.push_back(std::make_unique<Worker>(i, shared));
+    if (auto opened = workers.back()->open(addresses); !opened) return opened;
+  }
+  if (!settings.access_log.file.empty()) {
+    log::Settings log_settings = settings.access_log;
+    log_settings.workers = settings.workers;
+    Result<std::unique_ptr<log::AccessLog>> opened = log::AccessLog::open(log_settings);
+    if (!opened) {
+      return tl::unexpected(StartError{"cannot open the access log " + log_settings.file + ": " +
+                                       std::strerror(opened.error().errno_value)});
+    }
+    access_log = std::move(*opened);
+    shared.access_log = access_log.get();
+  }
+  return open_admin();
+}
+
+tl::expected<void, StartError> Server::Parts::open_admin() {
+  if (!settings.admin_enabled) return {};
+  admin = std::make_unique<Admin>(AdminAnswers{
+      .metrics = [this] { return metrics_text(); },
+      .healthy = [this] { return !draining.load(); },
+  });
+  return admin->open(settings.admin);
+}
+
+std::vector<const metrics::WorkerMetrics*> Server::Parts::worker_metrics() const {
+  std::vector<const metrics::WorkerMetrics*> all;
+  for (const std::unique_ptr<Worker>& worker : workers)
+    all.push_back(&std::as_const(*worker).metrics());
+  return all;
+}
+
+std::string Server::Parts::metrics_text() const {
+  return metrics::prometheus_text(worker_metrics(), names);
+}
+
+std::vector<sys::Address> Server::addresses() const {
+  return parts_->addresses;
+}
+
+sys::Address Server::admin_address() const {
+  return parts_->admin == nullptr ? sys::Address() : parts_->admin->address();
+}
+
+void Server::begin_drain() {
+  if (parts_->draining.exchange(true)) return;
+  for (const std::unique_ptr<Worker>& worker : parts_->workers) worker->begin_drain();
+}
+
+bool Server::drained() const {
+  for (const std::unique_ptr<Worker>& worker : parts_->workers) {
+    if (worker->running()) return false;
+  }
+  return true;
+}
+
+bool Server::drain() {
+  begin_drain();
+  for (const std::unique_ptr<Worker>& worker : parts_->workers) worker->join();
+  return parts_->shared.cut_off.load() == 0;
+}
+
+void Server::reopen_logs() {
+  if (parts_->access_log != nullptr) parts_->access_log->reopen();
+}
+
+metrics::Totals Server::totals() const {
+  return metrics::totals(parts_->worker_metrics());
+}
+
+std::string Server::metrics_text() const {
+  return parts_->metrics_text();
+}
+
+}  // namespace pagewire::server

@@ -1,0 +1,196 @@
+#include "server/worker.h"
+
+#include <fcntl.h>
+
+#include "server/connection.h"
+#include "sys/clock.h"
+#include "sys/thread.h"
+
+namespace pagewire::server {
+
+namespace {
+
+constexpr std::size_t scratch_bytes = 256 * kib;
+
+// Above the connection limit a few more are taken in, only to be told 503; beyond those a
+// connection is closed as it comes.
+constexpr std::size_t told_busy = 64;
+
+// Exchanges kept for reuse; a burst's surplus is freed.
+constexpr std::size_t idle_exchange_limit = 256;
+
+}  // namespace
+
+Worker::Worker(std::size_t index, Shared& shared)
+    : index_(index),
+      shared_(shared),
+      pipes_(shared.settings.pipes),
+      scratch_(scratch_bytes),
+      resources_{pipes_, scratch_} {}
+
+Worker::~Worker() {
+  stop();
+  join();
+}
+
+tl::expected<void, StartError> Worker::open(std::vector<sys::Address>& addresses) {
+  Result<std::unique_ptr<content::Site>> site = content::Site::open(settings().site);
+  if (!site) {
+    return tl::unexpected(StartError{"cannot serve " + settings().site.root + ": " +
+                                     std::strerror(site.error().errno_value)});
+  }
+  site_ = std::move(*site);
+  Result<std::unique_ptr<loop::Loop>> loop = loop::make_epoll_loop(loop::Settings{});
+  if (!loop) return tl::unexpected(StartError{describe(loop.error())});
+  loop_ = std::move(*loop);
+  for (sys::Address& address : addresses) {
+    if (auto opened = open_listener(address); !opened) return opened;
+  }
+  open_spare();
+  return {};
+}
+
+tl::expected<void, StartError> Worker::open_listener(sys::Address& address) {
+  const auto fail = [&](const Error& error) {
+    return tl::unexpected(StartError{"cannot listen on " + address.to_string() + ": " +
+                                     std::strerror(error.errno_value)});
+  };
+  if (index_ == 0 && address.port() != 0) {
+    // SO_REUSEPORT would let a second pagewire of the same user share the port without a word; a
+    // bind without it fails while anybody listens there.
+    const Result<sys::Fd> alone = sys::listen_on(address, {.reuse_port = false});
+    if (!alone) return fail(alone.error());
+  }
+  Result<sys::Fd> listener = sys::listen_on(address, {});
+  if (!listener) return fail(listener.error());
+  // Inherited by the accepted sockets, so that it costs no call a connection.
+  if (Result<void> set = sys::set_no_delay(listener->get()); !set) return fail(set.error());
+  const Result<sys::Address> bound = sys::local_address(listener->get());
+  if (!bound) return fail(bound.error());
+  address = *bound;
+  if (Result<void> listening = loop_->listen(listener->get(), *this); !listening) {
+    return fail(listening.error());
+  }
+  listeners_.push_back(std::move(*listener));
+  return {};
+}
+
+void Worker::start() {
+  running_ = true;
+  thread_ = std::thread([this] { run(); });
+}
+
+void Worker::run() {
+  sys::name_this_thread(("pw-worker-" + std::to_string(index_)).c_str());
+  const std::vector<int>& pin = settings().pin;
+  // A CPU that has gone since the settings were checked: the worker runs unpinned.
+  if (!pin.empty()) static_cast<void>(sys::pin_this_thread(pin[index_ % pin.size()]));
+  loop_->run([this] { tick(); });
+  running_ = false;
+}
+
+void Worker::stop() {
+  if (loop_ != nullptr) loop_->stop();
+}
+
+void Worker::join() {
+  if (thread_.joinable()) thread_.join();
+}
+
+void Worker::begin_drain() {
+  loop_->post([this] { drain_now(); });
+}
+
+void Worker::drain_now() {
+  if (draining_) return;
+  draining_ = true;
+  drain_deadline_ms_ = loop_->now_ms() + settings().drain_timeout_ms;
+  loop_->unlisten_all();
+  listeners_.clear();
+  loop_->for_each([](loop::Stream& stream) { static_cast<Connection&>(stream).drain(); });
+}
+
+/// About every 100 ms.
+void Worker::tick() {
+  const content::SiteCounters site = site_->counters();
+  metrics_.cache_hits.set(site.cache_hits);
+  metrics_.cache_misses.set(site.cache_misses);
+  metrics_.cache_revalidated.set(site.cache_revalidated);
+  metrics_.cache_entries.set(site.cache_entries);
+  metrics_.small_body_bytes.set(site.small_body_bytes);
+  // The log counts for all workers; one of them passes it on.
+  if (index_ == 0 && access_log() != nullptr) metrics_.log_dropped.set(access_log()->dropped());
+  if (!draining_) return;
+  if (loop_->stream_count() > 0 && loop_->now_ms() >= drain_deadline_ms_) {
+    loop_->for_each([this](loop::Stream& stream) {
+      if (static_cast<Connection&>(stream).cut_off()) ++shared_.cut_off;
+    });
+  }
+  if (loop_->stream_count() == 0) loop_->stop();
+}
+
+content::Now Worker::now() const {
+  return {.monotonic_ms = loop_->now_ms(), .realtime_s = sys::realtime_coarse_s()};
+}
+
+Exchange* Worker::take_exchange() {
+  if (idle_exchanges_.empty()) return new Exchange;
+  Exchange* const exchange = idle_exchanges_.back().release();
+  idle_exchanges_.pop_back();
+  return exchange;
+}
+
+void Worker::give_back(Exchange* exchange) {
+  std::unique_ptr<Exchange> owned(exchange);
+  if (idle_exchanges_.size() < idle_exchange_limit) idle_exchanges_.push_back(std::move(owned));
+}
+
+void Worker::accepted(sys::Accepted accepted) {
+  metrics_.connections_accepted.add(1);
+  const std::size_t before = shared_.connections.load(std::memory_order_relaxed);
+  const std::size_t limit = settings().limits.connections;
+  if (before >= limit) metrics_.connections_refused.add(1);
+  if (before >= limit + told_busy) return;  // closes it
+  shared_.connections.fetch_add(1, std::memory_order_relaxed);
+  metrics_.connections_open.add(1);
+  auto owned = std::make_unique<Connection>(*this, std::move(accepted));
+  Connection& connection = *owned;
+  if (Result<void> attached = loop_->attach(std::move(owned)); !attached) {
+    metrics_.accept_errors.add(1);  // ENOMEM, or fs.epoll.max_user_watches; it is closed already
+    return;
+  }
+  if (before >= limit) return connection.refuse_busy();
+  connection.start();
+  if (draining_) connection.drain();
+}
+
+void Worker::connection_closed() {
+  shared_.connections.fetch_sub(1, std::memory_order_relaxed);
+  metrics_.connections_open.subtract(1);
+}
+
+/// Out of descriptors (EMFILE: this process, ENFILE: the machine): the spare one is given up to
+/// take the first of the queue in and close it, so that the client sees a refusal at once and the
+/// listener, which stays readable otherwise, does not spin.
+bool Worker::accept_failed(Error error) {
+  metrics_.accept_errors.add(1);
+  const bool out_of_descriptors = error.errno_value == EMFILE || error.errno_value == ENFILE;
+  if (!out_of_descriptors || !spare_.is_open()) {
+    open_spare();
+    return false;  // ENOBUFS, ENOMEM: nothing to do but wait
+  }
+  spare_.close();
+  bool refused = false;
+  for (const sys::Fd& listener : listeners_) {
+    if (Result<sys::Accepted> taken = sys::accept_from(listener.get())) refused = true;
+  }
+  if (refused) metrics_.connections_refused.add(1);
+  open_spare();
+  return refused && spare_.is_open();
+}
+
+void Worker::open_spare() {
+  if (!spare_.is_open()) spare_ = sys::Fd(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+}
+
+}  // namespace pagewire::server

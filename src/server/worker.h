@@ -1,0 +1,98 @@
+// Worker: one thread with everything that a request touches: listeners, loop, site, pipe pool,
+// scratch, counters.
+//
+// Nothing here is shared and written by another thread, except what Shared says. open(), start(),
+// begin_drain() and join() come from the controlling thread; the rest runs on the worker's own.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "content/content.h"
+#include "egress/egress.h"
+#include "log/log.h"
+#include "loop/loop.h"
+#include "metrics/metrics.h"
+#include "server/server.h"
+#include "sys/pipe.h"
+
+namespace pagewire::server {
+
+/// What a connection needs while a response is under way. Reused; about 4 KiB.
+struct Exchange {
+  content::Response response;
+  egress::Transfer transfer;
+  egress::Reason reason = egress::Reason::HeadOnly;
+  std::int64_t start_ns = 0;  // the head was complete
+  log::AccessRecord record;   // filled only when there is an access log
+};
+
+/// Seen by all workers; written when a connection comes or goes, not by a request.
+struct Shared {
+  explicit Shared(const Settings& all) : settings(all) {}
+  const Settings& settings;
+  log::AccessLog* access_log = nullptr;
+  std::atomic<std::size_t> connections{0};
+  std::atomic<std::uint64_t> cut_off{0};  // responses that the drain timeout broke off
+};
+
+class Worker final : public loop::Acceptor {
+ public:
+  Worker(std::size_t index, Shared& shared);
+  ~Worker() override;
+
+  /// Opens the listeners, the site and the loop. For port 0 the kernel chooses, and `addresses` is
+  /// changed to what it chose, for the next workers. Nothing runs yet.
+  tl::expected<void, StartError> open(std::vector<sys::Address>& addresses);
+  void start();
+  void begin_drain();
+  void stop();
+  void join();
+  bool running() const { return running_.load(); }
+
+  const metrics::WorkerMetrics& metrics() const { return metrics_; }
+
+  // For its connections:
+  const Settings& settings() const { return shared_.settings; }
+  loop::Loop& loop() { return *loop_; }
+  content::Site& site() { return *site_; }
+  metrics::WorkerMetrics& metrics() { return metrics_; }
+  egress::Resources& resources() { return resources_; }
+  log::AccessLog* access_log() { return shared_.access_log; }
+  std::size_t index() const { return index_; }
+  content::Now now() const;
+  Exchange* take_exchange();
+  void give_back(Exchange* exchange);
+  void connection_closed();
+
+  void accepted(sys::Accepted accepted) override;
+  bool accept_failed(Error error) override;
+
+ private:
+  tl::expected<void, StartError> open_listener(sys::Address& address);
+  void run();
+  void tick();
+  void drain_now();
+  void open_spare();
+
+  std::size_t index_;
+  Shared& shared_;
+  std::vector<sys::Fd> listeners_;
+  sys::Fd spare_;  // given up to refuse one connection when descriptors have run out
+  sys::PipePool pipes_;
+  std::vector<char> scratch_;
+  egress::Resources resources_;
+  std::unique_ptr<content::Site> site_;
+  std::vector<std::unique_ptr<Exchange>> idle_exchanges_;
+  metrics::WorkerMetrics metrics_;
+  bool draining_ = false;
+  std::int64_t drain_deadline_ms_ = 0;
+  // Goes before everything above, so that its connections can give back what they hold.
+  std::unique_ptr<loop::Loop> loop_;
+  std::atomic<bool> running_{false};
+  std::thread thread_;
+};
+
+}  // namespace pagewire::server
