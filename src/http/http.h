@@ -51,19 +51,20 @@ struct Request {
   Method method = Method::Unknown;
   Version version = Version::Http11;
   std::string_view method_text;
-  std::string_view target;     ///< as sent: origin-form, absolute-form or "*"
-  std::string_view path;       ///< the target's path, still percent-encoded ("/" for "*" and empty)
-  std::string_view query;      ///< after '?', without it
-  bool asterisk = false;       ///< OPTIONS *
+  std::string_view target;  ///< as sent: origin-form, absolute-form or "*"
+  std::string_view path;    ///< the target's path, still percent-encoded ("/" for "*" and empty)
+  std::string_view query;   ///< after '?', without it
+  bool asterisk = false;    ///< OPTIONS *
   std::string_view host;
 
-  bool keep_alive = true;      ///< from the version and Connection
+  bool keep_alive = true;  ///< from the version and Connection
   bool expect_continue = false;
-  bool expect_unknown = false; ///< an Expect other than 100-continue: 417
+  bool expect_unknown = false;  ///< an Expect other than 100-continue: 417
   BodyKind body = BodyKind::None;
-  ByteCount content_length;    ///< when body == Length
+  ByteCount content_length;  ///< when body == Length
 
-  std::optional<std::string_view> range;  ///< nullopt when absent; a repeated Range counts as absent
+  std::optional<std::string_view>
+      range;  ///< nullopt when absent; a repeated Range counts as absent
   std::string_view if_range;
   FieldLines if_match;
   FieldLines if_none_match;
@@ -71,8 +72,8 @@ struct Request {
   std::string_view if_unmodified_since;
   FieldLines accept_encoding;
   FieldLines accept;
-  std::string_view origin;     ///< CORS: Origin
-  bool is_preflight = false;   ///< CORS: Access-Control-Request-Method is there
+  std::string_view origin;    ///< CORS: Origin
+  bool is_preflight = false;  ///< CORS: Access-Control-Request-Method is there
   std::string_view user_agent;
   std::string_view referer;
 };
@@ -86,11 +87,11 @@ struct HeadLimits {
 /// Where a head stands in the bytes received so far.
 struct HeadScan {
   enum class State : std::uint8_t {
-    Incomplete,  ///< more bytes are needed
-    Complete,    ///< the head is input[leading, end)
-    Malformed,   ///< a bare LF or CR, a NUL, more leading empty lines than one: 400 and close
-    TargetTooLong, ///< the request line alone is above the limit: 414 and close
-    TooLarge,    ///< above head_bytes: 431 and close
+    Incomplete,     ///< more bytes are needed
+    Complete,       ///< the head is input[leading, end)
+    Malformed,      ///< a bare LF or CR, a NUL, more leading empty lines than one: 400 and close
+    TargetTooLong,  ///< the request line alone is above the limit: 414 and close
+    TooLarge,       ///< above head_bytes: 431 and close
   };
   State state = State::Incomplete;
   std::size_t leading = 0;  ///< bytes of one empty line before the request line (RFC 9112 2.2)
@@ -98,14 +99,15 @@ struct HeadScan {
   std::size_t resume = 0;   ///< give this back as `resume_at` when more bytes have come
 };
 
-/// Looks for the end of a head. Scans each byte once over all calls when `resume_at` is handed back.
+/// Looks for the end of a head. Scans each byte once over all calls when `resume_at` is handed
+/// back.
 HeadScan scan_head(std::string_view input, std::size_t resume_at, const HeadLimits& limits);
 
 /// What is wrong with a head. `status` 0 means nothing. Every refusal here closes the connection,
 /// because the framing of what follows cannot be trusted (or is not worth trusting).
 struct HeadFault {
-  int status = 0;             ///< 400, 414, 431, 501 (unknown transfer coding), 505
-  const char* why = "";       ///< a short literal for the error body and the log
+  int status = 0;        ///< 400, 414, 431, 501 (unknown transfer coding), 505
+  const char* why = "";  ///< a short literal for the error body and the log
 };
 
 /// Parses a complete head (exactly scan_head's [leading, end)) strictly by RFC 9112: field syntax,
@@ -118,8 +120,8 @@ HeadFault parse_head(std::string_view head, const HeadLimits& limits, Request& r
 // ---------------------------------------------------------------- ranges (range.cpp)
 
 struct RangeLimits {
-  std::size_t parts = 16;    ///< ranges left after coalescing; above: the whole representation
-  std::size_t specs = 64;    ///< range-specs in the field; above: refused
+  std::size_t parts = 16;  ///< ranges left after coalescing; above: the whole representation
+  std::size_t specs = 64;  ///< range-specs in the field; above: refused
 };
 
 struct RangeSelection {
@@ -135,7 +137,8 @@ struct RangeSelection {
   std::array<ByteRange, max_parts> parts;
 };
 
-/// `field` is the value of Range, e.g. "bytes=0-99,-5". Numbers above 2^63-1 saturate, they never wrap.
+/// `field` is the value of Range, e.g. "bytes=0-99,-5". Numbers above 2^63-1 saturate, they never
+/// wrap.
 RangeSelection select_ranges(std::string_view field, ByteCount size, const RangeLimits& limits);
 
 // ---------------------------------------------------------------- conditionals (conditional.cpp)
@@ -152,8 +155,8 @@ enum class Precondition : std::uint8_t { Proceed, NotModified, Failed };
 /// Only for GET and HEAD. Weak tags match only where weak comparison is used (If-None-Match).
 Precondition evaluate_preconditions(const Request& request, const Validators& validators);
 
-/// True when a Range may be honoured: no If-Range, or one that matches (strong ETag comparison, or a
-/// date exactly equal to last_modified_s).
+/// True when a Range may be honoured: no If-Range, or one that matches (strong ETag comparison, or
+/// a date exactly equal to last_modified_s).
 bool if_range_holds(const Request& request, const Validators& validators);
 
 // ---------------------------------------------------------------- dates (date.cpp)
@@ -163,8 +166,8 @@ inline constexpr std::size_t http_date_size = 29;  ///< "Sun, 06 Nov 1994 08:49:
 /// Writes IMF-fixdate. `seconds` within years 1970 to 9999.
 void format_http_date(std::int64_t seconds, std::span<char, http_date_size> into);
 
-/// IMF-fixdate, and the obsolete RFC 850 and asctime forms. nullopt for anything else: a field with a
-/// bad date is ignored (RFC 9110 13.1.3). `now_s` decides the century of RFC 850's two digits.
+/// IMF-fixdate, and the obsolete RFC 850 and asctime forms. nullopt for anything else: a field with
+/// a bad date is ignored (RFC 9110 13.1.3). `now_s` decides the century of RFC 850's two digits.
 std::optional<std::int64_t> parse_http_date(std::string_view text, std::int64_t now_s = 0);
 
 // ---------------------------------------------------------------- negotiation (negotiate.cpp)
@@ -175,8 +178,8 @@ enum class Coding : std::uint8_t { Identity, Brotli, Zstd, Gzip };
 std::string_view file_suffix(Coding coding);
 std::string_view coding_token(Coding coding);
 
-/// Accept-Encoding's weights, in thousandths (0 = not acceptable). Without the field only identity is
-/// acceptable for us, so that a client that does not ask gets the file as it is.
+/// Accept-Encoding's weights, in thousandths (0 = not acceptable). Without the field only identity
+/// is acceptable for us, so that a client that does not ask gets the file as it is.
 struct CodingWeights {
   std::uint16_t brotli = 0;
   std::uint16_t zstd = 0;
@@ -196,7 +199,8 @@ CodingOrder preferred_codings(const CodingWeights& weights);
 /// True when Accept prefers application/json to text/plain.
 bool prefers_json(const FieldLines& accept);
 
-// ---------------------------------------------------------------- response head (response_head.cpp)
+// ---------------------------------------------------------------- response head
+// (response_head.cpp)
 
 /// "Not Found"; "Unknown" for a code that pagewire never sends.
 std::string_view reason_phrase(int status);
