@@ -1,4 +1,5 @@
-// content: from a request to a Response: files beneath ROOT, their metadata, and the segments to send.
+// content: from a request to a Response: files beneath ROOT, their metadata, and the segments to
+// send.
 //
 // A Site belongs to one worker and one thread; nothing in it is shared. A Response is a head and a
 // list of segments; what comes after this room knows no HTTP.
@@ -25,28 +26,47 @@ namespace pagewire::content {
 
 class OpenFileCache;
 
-/// A file that is open, with what its responses need ready-made. Counted by FileRef; lives until the
-/// last response that sends from it is done, also after the cache has dropped it.
+/// A file's share of its response heads, made once when it is opened: lines with their CRLF, laid
+/// out so that every kind of response takes one tail of them in one copy.
+struct EntityHead {
+  std::string lines;                ///< Content-Length of the whole file; the tails below follow
+  std::size_t from_type = 0;        ///< Content-Type and on: a single-range 206
+  std::size_t from_ranges = 0;      ///< Accept-Ranges, Content-Encoding and on: a multipart 206
+  std::size_t from_validators = 0;  ///< ETag, Last-Modified, Cache-Control, Vary, site's lines: 304
+  std::string etag;                 ///< with quotes; strong
+  std::string_view content_type;    ///< static storage
+  bool has_last_modified = false;   ///< false when the mtime is no usable date (see open_file.cpp)
+  bool has_siblings = false;        ///< precompressed siblings are looked for
+
+  std::string_view tail(std::size_t from) const { return std::string_view(lines).substr(from); }
+};
+
+/// A file that is open, with what its responses need ready-made. Counted by FileRef; lives until
+/// the last response that sends from it is done, also after the cache has dropped it.
 class OpenFile {
  public:
+  OpenFile(sys::Fd fd, const sys::FileStatus& status, EntityHead head = {})
+      : fd_(std::move(fd)), status_(status), head_(std::move(head)) {}
+
   int fd() const { return fd_.get(); }
   const sys::FileStatus& status() const { return status_; }
-  std::string_view etag() const { return etag_; }
+  std::string_view etag() const { return head_.etag; }
+  const EntityHead& head() const { return head_; }
+  /// All the bytes, when they are kept in memory; else empty (and for an empty file).
+  std::string_view body() const { return body_; }
 
-  /// True when the file, asked now by fstat(2), still has the size, mtime and inode that the response
-  /// head was made from. One syscall, no disk.
+  /// True when the file, asked now by fstat(2), still has the size, mtime and inode that the
+  /// response head was made from. One syscall, no disk.
   bool unchanged() const;
 
  private:
   friend class FileRef;
   friend class OpenFileCache;
-  friend class ResponseBuilder;
   std::uint32_t references_ = 0;
   sys::Fd fd_;
   sys::FileStatus status_;
-  std::string etag_;             ///< with quotes
-  std::string entity_fields_;    ///< ready-made head lines that any 200/206 of this file has
-  std::string body_;             ///< a small file's bytes, read once when it was opened; else empty
+  EntityHead head_;
+  std::string body_;
 };
 
 /// Counted reference to an OpenFile (one thread, no atomics).
@@ -75,18 +95,16 @@ class FileRef {
 
 // ---------------------------------------------------------------- responses
 
-/// One piece of a body: bytes in memory, or a slice of an open file. Either the memory or the file is
-/// kept alive by the Response that the segment belongs to.
+/// One piece of a body: bytes in memory, or a slice of an open file. Either the memory or the file
+/// is kept alive by the Response that the segment belongs to.
 struct Segment {
   enum class Kind : std::uint8_t { Memory, File };
   Kind kind = Kind::Memory;
-  std::string_view memory;           ///< Kind::Memory
-  const OpenFile* file = nullptr;    ///< Kind::File
-  ByteRange slice;                   ///< Kind::File; count > 0
+  std::string_view memory;         ///< Kind::Memory
+  const OpenFile* file = nullptr;  ///< Kind::File
+  ByteRange slice;                 ///< Kind::File; count > 0
 
-  ByteCount size() const {
-    return kind == Kind::Memory ? ByteCount{memory.size()} : slice.count;
-  }
+  ByteCount size() const { return kind == Kind::Memory ? ByteCount{memory.size()} : slice.count; }
   static Segment of_memory(std::string_view bytes) {
     return {.kind = Kind::Memory, .memory = bytes, .file = nullptr, .slice = {}};
   }
@@ -95,8 +113,8 @@ struct Segment {
   }
 };
 
-/// Filled by Site::respond, reused from request to request (clear() keeps the buffers). Must not move
-/// while it is being sent: segments point into it.
+/// Filled by Site::respond, reused from request to request (clear() keeps the buffers). Must not
+/// move while it is being sent: segments point into it.
 class Response {
  public:
   static constexpr std::size_t head_capacity = 2048;
@@ -108,13 +126,13 @@ class Response {
   void clear();
 
   int status = 0;
-  bool close = false;                ///< the head said "Connection: close"
-  ByteCount body_bytes;              ///< sum of the segments after the head; 0 for HEAD and 304
+  bool close = false;    ///< the head said "Connection: close"
+  ByteCount body_bytes;  ///< sum of the segments after the head; 0 for HEAD and 304
   std::span<const Segment> segments() const { return segments_; }  ///< the head is the first
 
   // For whoever fills it:
   std::array<char, head_capacity> head_buffer;
-  std::string text;                  ///< a generated body, or the part heads of multipart/byteranges
+  std::string text;  ///< a generated body, or the part heads of multipart/byteranges
   FileRef file;
   void add(const Segment& segment);
 
@@ -124,24 +142,24 @@ class Response {
 
 // ---------------------------------------------------------------- the site
 
-/// Cache-Control by pattern: the first whose glob (fnmatch(3)) matches the decoded path, or its last
-/// component when the glob has no '/', decides. An empty value sends no Cache-Control.
+/// Cache-Control by pattern: the first whose glob (fnmatch(3)) matches the decoded path, or its
+/// last component when the glob has no '/', decides. An empty value sends no Cache-Control.
 struct CacheRule {
   std::string glob;
   std::string cache_control;
 };
 
 struct SiteSettings {
-  std::string root;                        ///< a directory
+  std::string root;  ///< a directory
   std::string index = "index.html";
-  bool listing = false;                    ///< directories without an index: a listing instead of 404
-  bool cors = false;                       ///< Access-Control-* on every response, preflight answered
-  bool precompressed = true;               ///< .br, .zst, .gz siblings by Accept-Encoding
+  bool listing = false;       ///< directories without an index: a listing instead of 404
+  bool cors = false;          ///< Access-Control-* on every response, preflight answered
+  bool precompressed = true;  ///< .br, .zst, .gz siblings by Accept-Encoding
   bool server_header = true;
-  std::vector<CacheRule> cache_rules;      ///< before the default ones (playlists short, segments long)
-  std::size_t open_files = 1024;           ///< entries of the open-file cache, per worker
-  std::int64_t validity_ms = 1000;         ///< how long an entry is trusted before stat looks again
-  ByteCount small_body{16 * kib};          ///< files up to this are kept in memory with the entry
+  std::vector<CacheRule> cache_rules;  ///< before the default ones (playlists short, segments long)
+  std::size_t open_files = 1024;       ///< entries of the open-file cache, per worker
+  std::int64_t validity_ms = 1000;     ///< how long an entry is trusted before stat looks again
+  ByteCount small_body{16 * kib};      ///< files up to this are kept in memory with the entry
   ByteCount small_bodies_total{32 * mib};  ///< of all of them, per worker
   http::RangeLimits ranges;
 };
@@ -162,22 +180,23 @@ struct SiteCounters {
   std::uint64_t cache_hits = 0;
   std::uint64_t cache_misses = 0;
   std::uint64_t cache_revalidated = 0;
-  std::uint64_t cache_entries = 0;         ///< now
-  std::uint64_t small_body_bytes = 0;      ///< now
+  std::uint64_t cache_entries = 0;     ///< now
+  std::uint64_t small_body_bytes = 0;  ///< now
 };
 
 class Site {
  public:
-  /// Opens the root. Errors: as open(2) on it (ENOENT, EACCES, ENOTDIR). `settings` is copied.
+  /// Opens the root. Errors: as open(2) on it (ENOENT, EACCES, ENOTDIR); EINVAL when a cache rule's
+  /// value cannot stand in a head (control bytes, too long). `settings` is copied.
   static Result<std::unique_ptr<Site>> open(const SiteSettings& settings);
   ~Site();
 
-  /// Answers a parsed request: any status from 200 to 503. Never fails; what goes wrong is a status.
-  /// `close` asks for "Connection: close" in the head, whatever the request said.
+  /// Answers a parsed request: any status from 200 to 503. Never fails; what goes wrong is a
+  /// status. `close` asks for "Connection: close" in the head, whatever the request said.
   void respond(const http::Request& request, const Now& now, bool close, Response& response);
 
-  /// An answer that no file stands behind: a head fault, 408, 503 ... `why` goes into the short body
-  /// (text, or JSON when `request` prefers it). Adds "Connection: close" when `close`.
+  /// An answer that no file stands behind: a head fault, 408, 503 ... `why` goes into the short
+  /// body (text, or JSON when `request` prefers it). Adds "Connection: close" when `close`.
   void respond_error(const http::Request& request, const Now& now, int status, const char* why,
                      bool close, Response& response);
 

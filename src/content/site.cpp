@@ -1,0 +1,229 @@
+// Site: the straight walk from a parsed request to a Response.
+//
+//   method -> Expect -> path -> file (index, listing, redirect) -> precompressed sibling -> answer
+//
+// Owns the root's descriptor, the open-file cache, and the lines that every response has. The only
+// syscalls are those of the open-file cache and, for a listing, of reading a directory.
+// RFC 9110: 9 methods, 10.1.1 Expect, 12.5.3 Accept-Encoding, 15 status codes.
+#include <array>
+#include <random>
+
+#include "content/answer.h"
+#include "content/cache_rules.h"
+#include "content/content.h"
+#include "content/listing.h"
+#include "content/open_file_cache.h"
+
+namespace pagewire::content {
+
+namespace {
+
+std::string site_lines_of(const SiteSettings& settings);
+std::uint64_t random_seed();
+
+/// "Date: ...\r\n", formatted once a second.
+class DateLine {
+ public:
+  std::string_view at(const Now& now);
+
+ private:
+  static constexpr std::string_view name = "Date: ";
+  std::array<char, name.size() + http::http_date_size + 2> line_{};
+  std::int64_t second_ = -1;
+};
+
+}  // namespace
+
+struct Site::Parts {
+  Parts(const SiteSettings& site_settings, sys::Fd root_fd)
+      : settings(site_settings),
+        root(std::move(root_fd)),
+        policy{.cache_rules = settings.cache_rules,
+               .precompressed = settings.precompressed,
+               .site_lines = site_lines_of(settings)},
+        cache(root.get(), policy,
+              {.files = settings.open_files,
+               .validity_ms = settings.validity_ms,
+               .small_body = settings.small_body,
+               .small_bodies_total = settings.small_bodies_total}),
+        boundaries(random_seed()) {}
+
+  void get(const Exchange& exchange, const Now& now);
+  void get_directory(const Exchange& exchange, const Now& now);
+  void list_directory(const Exchange& exchange);
+  FileRef best_coding(const Exchange& exchange, const FileName& plain, FileRef identity,
+                      const Now& now);
+
+  SiteSettings settings;
+  sys::Fd root;
+  HeadPolicy policy;
+  OpenFileCache cache;
+  BoundaryMaker boundaries;
+  DateLine date;
+  std::string path;        // decoded; reused, so that a hit does not allocate
+  std::string index_path;  // the same for a directory's index
+};
+
+Site::Site(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+Site::~Site() = default;
+
+Result<std::unique_ptr<Site>> Site::open(const SiteSettings& settings) {
+  const Result<void> rules = check_cache_rules(settings.cache_rules);
+  if (!rules) return tl::unexpected(rules.error());
+  Result<sys::Fd> root = sys::open_directory(settings.root.c_str());
+  if (!root) return tl::unexpected(root.error());
+  return std::unique_ptr<Site>(new Site(std::make_unique<Parts>(settings, std::move(*root))));
+}
+
+SiteCounters Site::counters() const {
+  return parts_->cache.counters();
+}
+
+void Site::respond(const http::Request& request, const Now& now, bool close, Response& response) {
+  response.clear();
+  const Exchange exchange{.request = request,
+                          .close = close || !request.keep_alive,
+                          .date_line = parts_->date.at(now),
+                          .site_lines = parts_->policy.site_lines,
+                          .response = response};
+  const bool known =
+      request.method != http::Method::Unknown && request.method != http::Method::NotAllowed;
+  if (known && request.expect_unknown) {
+    return answer_error(exchange, 417, "the only expectation that is met is 100-continue");
+  }
+  switch (request.method) {
+    case http::Method::Get:
+    case http::Method::Head:
+      return parts_->get(exchange, now);
+    case http::Method::Options:
+      return answer_options(exchange, parts_->settings.cors);
+    case http::Method::NotAllowed:
+      return answer_error(exchange, 405, "only GET, HEAD and OPTIONS are served", allow_line);
+    case http::Method::Unknown:
+      return answer_error(exchange, 501, "unknown method");
+  }
+}
+
+void Site::respond_error(const http::Request& request, const Now& now, int status, const char* why,
+                         bool close, Response& response) {
+  response.clear();
+  const Exchange exchange{.request = request,
+                          .close = close || !request.keep_alive,
+                          .date_line = parts_->date.at(now),
+                          .site_lines = parts_->policy.site_lines,
+                          .response = response};
+  const std::string_view lines = status == 503   ? "Retry-After: 1\r\n"
+                                 : status == 405 ? allow_line
+                                                 : std::string_view{};
+  answer_error(exchange, status, why, lines);
+}
+
+namespace {
+
+/// For a lookup that led to no file.
+void answer_lookup_error(const Exchange& exchange, Outcome outcome) {
+  switch (outcome) {
+    case Outcome::File:
+    case Outcome::Directory:
+    case Outcome::Missing:
+      return answer_error(exchange, 404, "no such file");
+    case Outcome::Forbidden:
+      return answer_error(exchange, 403, "the server may not read this file");
+    case Outcome::Exhausted:
+      return answer_error(exchange, 503, "out of descriptors or memory", "Retry-After: 1\r\n");
+    case Outcome::Broken:
+      return answer_error(exchange, 500, "the file could not be opened");
+  }
+}
+
+}  // namespace
+
+void Site::Parts::get(const Exchange& exchange, const Now& now) {
+  const PathFault fault = resolve_path(exchange.request.path, path);
+  if (fault.status != 0) return answer_error(exchange, fault.status, fault.why);
+  if (path.empty() || path.back() == '/') return get_directory(exchange, now);
+
+  const FileName name{.path = path};
+  Lookup lookup = cache.find(name, now);
+  // The slash first: relative links of the index must resolve beneath the directory.
+  if (lookup.outcome == Outcome::Directory) return answer_redirect(exchange, path);
+  if (lookup.outcome != Outcome::File) return answer_lookup_error(exchange, lookup.outcome);
+  answer_file(exchange, best_coding(exchange, name, std::move(lookup.file), now), settings.ranges,
+              boundaries);
+}
+
+void Site::Parts::get_directory(const Exchange& exchange, const Now& now) {
+  index_path.assign(path).append(settings.index);
+  const FileName name{.path = index_path};
+  Lookup lookup = cache.find(name, now);
+  if (lookup.outcome == Outcome::File) {
+    return answer_file(exchange, best_coding(exchange, name, std::move(lookup.file), now),
+                       settings.ranges, boundaries);
+  }
+  const bool no_index = lookup.outcome == Outcome::Missing || lookup.outcome == Outcome::Directory;
+  if (no_index && settings.listing) return list_directory(exchange);
+  answer_lookup_error(exchange, lookup.outcome);
+}
+
+void Site::Parts::list_directory(const Exchange& exchange) {
+  // "file/" gives ENOTDIR here, as does a directory that is none any more.
+  Result<sys::Fd> directory = sys::open_beneath(root.get(), path.empty() ? "." : path.c_str());
+  if (!directory) {
+    return answer_lookup_error(exchange, outcome_of(directory.error().errno_value));
+  }
+  const Result<void> listed = append_listing(exchange.response.text, std::move(*directory), path);
+  if (!listed) return answer_lookup_error(exchange, outcome_of(listed.error().errno_value));
+  answer_page(exchange);
+}
+
+/// The form of the file that the client weighs highest among those that are there. A client that
+/// refuses identity and gets no sibling is sent identity all the same: RFC 9110 12.5.3 allows it
+/// beside 406, and the file is of more use than an error.
+FileRef Site::Parts::best_coding(const Exchange& exchange, const FileName& plain, FileRef identity,
+                                 const Now& now) {
+  const http::FieldLines& accepted = exchange.request.accept_encoding;
+  if (!identity->head().has_siblings || !accepted.present()) return identity;
+  const http::CodingOrder order = http::preferred_codings(http::parse_accept_encoding(accepted));
+  for (std::size_t i = 0; i < order.count; ++i) {
+    const http::Coding coding = order.codings[i];
+    if (coding == http::Coding::Identity) break;
+    Lookup lookup = cache.find({.path = plain.path, .coding = coding}, now);
+    if (lookup.outcome == Outcome::File) return std::move(lookup.file);
+  }
+  return identity;
+}
+
+namespace {
+
+std::string site_lines_of(const SiteSettings& settings) {
+  std::string lines;
+  if (settings.server_header) lines += "Server: pagewire\r\n";
+  if (settings.cors) {
+    lines +=
+        "Access-Control-Allow-Origin: *\r\n"
+        "Access-Control-Expose-Headers: "
+        "Content-Length, Content-Range, Accept-Ranges, ETag, Date\r\n";
+  }
+  return lines;
+}
+
+std::uint64_t random_seed() {
+  std::random_device device;
+  return (std::uint64_t{device()} << 32U) | device();
+}
+
+std::string_view DateLine::at(const Now& now) {
+  if (now.realtime_s != second_) {
+    second_ = now.realtime_s;
+    char* const date = std::copy(name.begin(), name.end(), line_.begin());
+    http::format_http_date(second_,
+                           std::span<char, http::http_date_size>(date, http::http_date_size));
+    line_[line_.size() - 2] = '\r';
+    line_[line_.size() - 1] = '\n';
+  }
+  return {line_.data(), line_.size()};
+}
+
+}  // namespace
+
+}  // namespace pagewire::content
