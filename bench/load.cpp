@@ -88,7 +88,7 @@ class LoadClient {
   enum class Next { Read, Wait };
 
   bool connect(Connection& connection);
-  void ask(Connection& connection);
+  void ask(Connection& connection, std::int64_t now_ns);
   void receive(Connection& connection);
   Next read_head(Connection& connection);
   Next read_body(Connection& connection);
@@ -121,7 +121,7 @@ bool LoadClient::run() {
       return false;
     }
   }
-  for (Connection& connection : connections_) ask(connection);
+  for (Connection& connection : connections_) ask(connection, sys::monotonic_ns());
   const auto warm_up_ns = static_cast<std::int64_t>(options_.warm_up_seconds * 1e9);
   const std::int64_t warm_at_ns = sys::monotonic_ns() + warm_up_ns;
   bool warm = false;
@@ -162,11 +162,11 @@ bool LoadClient::connect(Connection& connection) {
   return ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) == 0;
 }
 
-void LoadClient::ask(Connection& connection) {
+void LoadClient::ask(Connection& connection, std::int64_t now_ns) {
   if (options_.requests > 0 && asked_ == options_.requests) return;
   ++asked_;
   connection.waiting = true;
-  connection.asked_at_ns = sys::monotonic_ns();
+  connection.asked_at_ns = now_ns;
   const std::string& request = connection.target->request;
   const ssize_t sent = ::send(connection.fd.get(), request.data(), request.size(), MSG_NOSIGNAL);
   // EPIPE or ECONNRESET: the server closed between two requests. A short count cannot be: the send
@@ -256,9 +256,9 @@ LoadClient::Next LoadClient::receive_failed(Connection& connection) {
 void LoadClient::answered(Connection& connection) {
   ++settled_;
   connection.waiting = false;
-  window_->latency_ns.record(
-      static_cast<std::uint64_t>(sys::monotonic_ns() - connection.asked_at_ns));
-  ask(connection);
+  const std::int64_t now_ns = sys::monotonic_ns();
+  window_->latency_ns.record(static_cast<std::uint64_t>(now_ns - connection.asked_at_ns));
+  ask(connection, now_ns);
 }
 
 /// Counts the fault and goes on with a new connection, as long as there are not too many.
@@ -269,7 +269,7 @@ void LoadClient::fail(Connection& connection, Fault fault) {
   connection.fd.close();
   if (errors() > max_errors) return;
   if (connect(connection)) {
-    ask(connection);
+    ask(connection, sys::monotonic_ns());
   } else {
     ++faults_[static_cast<std::size_t>(Fault::Socket)];
     connection.fd.close();

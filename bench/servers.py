@@ -1,0 +1,220 @@
+"""The servers that are compared: how each is configured, started, asked for its version and ended.
+
+Every one gets one worker on one CPU, no logs, keep-alive without end, and the open-file cache that it
+has. Configurations live in a temporary folder; nothing of the system's own is read. A server is the
+leader of a session of its own and is told by the kernel to end when this program dies.
+"""
+
+import os
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Callable
+
+START_LIMIT_S = 10
+STOP_LIMIT_S = 5
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where one server runs: all that a command line or a configuration is made from."""
+    root: Path       # the files
+    folder: Path     # for this server's own files
+    port: int
+    build: Path
+    file: Path       # the row's file (the floors serve only this one)
+    size: int
+    max_connections: int
+
+
+@dataclass(frozen=True)
+class Server:
+    name: str
+    kind: str                                    # subject, peer or floor
+    program: str                                 # absolute, or looked up in PATH
+    command: Callable[[Setting], list[str]]
+    version: list[str] = field(default_factory=list)
+    install: str = ""                            # how to get it
+    rows: tuple[str, ...] | None = None          # None: every row
+
+    def path(self) -> str | None:
+        return shutil.which(self.program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+
+    def why_missing(self) -> str | None:
+        return None if self.path() else f"{self.program} is not there ({self.install})"
+
+    def version_text(self) -> str | None:
+        if not self.version or not self.path():
+            return None
+        done = subprocess.run([self.path(), *self.version], capture_output=True, text=True,
+                              timeout=10, check=False)
+        lines = (done.stdout + done.stderr).strip().splitlines()
+        return lines[0].removeprefix("nginx version: ") if lines else None
+
+
+def nginx_config(at: Setting, sendfile: str) -> str:
+    return f"""daemon off;
+worker_processes 1;
+pid {at.folder}/nginx.pid;
+error_log {at.folder}/error.log error;
+worker_rlimit_nofile {at.max_connections + 1000};
+events {{ use epoll; worker_connections {at.max_connections + 100}; }}
+http {{
+  access_log off;
+  sendfile {sendfile};
+  tcp_nopush off;
+  tcp_nodelay on;
+  keepalive_timeout 3600s;
+  keepalive_requests 1000000000;
+  open_file_cache max=1000 inactive=3600s;
+  open_file_cache_valid 60s;
+  default_type application/octet-stream;
+  client_body_temp_path {at.folder}/body;
+  proxy_temp_path {at.folder}/proxy;
+  fastcgi_temp_path {at.folder}/fastcgi;
+  uwsgi_temp_path {at.folder}/uwsgi;
+  scgi_temp_path {at.folder}/scgi;
+  server {{ listen 127.0.0.1:{at.port}; root {at.root}; }}
+}}
+"""
+
+
+def nginx_command(sendfile: str) -> Callable[[Setting], list[str]]:
+    def command(at: Setting) -> list[str]:
+        config = at.folder / "nginx.conf"
+        config.write_text(nginx_config(at, sendfile))
+        return ["-p", str(at.folder), "-e", str(at.folder / "error.log"), "-c", str(config)]
+    return command
+
+
+def h2o_command(at: Setting) -> list[str]:
+    # 2.2 has neither a limit on requests per connection nor a setting for its open-file cache.
+    config = at.folder / "h2o.conf"
+    config.write_text(f"""num-threads: 1
+max-connections: {at.max_connections}
+http1-request-timeout: 3600
+listen:
+  host: 127.0.0.1
+  port: {at.port}
+hosts:
+  default:
+    paths:
+      /:
+        file.dir: {at.root}
+""")
+    return ["-c", str(config)]
+
+
+def lighttpd_command(at: Setting) -> list[str]:
+    config = at.folder / "lighttpd.conf"
+    # 65535 is the most that max-keep-alive-requests holds.
+    config.write_text(f"""server.document-root = "{at.root}"
+server.bind = "127.0.0.1"
+server.port = {at.port}
+server.errorlog = "{at.folder}/error.log"
+server.event-handler = "linux-sysepoll"
+server.network-backend = "sendfile"
+server.max-worker = 0
+server.max-fds = {at.max_connections + 1000}
+server.max-connections = {at.max_connections}
+server.max-keep-alive-requests = 65535
+server.max-keep-alive-idle = 3600
+server.max-read-idle = 3600
+server.stat-cache-engine = "inotify"
+mimetype.assign = ( "" => "application/octet-stream" )
+""")
+    return ["-D", "-f", str(config)]
+
+
+def pagewire_server(build: Path, path: str, flags: str) -> Server:
+    def command(at: Setting) -> list[str]:
+        return ["serve", str(at.root), "--listen", f"127.0.0.1:{at.port}", "--workers", "1",
+                "--admin", "off", "--path", path, *shlex.split(flags)]
+    return Server(name="pagewire" if path == "auto" else f"pagewire[{path}]", kind="subject",
+                  program=str(build / "pagewire"), command=command, version=["--version"],
+                  install="./dev build")
+
+
+def known_servers(build: Path, paths: list[str], pagewire_flags: str) -> list[Server]:
+    apt = "apt-get install "
+    return [
+        *(pagewire_server(build, path, pagewire_flags) for path in paths),
+        Server("nginx", "peer", "nginx", nginx_command("on"), ["-v"], apt + "nginx-light"),
+        Server("nginx-copy", "peer", "nginx", nginx_command("off"), ["-v"], apt + "nginx-light"),
+        Server("h2o", "peer", "h2o", h2o_command, ["--version"], apt + "h2o"),
+        Server("lighttpd", "peer", "lighttpd", lighttpd_command, ["-v"], apt + "lighttpd"),
+        Server("floor-send", "floor", str(build / "bench_epoll_send"),
+               lambda at: [f"127.0.0.1:{at.port}", str(at.size)], install="./dev build",
+               rows=("1k", "32k")),
+        Server("floor-sendfile", "floor", str(build / "bench_sendfile_loop"),
+               lambda at: [f"127.0.0.1:{at.port}", str(at.file)], install="./dev build",
+               rows=("32k", "400k", "6m", "1g")),
+    ]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Running:
+    """A started server. Use as a context manager: it has ended when the block is left."""
+
+    def __init__(self, server: Server, at: Setting, cpu: int):
+        self.server, self.at = server, at
+        at.folder.mkdir(parents=True, exist_ok=True)
+        at.folder.chmod(0o755)
+        self.log = at.folder / "output.txt"
+        # The kernel sends SIGTERM when we die, even by SIGKILL (prctl(2), PR_SET_PDEATHSIG).
+        command = ["setpriv", "--pdeathsig", "TERM", "taskset", "-c", str(cpu), server.path(),
+                   *server.command(at)]
+        with open(self.log, "wb") as output:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output,
+                                            stderr=subprocess.STDOUT, start_new_session=True)
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.at.port}/{self.at.file.name}"
+
+    def wait_ready(self) -> None:
+        deadline = time.monotonic() + START_LIMIT_S
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                break
+            try:
+                socket.create_connection(("127.0.0.1", self.at.port), timeout=1).close()
+                return
+            except OSError:
+                time.sleep(0.02)
+        said = self.log.read_text(errors="replace").strip()[-400:]
+        raise RuntimeError(f"{self.server.name} does not answer: {said or 'it said nothing'}")
+
+    def __enter__(self) -> "Running":
+        try:
+            self.wait_ready()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+        try:
+            self.process.wait(STOP_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
