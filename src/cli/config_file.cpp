@@ -1,0 +1,164 @@
+// TOML by toml++, which keeps the line of each node.
+#include "cli/config_file.h"
+
+#include <fmt/format.h>
+#include <toml++/toml.h>
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "cli/values.h"
+
+namespace pagewire::cli {
+
+namespace {
+
+using Kind = Option::Kind;
+
+struct Line {
+  toml::source_index number = 0;
+  std::string key;
+  const toml::node* node = nullptr;
+};
+
+/// toml++ keeps a table by its keys' names; errors and lists want the order of the file.
+std::vector<Line> lines_of(const toml::table& table) {
+  std::vector<Line> lines;
+  for (const auto& [key, node] : table) {
+    lines.push_back(
+        {.number = key.source().begin.line, .key = std::string(key.str()), .node = &node});
+  }
+  std::stable_sort(lines.begin(), lines.end(),
+                   [](const Line& a, const Line& b) { return a.number < b.number; });
+  return lines;
+}
+
+UsageError unknown_key(const ConfigText& config, const Line& line) {
+  std::vector<std::string_view> known;
+  for (const Option& option : serve_options()) {
+    if (option.in_file) known.push_back(option.name);
+  }
+  const std::optional<std::string_view> near = near_match(line.key, known);
+  return {fmt::format("{}:{}: unknown key '{}'{}", config.name, line.number, line.key,
+                      near ? fmt::format(" (did you mean '{}'?)", *near) : "")};
+}
+
+/// A value as an error repeats it.
+std::string shown(const toml::node& node) {
+  if (const auto* const text = node.as_string()) return '"' + text->get() + '"';
+  if (const auto* const number = node.as_integer()) return fmt::format("{}", number->get());
+  if (const auto* const number = node.as_floating_point()) return fmt::format("{}", number->get());
+  if (const auto* const truth = node.as_boolean()) return truth->get() ? "true" : "false";
+  if (node.is_array()) return "an array";
+  if (node.is_table()) return "a table";
+  return "a date or time";
+}
+
+/// The value's text as the option's flag would be given it, or nullopt for a wrong type.
+std::optional<std::string> text_for(Kind kind, const toml::node& node) {
+  switch (kind) {
+    case Kind::Switch:
+      if (const auto* const truth = node.as_boolean()) return truth->get() ? "true" : "false";
+      return std::nullopt;
+    case Kind::OnOff:
+      if (const auto* const truth = node.as_boolean()) return truth->get() ? "on" : "off";
+      break;
+    case Kind::Number:
+    case Kind::Size:
+      if (const auto* const number = node.as_integer()) return fmt::format("{}", number->get());
+      if (kind == Kind::Number) return std::nullopt;
+      break;
+    case Kind::Text:
+    case Kind::List:
+    case Kind::Positional:
+      break;
+  }
+  if (const auto* const text = node.as_string()) return text->get();
+  return std::nullopt;
+}
+
+OrUsageError<Value> value_of(const ConfigText& config, const Option& option,
+                             const toml::node& node) {
+  const std::string where =
+      fmt::format("{}:{}: {}", config.name, node.source().begin.line, option.name);
+  std::optional<std::string> text = text_for(option.kind, node);
+  if (!text) {
+    return tl::unexpected(
+        UsageError{fmt::format("{} takes {}, not {}", where, option.takes, shown(node))});
+  }
+  return Value{.text = std::move(*text), .shown = shown(node), .where = where};
+}
+
+OrUsageError<Assignment> assignment_of(const ConfigText& config, const Line& line) {
+  const Option* const option = find_option(line.key);
+  if (option == nullptr || !option->in_file) return tl::unexpected(unknown_key(config, line));
+  Assignment assignment{.option = option, .values = {}};
+  std::vector<const toml::node*> nodes{line.node};
+  if (const toml::array* const array = line.node->as_array();
+      array != nullptr && option->kind == Kind::List) {
+    nodes.clear();
+    for (const toml::node& element : *array) nodes.push_back(&element);
+  }
+  for (const toml::node* const node : nodes) {
+    OrUsageError<Value> value = value_of(config, *option, *node);
+    if (!value) return tl::unexpected(value.error());
+    assignment.values.push_back(std::move(*value));
+  }
+  return assignment;
+}
+
+std::string quoted(const std::string& text) {
+  std::string line = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') {
+      line += '\\';
+      line += c;
+    } else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
+      line += fmt::format("\\u{:04X}", static_cast<unsigned char>(c));
+    } else {
+      line += c;
+    }
+  }
+  return line + '"';
+}
+
+}  // namespace
+
+OrUsageError<std::vector<Assignment>> parse_config(const ConfigText& config) {
+  toml::table table;
+  try {
+    table = toml::parse(config.text, config.name);
+  } catch (const toml::parse_error& error) {
+    return tl::unexpected(UsageError{
+        fmt::format("{}:{}: {}", config.name, error.source().begin.line, error.description())});
+  }
+  std::vector<Assignment> assignments;
+  for (const Line& line : lines_of(table)) {
+    OrUsageError<Assignment> assignment = assignment_of(config, line);
+    if (!assignment) return tl::unexpected(assignment.error());
+    assignments.push_back(std::move(*assignment));
+  }
+  return assignments;
+}
+
+std::string config_line(const Option& option, const ServeSettings& settings) {
+  std::vector<std::string> values = option.show(settings);
+  switch (option.kind) {
+    case Kind::Switch:
+    case Kind::Number:
+      return fmt::format("{} = {}", option.name, values.front());
+    case Kind::OnOff:
+      return fmt::format("{} = {}", option.name, values.front() == "on");
+    case Kind::Size:
+    case Kind::Text:
+    case Kind::Positional:
+      return fmt::format("{} = {}", option.name, quoted(values.front()));
+    case Kind::List:
+      break;
+  }
+  for (std::string& value : values) value = quoted(value);
+  return fmt::format("{} = [{}]", option.name, fmt::join(values, ", "));
+}
+
+}  // namespace pagewire::cli

@@ -1,0 +1,255 @@
+// serve: settings -> server -> wait for signals -> drain.
+//
+// Invariant: the signals that end or steer the server are blocked in every thread (the mask is set
+// before any thread is started) and taken by this one with sigtimedwait(2), so that no handler
+// exists. Kernel facts: sendfile and write raise SIGPIPE and SIGXFSZ, which are ignored: the calls
+// then return EPIPE and EFBIG.
+#include "cli/serve.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sched.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <csignal>
+#include <cstdio>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "cli/config_file.h"
+#include "cli/flags.h"
+#include "cli/help.h"
+#include "cli/serve_settings.h"
+#include "cli/status_line.h"
+#include "cli/values.h"
+#include "server/server.h"
+#include "sys/fd.h"
+
+namespace pagewire::cli {
+
+namespace {
+
+constexpr int exit_done = 0;
+constexpr int exit_failed = 1;
+constexpr int exit_usage = 2;
+constexpr std::int64_t status_period_ms = 1'000;
+constexpr std::int64_t drain_poll_ms = 50;
+
+void say(const std::string& line) {
+  (void)std::fprintf(stdout, "%s\n", line.c_str());
+  (void)std::fflush(stdout);
+}
+
+int complain(const std::string& line, int status) {
+  (void)std::fprintf(stderr, "%s\n", line.c_str());
+  return status;
+}
+
+OrUsageError<ServeSettings> settings_from(const ServeFlags& flags);
+int check_config(const ServeSettings& settings);
+void raise_descriptor_limit(const ServeSettings& settings);
+sigset_t block_signals();
+void announce(const server::Server& server, const ServeSettings& settings);
+void wait_for_stop(server::Server& server, StatusLine& status, const sigset_t& signals);
+void drain(server::Server& server, const sigset_t& signals, std::int64_t timeout_ms);
+
+}  // namespace
+
+int serve(std::span<const std::string> arguments) {
+  const OrUsageError<ServeFlags> flags = parse_flags(arguments);
+  if (!flags) return complain(flags.error().text, exit_usage);
+  if (flags->help) {
+    (void)std::fputs(serve_help_text().c_str(), stdout);
+    return exit_done;
+  }
+  const OrUsageError<ServeSettings> settings = settings_from(*flags);
+  if (!settings) return complain(settings.error().text, exit_usage);
+  if (settings->check_config) return check_config(*settings);
+
+  raise_descriptor_limit(*settings);
+  const sigset_t signals = block_signals();
+  server::Server server;
+  if (const auto started = server.start(settings->server); !started) {
+    return complain("pagewire serve: " + started.error().text, exit_failed);
+  }
+  announce(server, *settings);
+  StatusLine status(*settings);
+  wait_for_stop(server, status, signals);
+  status.clear();
+  drain(server, signals, settings->server.drain_timeout_ms);
+  return exit_done;
+}
+
+namespace {
+
+// ---------------------------------------------------------------- settings
+
+Machine this_machine() {
+  Machine machine;
+  cpu_set_t cpus;
+  CPU_ZERO(&cpus);
+  // EINVAL on a machine of more CPUs than a cpu_set_t holds (1024): one worker is a safe answer.
+  if (::sched_getaffinity(0, sizeof(cpus), &cpus) == 0) {
+    for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+      if (CPU_ISSET(static_cast<std::size_t>(cpu), &cpus)) machine.cpus.push_back(cpu);
+    }
+  }
+  if (machine.cpus.empty()) machine.cpus.push_back(0);
+  return machine;
+}
+
+Result<std::string> read_whole(const std::string& name) {
+  const sys::Fd file(::open(name.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file.is_open()) return last_error("open");
+  std::string text;
+  std::array<char, 16 * kib> part;
+  for (;;) {
+    const ssize_t count = ::read(file.get(), part.data(), part.size());
+    if (count < 0) return last_error("read");  // EISDIR: the name is a folder's
+    if (count == 0) return text;
+    text.append(part.data(), static_cast<std::size_t>(count));
+  }
+}
+
+std::optional<std::string> config_name(const ServeFlags& flags) {
+  for (const Assignment& assignment : flags.assignments) {
+    if (assignment.option->name == "config") return assignment.values.back().text;
+  }
+  return std::nullopt;
+}
+
+OrUsageError<ServeSettings> settings_from(const ServeFlags& flags) {
+  std::vector<Assignment> from_file;
+  if (const std::optional<std::string> name = config_name(flags)) {
+    Result<std::string> text = read_whole(*name);
+    if (!text) {
+      return tl::unexpected(UsageError{
+          fmt::format("pagewire serve: --config {}: {}", *name, describe(text.error()))});
+    }
+    OrUsageError<std::vector<Assignment>> parsed =
+        parse_config({.name = *name, .text = std::move(*text)});
+    if (!parsed) return tl::unexpected(parsed.error());
+    from_file = std::move(*parsed);
+  }
+  return build_settings({.file = from_file, .flags = flags.assignments}, this_machine());
+}
+
+int check_config(const ServeSettings& settings) {
+  const std::string source = settings.config_file.empty() ? "flags" : settings.config_file;
+  say(source + ": ok\n");
+  (void)std::fputs(show_settings(settings).c_str(), stdout);
+  return exit_done;
+}
+
+// ---------------------------------------------------------------- the process
+
+/// The soft limit is 1024 on most systems for programs that use select(2); this one does not.
+void raise_descriptor_limit(const ServeSettings& settings) {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  (void)::setrlimit(RLIMIT_NOFILE, &limit);
+  const std::size_t wanted =
+      settings.server.limits.connections + settings.workers * settings.server.site.open_files;
+  if (limit.rlim_max < wanted) {
+    (void)complain(fmt::format("pagewire serve: note: this process may open {} files; "
+                               "max-connections and open-files could need {}",
+                               limit.rlim_max, wanted),
+                   exit_done);
+  }
+}
+
+sigset_t block_signals() {
+  (void)std::signal(SIGPIPE, SIG_IGN);
+  (void)std::signal(SIGXFSZ, SIG_IGN);
+  sigset_t signals;
+  ::sigemptyset(&signals);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) ::sigaddset(&signals, signal);
+  ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  return signals;
+}
+
+/// One of `signals`, or 0 when none came within `timeout_ms` (none: wait for ever).
+int next_signal(const sigset_t& signals, std::optional<std::int64_t> timeout_ms) {
+  if (!timeout_ms) return std::max(0, ::sigwaitinfo(&signals, nullptr));
+  const timespec timeout{.tv_sec = *timeout_ms / 1'000, .tv_nsec = *timeout_ms % 1'000 * 1'000'000};
+  // EAGAIN: the time is over; EINTR: a debugger attached, or SIGCONT: the caller comes round again.
+  return std::max(0, ::sigtimedwait(&signals, nullptr, &timeout));
+}
+
+// ---------------------------------------------------------------- what the user sees
+
+/// How to reach an address from this machine: nobody can browse to [::].
+std::string url_of(const sys::Address& address) {
+  std::array<char, 64> buffer;
+  const std::string_view host = address.host(buffer);
+  const std::string url = fmt::format("http://{}/", address.to_string());
+  if (host != "::" && host != "0.0.0.0") return url;
+  return fmt::format("http://127.0.0.1:{}/ (every interface: {})", address.port(),
+                     address.to_string());
+}
+
+void announce(const server::Server& server, const ServeSettings& settings) {
+  for (const sys::Address& address : server.addresses()) {
+    say(fmt::format("pagewire " PAGEWIRE_VERSION " serving {} on {}", settings.server.site.root,
+                    url_of(address)));
+  }
+  if (settings.server.admin_enabled) {
+    say(fmt::format("admin on http://{0}/metrics and http://{0}/healthz",
+                    server.admin_address().to_string()));
+  }
+  const egress::Path* const pinned = settings.server.chooser.pinned;
+  const std::string& log_file = settings.server.access_log.file;
+  say(fmt::format("{} worker{}, path {}, access log {}; Ctrl-C ends it", settings.workers,
+                  settings.workers == 1 ? "" : "s", pinned == nullptr ? "auto" : pinned->name,
+                  log_file.empty()  ? "off"
+                  : log_file == "-" ? "on standard output"
+                                    : log_file));
+}
+
+// ---------------------------------------------------------------- until it ends
+
+void wait_for_stop(server::Server& server, StatusLine& status, const sigset_t& signals) {
+  const std::optional<std::int64_t> period =
+      status.enabled() ? std::optional(status_period_ms) : std::nullopt;
+  for (;;) {
+    switch (next_signal(signals, period)) {
+      case SIGHUP:
+        server.reopen_logs();
+        break;
+      case SIGINT:
+      case SIGTERM:
+        return;
+      default:
+        if (status.enabled()) status.update(server.totals());
+    }
+  }
+}
+
+void drain(server::Server& server, const sigset_t& signals, std::int64_t timeout_ms) {
+  server.begin_drain();
+  say(fmt::format("draining {} connections, at most {}; again to stop at once",
+                  server.totals().connections_open, show_duration(timeout_ms)));
+  while (!server.drained()) {
+    switch (next_signal(signals, drain_poll_ms)) {
+      case SIGHUP:
+        server.reopen_logs();
+        break;
+      case SIGINT:
+      case SIGTERM:
+        // At once: no destructor may wait for a thread.
+        ::_exit(exit_failed);
+      default:
+        break;
+    }
+  }
+  if (!server.drain()) say("the drain timeout was over: unfinished responses were cut off");
+}
+
+}  // namespace
+
+}  // namespace pagewire::cli

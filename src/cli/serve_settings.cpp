@@ -1,0 +1,77 @@
+#include "cli/serve_settings.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "cli/config_file.h"
+
+namespace pagewire::cli {
+
+namespace {
+
+OrUsageError<void> apply(std::span<const Assignment> assignments, ServeSettings& settings) {
+  for (const Assignment& assignment : assignments) {
+    const Option& option = *assignment.option;
+    if (option.clear) option.clear(settings);
+    for (const Value& value : assignment.values) {
+      if (option.set(value.text, settings)) continue;
+      return tl::unexpected(
+          UsageError{fmt::format("{} takes {}, not {}", value.where, option.takes, value.shown)});
+    }
+  }
+  return {};
+}
+
+/// Workers and their CPUs, which hang on each other and on the machine.
+OrUsageError<void> resolve_workers(const Machine& machine, ServeSettings& settings) {
+  const std::vector<int>& list = settings.pin_list;
+  for (const int cpu : list) {
+    if (std::find(machine.cpus.begin(), machine.cpus.end(), cpu) != machine.cpus.end()) continue;
+    return tl::unexpected(UsageError{
+        fmt::format("pagewire serve: pin names CPU {}, on which this process may not run", cpu)});
+  }
+  if (settings.workers == 0) settings.workers = list.empty() ? machine.cpus.size() : list.size();
+  if (!list.empty() && list.size() != settings.workers) {
+    return tl::unexpected(
+        UsageError{fmt::format("pagewire serve: pin takes one CPU a worker, not {} for {}",
+                               list.size(), settings.workers)});
+  }
+  settings.server.workers = settings.workers;
+  settings.server.access_log.workers = settings.workers;
+  settings.server.pin = list;
+  if (settings.pin_mode == PinMode::Auto) {
+    for (std::size_t worker = 0; worker < settings.workers; ++worker) {
+      settings.server.pin.push_back(machine.cpus[worker % machine.cpus.size()]);
+    }
+  }
+  return {};
+}
+
+OrUsageError<void> check_whole(const ServeSettings& settings) {
+  if (settings.server.listen.empty()) {
+    return tl::unexpected(UsageError{"pagewire serve: listen names no address"});
+  }
+  return {};
+}
+
+}  // namespace
+
+OrUsageError<ServeSettings> build_settings(const Sources& sources, const Machine& machine) {
+  ServeSettings settings = default_settings();
+  return apply(sources.file, settings)
+      .and_then([&] { return apply(sources.flags, settings); })
+      .and_then([&] { return resolve_workers(machine, settings); })
+      .and_then([&] { return check_whole(settings); })
+      .map([&] { return settings; });
+}
+
+std::string show_settings(const ServeSettings& settings) {
+  std::string text;
+  for (const Option& option : serve_options()) {
+    if (option.in_file) text += config_line(option, settings) + '\n';
+  }
+  return text;
+}
+
+}  // namespace pagewire::cli

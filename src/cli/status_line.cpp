@@ -1,0 +1,93 @@
+#include "cli/status_line.h"
+
+#include <fmt/format.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <ctime>
+
+#include "sys/clock.h"
+
+namespace pagewire::cli {
+
+namespace {
+
+constexpr std::size_t default_columns = 80;
+constexpr const char* erase_line = "\r\x1b[K";
+
+/// Asked each time: the window may have been resized.
+std::size_t terminal_columns() {
+  winsize window{};
+  if (::ioctl(STDOUT_FILENO, TIOCGWINSZ, &window) != 0 || window.ws_col == 0) {
+    return default_columns;
+  }
+  return window.ws_col;
+}
+
+StatusSample sample_now(const metrics::Totals& totals) {
+  timespec cpu{};
+  ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu);
+  return {.totals = totals,
+          .cpu_ns = cpu.tv_sec * 1'000'000'000 + cpu.tv_nsec,
+          .monotonic_ns = sys::monotonic_ns()};
+}
+
+bool wanted(const ServeSettings& settings, bool terminal) {
+  switch (settings.status) {
+    case StatusMode::Auto:
+      // The access log on the same terminal would be written across it.
+      return terminal && settings.server.access_log.file != "-";
+    case StatusMode::On:
+      return true;
+    case StatusMode::Off:
+      return false;
+  }
+  return false;
+}
+
+}  // namespace
+
+std::string status_text(const StatusSample& before, const StatusSample& now, std::size_t columns) {
+  const auto elapsed_ns = static_cast<double>(now.monotonic_ns - before.monotonic_ns);
+  if (elapsed_ns <= 0) return {};
+  const auto per_second = [elapsed_ns](std::uint64_t later, std::uint64_t earlier) {
+    return static_cast<double>(later - earlier) * 1e9 / elapsed_ns;
+  };
+  std::string text = fmt::format(
+      "{} connections  {:.2f} Gbit/s  {:.0f} requests/s  CPU {:.0f}%", now.totals.connections_open,
+      per_second(now.totals.bytes, before.totals.bytes) * 8 / 1e9,
+      per_second(now.totals.requests, before.totals.requests),
+      static_cast<double>(now.cpu_ns - before.cpu_ns) * 100 / elapsed_ns);
+  if (text.size() > columns) text.resize(columns);
+  return text;
+}
+
+StatusLine::StatusLine(const ServeSettings& settings)
+    : in_place_(::isatty(STDOUT_FILENO) == 1),
+      enabled_(wanted(settings, in_place_)),
+      last_(sample_now({})) {}
+
+void StatusLine::update(const metrics::Totals& totals) {
+  const StatusSample now = sample_now(totals);
+  // The last column stays empty: some terminals wrap when it is written.
+  const std::size_t columns = in_place_ ? terminal_columns() - 1 : default_columns;
+  const std::string text = status_text(last_, now, columns);
+  if (in_place_) {
+    (void)std::fprintf(stdout, "%s%s", erase_line, text.c_str());
+  } else {
+    (void)std::fprintf(stdout, "%s\n", text.c_str());
+  }
+  (void)std::fflush(stdout);
+  shown_ = in_place_;
+  last_ = now;
+}
+
+void StatusLine::clear() {
+  if (!shown_) return;
+  shown_ = false;
+  (void)std::fputs(erase_line, stdout);
+  (void)std::fflush(stdout);
+}
+
+}  // namespace pagewire::cli
