@@ -63,8 +63,7 @@ struct Request {
   BodyKind body = BodyKind::None;
   ByteCount content_length;  ///< when body == Length
 
-  std::optional<std::string_view>
-      range;  ///< nullopt when absent; a repeated Range counts as absent
+  std::optional<std::string_view> range;  ///< nullopt when absent or repeated
   std::string_view if_range;
   FieldLines if_match;
   FieldLines if_none_match;
@@ -87,9 +86,9 @@ struct HeadLimits {
 /// Where a head stands in the bytes received so far.
 struct HeadScan {
   enum class State : std::uint8_t {
-    Incomplete,     ///< more bytes are needed
-    Complete,       ///< the head is input[leading, end)
-    Malformed,      ///< a bare LF or CR, a NUL, more leading empty lines than one: 400 and close
+    Incomplete,  ///< more bytes are needed
+    Complete,    ///< the head is input[leading, end)
+    Malformed,   ///< bare LF or CR, control byte, obs-fold, second leading empty line: 400, close
     TargetTooLong,  ///< the request line alone is above the limit: 414 and close
     TooLarge,       ///< above head_bytes: 431 and close
   };
@@ -129,7 +128,7 @@ struct RangeSelection {
     Whole,          ///< no (usable) Range: 200. Also for other units, bad syntax (RFC 9110 14.2)
     Partial,        ///< 206; parts in the order asked, coalesced when they overlap or touch
     Unsatisfiable,  ///< 416
-    Refused,        ///< too many, or overlapping floods (RFC 9110 14.2, 17.15): 416
+    Refused,        ///< too many specs, or more than two pairs that overlap (14.2, 17.15): 416
   };
   static constexpr std::size_t max_parts = 64;
   Kind kind = Kind::Whole;
