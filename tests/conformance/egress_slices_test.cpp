@@ -1,0 +1,186 @@
+// What goes out, byte by byte: whole files, ranges, many segments, files beyond 4 GiB; and that a
+// step costs the system calls it should. Every test runs over every registered path.
+#include "harness.h"
+
+namespace pagewire::test {
+namespace {
+
+constexpr std::string_view head = "HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n";
+
+class Slices : public EveryPath {};
+INSTANTIATE_TEST_SUITE_P(Egress, Slices, ::testing::ValuesIn(egress::paths()), path_name);
+
+TEST_P(Slices, WholeFilesOfEverySize) {
+  for (const std::size_t size :
+       {1UL, 7UL, 4095UL, 4096UL, 4097UL, 65535UL, 65536UL, 65537UL, 1048576UL, 3000001UL}) {
+    const FileRef file = make_file(dir_.file("f"), size);
+    const Segment segments[] = {Segment::of_memory(head), slice_of(file, {{0}, {size}})};
+    const Outcome outcome = send_by(path(), segments);
+    EXPECT_TRUE(outcome.all_right()) << size << ": " << ::testing::PrintToString(outcome);
+    EXPECT_EQ(outcome.path, &path());
+  }
+}
+
+TEST_P(Slices, AnEmptyFileIsOnlyItsHead) {
+  const FileRef file = make_file(dir_.file("f"), 0);
+  const Segment segments[] = {Segment::of_memory(head)};
+  EXPECT_TRUE(send_by(path(), segments).all_right());
+}
+
+TEST_P(Slices, NothingAtAllIsDoneAtOnce) {
+  const Outcome nothing = send_by(path(), {});
+  EXPECT_TRUE(nothing.all_right());
+  EXPECT_EQ(nothing.calls, 0U);
+  const Segment empty[] = {Segment::of_memory(""), Segment::of_memory("")};
+  EXPECT_TRUE(send_by(path(), empty).all_right());
+}
+
+TEST_P(Slices, EveryKindOfRange) {
+  constexpr std::uint64_t size = 200'003;
+  const FileRef file = make_file(dir_.file("f"), size);
+  const ByteRange ranges[] = {
+      {{0}, {1}},         {{size - 1}, {1}},  {{1}, {size - 1}},      {{0}, {size - 1}},
+      {{4095}, {1}},      {{4096}, {1}},      {{4095}, {2}},          {{4096}, {4096}},
+      {{4095}, {4098}},   {{4097}, {8190}},   {{8191}, {65537}},      {{65535}, {2}},
+      {{1}, {65536}},     {{12288}, {65536}}, {{3}, {131072}},        {{size - 4097}, {4097}},
+      {{196608}, {3395}}, {{196607}, {3396}}, {{100'000}, {100'003}},
+  };
+  for (const ByteRange range : ranges) {
+    const Segment segments[] = {Segment::of_memory(head), slice_of(file, range)};
+    const Outcome outcome = send_by(path(), segments);
+    EXPECT_TRUE(outcome.all_right()) << range.offset.value << "+" << range.count.value << ": "
+                                     << ::testing::PrintToString(outcome);
+  }
+}
+
+TEST_P(Slices, EveryOffsetAroundAPage) {
+  const FileRef file = make_file(dir_.file("f"), 20'000);
+  std::vector<Segment> segments;
+  for (std::uint64_t offset = 4090; offset < 4103; ++offset) {
+    for (const std::uint64_t count : {1UL, 6UL, 4096UL, 8192UL}) {
+      segments.push_back(slice_of(file, {{offset}, {count}}));
+    }
+  }
+  const Outcome outcome = send_by(path(), segments);
+  EXPECT_TRUE(outcome.all_right()) << ::testing::PrintToString(outcome);
+}
+
+TEST_P(Slices, MultipartWithEmptyMemoryBetween) {
+  const FileRef one = make_file(dir_.file("1"), 300'000);
+  const FileRef two = make_file(dir_.file("2"), 70'000);
+  const std::string part_head = "\r\n--boundary\r\nContent-Range: bytes 1-2/3\r\n\r\n";
+  std::vector<Segment> segments{Segment::of_memory(""), Segment::of_memory(head)};
+  for (std::uint64_t i = 0; i < 40; ++i) {
+    segments.push_back(Segment::of_memory(part_head));
+    segments.push_back(Segment::of_memory(""));
+    segments.push_back(slice_of(one, {{i * 7001}, {i * 97 + 1}}));
+    segments.push_back(slice_of(two, {{i * 811}, {4096}}));
+  }
+  segments.push_back(Segment::of_memory("\r\n--boundary--\r\n"));
+  segments.push_back(Segment::of_memory(""));
+  for (const std::uint64_t quantum : {1 * mib, 1000UL}) {
+    const Outcome outcome = send_by(path(), segments, {.quantum = {quantum}});
+    EXPECT_TRUE(outcome.all_right()) << quantum << ": " << ::testing::PrintToString(outcome);
+  }
+}
+
+TEST_P(Slices, MoreMemorySegmentsThanOneCallTakes) {
+  const std::string bytes = positions(0, 100'000);
+  std::vector<Segment> segments;
+  for (std::size_t i = 0; i < 1000; ++i) {
+    segments.push_back(Segment::of_memory(std::string_view(bytes).substr(i * 100, 100)));
+  }
+  for (const std::uint64_t quantum : {1 * mib, 3300UL, 99UL}) {
+    EXPECT_TRUE(send_by(path(), segments, {.quantum = {quantum}}).all_right()) << quantum;
+  }
+}
+
+TEST_P(Slices, QuantaThatCutSlicesAnywhere) {
+  const FileRef file = make_file(dir_.file("f"), 30'000);
+  const Segment segments[] = {Segment::of_memory(head), slice_of(file, {{11}, {29'989}})};
+  for (const std::uint64_t quantum : {7UL, 4095UL, 4096UL, 4097UL, 10'000UL}) {
+    const Outcome outcome = send_by(path(), segments, {.quantum = {quantum}});
+    EXPECT_TRUE(outcome.all_right()) << quantum << ": " << ::testing::PrintToString(outcome);
+  }
+}
+
+/// Islands of data around the places where 31 and 32 bits end; the rest is a hole.
+struct SparseFile {
+  static constexpr std::uint64_t size = 4 * gib + 300'001;
+  std::vector<ByteRange> islands{{{0}, {5000}},
+                                 {{2 * gib - 5000}, {10'000}},
+                                 {{4 * gib - 5000}, {10'000}},
+                                 {{size - 5000}, {5000}}};
+  FileRef file;
+
+  explicit SparseFile(const std::string& path) {
+    const sys::Fd fd = create_file(path);
+    EXPECT_EQ(::ftruncate(fd.get(), static_cast<off_t>(size)), 0);
+    for (const ByteRange& island : islands) {
+      write_all(fd.get(), island.offset.value, positions(island.offset.value, island.count.value));
+    }
+    file = open_for_sending(path);
+  }
+};
+
+TEST_P(Slices, RangesBeyondFourGibibytes) {
+  const SparseFile sparse(dir_.file("f"));
+  const Segment segments[] = {
+      slice_of(sparse.file, {{4 * gib - 3}, {7}}),
+      slice_of(sparse.file, {{4 * gib}, {1}}),
+      slice_of(sparse.file, {{2 * gib - 70'000}, {140'000}}),
+      slice_of(sparse.file, {{4 * gib - 70'000}, {140'000}}),
+      slice_of(sparse.file, {{SparseFile::size - 1}, {1}}),
+      slice_of(sparse.file, {{SparseFile::size - 123'456}, {123'456}}),
+  };
+  const Outcome outcome = send_by(path(), segments, {.islands = sparse.islands});
+  EXPECT_TRUE(outcome.all_right()) << ::testing::PrintToString(outcome);
+}
+
+TEST_P(Slices, AWholeFileBeyondFourGibibytes) {
+  const SparseFile sparse(dir_.file("f"));
+  const Segment segments[] = {Segment::of_memory(head),
+                              slice_of(sparse.file, {{0}, {SparseFile::size}})};
+  SendOptions options;
+  options.quantum = ByteCount{16 * mib};
+  options.islands = sparse.islands;
+  // Drops from the page cache what has gone: a test must not need 4 GiB of memory.
+  options.between_steps = [&, dropped = std::uint64_t{0}](const Transfer& transfer) mutable {
+    if (transfer.sent.value - dropped < 64 * mib) return;
+    dropped = transfer.sent.value;
+    ::posix_fadvise(sparse.file->fd(), 0, static_cast<off_t>(dropped), POSIX_FADV_DONTNEED);
+  };
+  const Outcome outcome = send_by(path(), segments, options);
+  EXPECT_TRUE(outcome.all_right()) << ::testing::PrintToString(outcome);
+}
+
+TEST_P(Slices, MemoryAloneIsOneCall) {
+  const std::string body = positions(0, 3000);
+  const Segment only_head[] = {Segment::of_memory(head)};
+  EXPECT_EQ(send_by(path(), only_head).calls, 1U);
+  const Segment both[] = {Segment::of_memory(head), Segment::of_memory(body)};
+  const Outcome outcome = send_by(path(), both);
+  EXPECT_TRUE(outcome.all_right());
+  EXPECT_EQ(outcome.calls, 1U);
+}
+
+TEST_P(Slices, ASmallFileIsOneCallByCopyAndTwoBySlices) {
+  const FileRef file = make_file(dir_.file("f"), 4000);
+  const Segment segments[] = {Segment::of_memory(head), slice_of(file, {{0}, {4000}})};
+  const Outcome outcome = send_by(path(), segments);
+  EXPECT_TRUE(outcome.all_right());
+  EXPECT_EQ(outcome.calls, path().name == "copy" ? 1U : 2U);
+}
+
+/// A last segment that was announced with MSG_MORE would stay in the kernel for 200 ms.
+TEST_P(Slices, NothingIsHeldBackAtTheEnd) {
+  const FileRef file = make_file(dir_.file("f"), 5000);
+  const Segment segments[] = {Segment::of_memory(head), slice_of(file, {{0}, {5000}}),
+                              Segment::of_memory("")};
+  const auto begin = std::chrono::steady_clock::now();
+  for (int i = 0; i < 20; ++i) ASSERT_TRUE(send_by(path(), segments).all_right());
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(2));
+}
+
+}  // namespace
+}  // namespace pagewire::test

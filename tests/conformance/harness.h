@@ -1,0 +1,402 @@
+// What every egress conformance test needs: files with position-coded data, a TCP connection over
+// loopback, a peer that reads and compares in a thread, and a sender that drives a transfer the
+// way an edge-triggered loop does, checking the contract of egress.h at each step.
+#pragma once
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstring>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "content/content.h"
+#include "egress/egress.h"
+#include "support/position_code.h"
+#include "sys/file.h"
+#include "sys/socket.h"
+
+namespace pagewire::test {
+
+using content::FileRef;
+using content::OpenFile;
+using content::Segment;
+using egress::Status;
+using egress::StepResult;
+using egress::Transfer;
+
+// ---------------------------------------------------------------- files
+
+inline void write_all(int fd, std::uint64_t offset, std::string_view bytes) {
+  const ssize_t n = ::pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+  ASSERT_EQ(n, static_cast<ssize_t>(bytes.size())) << std::strerror(errno);
+}
+
+/// A directory that is removed with everything in it.
+class TempDir {
+ public:
+  TempDir() {
+    std::string name = (std::filesystem::temp_directory_path() / "egress-XXXXXX").string();
+    path_ = ::mkdtemp(name.data());
+  }
+  TempDir(const TempDir&) = delete;
+  TempDir& operator=(const TempDir&) = delete;
+  ~TempDir() { std::filesystem::remove_all(path_); }
+  std::string file(const std::string& name) const { return path_ + "/" + name; }
+
+ private:
+  std::string path_;
+};
+
+inline sys::Fd create_file(const std::string& path) {
+  sys::Fd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
+  EXPECT_TRUE(fd.is_open()) << path << ": " << std::strerror(errno);
+  return fd;
+}
+
+/// Opens for sending. The mtime goes into the past first, so that any later write shows in it, also
+/// on a filesystem whose clock ticks slowly.
+inline FileRef open_for_sending(const std::string& path) {
+  const timespec times[2] = {{1'000'000'000, 0}, {1'000'000'000, 0}};
+  EXPECT_EQ(::utimensat(AT_FDCWD, path.c_str(), times, 0), 0);
+  sys::Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  EXPECT_TRUE(fd.is_open()) << path << ": " << std::strerror(errno);
+  const Result<sys::FileStatus> status = sys::status_of(fd.get());
+  EXPECT_TRUE(status.has_value());
+  return FileRef(new OpenFile(std::move(fd), *status));
+}
+
+inline FileRef make_file(const std::string& path, std::size_t size) {
+  write_all(create_file(path).get(), 0, positions(0, size));
+  return open_for_sending(path);
+}
+
+inline Segment slice_of(const FileRef& file, ByteRange slice) {
+  return Segment::of_file(*file.get(), slice);
+}
+
+// ---------------------------------------------------------------- the connection
+
+struct BufferSizes {
+  int send = 0;     ///< SO_SNDBUF; 0 leaves the kernel's
+  int receive = 0;  ///< SO_RCVBUF
+};
+
+struct Connection {
+  sys::Fd sender;  ///< non-blocking, TCP_NODELAY
+  sys::Fd peer;    ///< blocking
+};
+
+inline Connection connect_over_loopback(BufferSizes sizes) {
+  sys::Fd listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t length = sizeof address;
+  auto* const raw = reinterpret_cast<sockaddr*>(&address);
+  EXPECT_EQ(::bind(listener.get(), raw, length), 0);
+  EXPECT_EQ(::listen(listener.get(), 1), 0);
+  EXPECT_EQ(::getsockname(listener.get(), raw, &length), 0);
+  Connection connection;
+  connection.peer = sys::Fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const int peer = connection.peer.get();
+  if (sizes.receive != 0) {  // before connect: it limits the window that is offered
+    ::setsockopt(peer, SOL_SOCKET, SO_RCVBUF, &sizes.receive, sizeof sizes.receive);
+  }
+  EXPECT_EQ(::connect(peer, raw, length), 0) << std::strerror(errno);
+  connection.sender =
+      sys::Fd(::accept4(listener.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+  EXPECT_TRUE(connection.sender.is_open());
+  if (sizes.send != 0) {
+    ::setsockopt(connection.sender.get(), SOL_SOCKET, SO_SNDBUF, &sizes.send, sizeof sizes.send);
+  }
+  EXPECT_TRUE(sys::set_no_delay(connection.sender.get()).has_value());
+  return connection;
+}
+
+// ---------------------------------------------------------------- the peer
+
+/// Compares a stream with what the segments promise, as it comes. Data of a file is position-coded;
+/// where a sparse file has no island it is zeros.
+class Expectation {
+ public:
+  explicit Expectation(std::span<const Segment> segments) : segments_(segments) {
+    for (const Segment& segment : segments) total_ += segment.size().value;
+  }
+  /// Only these parts of files hold data, the rest are holes.
+  void set_islands(std::vector<ByteRange> islands) { islands_ = std::move(islands); }
+
+  std::uint64_t total() const { return total_; }
+  std::uint64_t received() const { return received_; }
+  bool complete() const { return received_ == total_; }
+  /// Where in the stream the first wrong or surplus byte was; npos if none.
+  static constexpr std::uint64_t npos = ~std::uint64_t{0};
+  std::uint64_t wrong_at() const { return wrong_at_; }
+
+  void consume(std::string_view bytes) {
+    while (!bytes.empty()) {
+      while (index_ < segments_.size() && segments_[index_].size().value == in_segment_) {
+        ++index_;
+        in_segment_ = 0;
+      }
+      if (index_ == segments_.size()) return note_wrong(0, bytes.size());
+      const Segment& segment = segments_[index_];
+      const std::size_t size =
+          std::min<std::size_t>(bytes.size(), segment.size().value - in_segment_);
+      const std::size_t right = compare(segment, bytes.substr(0, size));
+      if (right < size) note_wrong(right, 0);
+      in_segment_ += size;
+      received_ += size;
+      bytes.remove_prefix(size);
+    }
+  }
+
+ private:
+  void note_wrong(std::size_t at, std::size_t surplus) {
+    wrong_at_ = std::min(wrong_at_, received_ + at);
+    received_ += surplus;
+  }
+  std::size_t compare(const Segment& segment, std::string_view bytes) const {
+    if (segment.kind == Segment::Kind::Memory) {
+      const std::string_view promised = segment.memory.substr(in_segment_, bytes.size());
+      return static_cast<std::size_t>(
+          std::mismatch(bytes.begin(), bytes.end(), promised.begin()).first - bytes.begin());
+    }
+    const std::uint64_t offset = segment.slice.offset.value + in_segment_;
+    return islands_.empty() ? first_wrong(offset, bytes) : compare_sparse(offset, bytes);
+  }
+  std::size_t compare_sparse(std::uint64_t offset, std::string_view bytes) const {
+    static const std::string zeros(1 << 20, '\0');
+    bool near_data = bytes.size() > zeros.size();
+    for (const ByteRange& island : islands_) {
+      near_data |= offset < island.end().value && island.offset.value < offset + bytes.size();
+    }
+    if (!near_data && std::memcmp(bytes.data(), zeros.data(), bytes.size()) == 0) {
+      return bytes.size();
+    }
+    for (std::size_t i = 0; i < bytes.size(); ++i) {
+      bool data = false;
+      for (const ByteRange& island : islands_) {
+        data |= island.offset.value <= offset + i && offset + i < island.end().value;
+      }
+      if (bytes[i] != (data ? position_byte(offset + i) : '\0')) return i;
+    }
+    return bytes.size();
+  }
+
+  std::span<const Segment> segments_;
+  std::vector<ByteRange> islands_;
+  std::size_t index_ = 0;
+  std::uint64_t in_segment_ = 0;
+  std::uint64_t total_ = 0;
+  std::uint64_t received_ = 0;
+  std::uint64_t wrong_at_ = npos;
+};
+
+struct PeerHabits {
+  std::size_t chunk = 256 * 1024;                        ///< bytes a recv asks for
+  std::chrono::microseconds pause{0};                    ///< between two recvs
+  std::uint64_t reset_after = Expectation::npos;         ///< RST once this many bytes have come
+  std::uint64_t stop_writing_after = Expectation::npos;  ///< shutdown(SHUT_WR), and reads on
+};
+
+/// Reads in a thread of its own until the stream ends, and compares.
+class Peer {
+ public:
+  Peer(sys::Fd fd, Expectation& expectation, const PeerHabits& habits)
+      : thread_([this, fd = std::move(fd), &expectation, habits]() mutable {
+          run(std::move(fd), expectation, habits);
+        }) {}
+  ~Peer() { wait(); }
+  void wait() {
+    if (thread_.joinable()) thread_.join();
+  }
+  bool saw_reset() const { return saw_reset_; }
+
+ private:
+  void run(sys::Fd fd, Expectation& expectation, const PeerHabits& habits) {
+    std::string buffer(habits.chunk, '\0');
+    bool writing = true;
+    for (;;) {
+      if (expectation.received() >= habits.reset_after) return sys::abort_on_close(fd.get());
+      if (writing && expectation.received() >= habits.stop_writing_after) {
+        ::shutdown(fd.get(), SHUT_WR);
+        writing = false;
+      }
+      const ssize_t n = ::recv(fd.get(), buffer.data(), buffer.size(), 0);
+      saw_reset_ = n < 0;
+      if (n <= 0) return;
+      expectation.consume(std::string_view(buffer).substr(0, static_cast<std::size_t>(n)));
+      if (habits.pause.count() > 0) std::this_thread::sleep_for(habits.pause);
+    }
+  }
+
+  std::atomic<bool> saw_reset_ = false;
+  std::thread thread_;
+};
+
+// ---------------------------------------------------------------- the sender
+
+struct SendOptions {
+  BufferSizes buffers{};
+  PeerHabits habits{};
+  ByteCount quantum{1 * mib};
+  sys::PipePool::Limits pipes{};
+  std::vector<ByteRange> islands{};
+  /// Called before each step that has something behind it, with what has gone so far.
+  std::function<void(const Transfer&)> between_steps{};
+  /// Called once when the connection stands and nothing has been sent.
+  std::function<void()> before_first{};
+};
+
+struct Outcome {
+  Status status = Status::Failed;
+  Error error;
+  std::uint64_t sent = 0;
+  std::uint64_t promised = 0;
+  std::uint64_t received = 0;
+  std::uint64_t wrong_at = Expectation::npos;
+  std::uint64_t calls = 0;
+  const egress::Path* path = nullptr;  ///< the one that it ended on
+  std::size_t idle_pipes = 0;
+  ByteCount pipe_capacity;
+
+  bool all_right() const {
+    return status == Status::Done && received == promised && wrong_at == Expectation::npos;
+  }
+};
+
+inline void PrintTo(const Outcome& outcome, std::ostream* out) {
+  *out << "status " << int(outcome.status) << " (" << describe(outcome.error) << "), sent "
+       << outcome.sent << ", received " << outcome.received << " of " << outcome.promised
+       << ", wrong at " << static_cast<std::int64_t>(outcome.wrong_at) << ", ended on "
+       << (outcome.path != nullptr ? outcome.path->name : "-");
+}
+
+/// Waits for writability as an edge-triggered loop does: only an edge that comes after an EAGAIN
+/// wakes it, so a WantWrite without a full socket would time out here.
+class WriteEdge {
+ public:
+  explicit WriteEdge(int fd) : epoll_(::epoll_create1(EPOLL_CLOEXEC)) {
+    epoll_event event{};
+    event.events = EPOLLOUT | EPOLLET;
+    EXPECT_EQ(::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event), 0);
+    wait();  // the first edge: a fresh socket is writable
+  }
+  bool wait() {
+    epoll_event event{};
+    return ::epoll_wait(epoll_.get(), &event, 1, 20'000) == 1;
+  }
+
+ private:
+  sys::Fd epoll_;
+};
+
+inline void check_step(const Transfer& transfer, const StepResult& result, ByteCount quantum) {
+  EXPECT_LE(result.moved, quantum);
+  EXPECT_EQ(result.calls > 0, result.moved.value > 0);
+  EXPECT_NE(result.status, Status::Unsupported);
+  if (result.status == Status::Moved) {
+    EXPECT_GT(result.moved.value, 0U);
+    EXPECT_FALSE(transfer.finished());
+  } else if (result.status == Status::Done) {
+    EXPECT_TRUE(transfer.finished());
+  } else {
+    EXPECT_EQ(result.moved.value, 0U);
+  }
+}
+
+/// Drives `transfer` to its end and checks every step.
+inline void drive(Transfer& transfer, const SendOptions& options, Outcome& outcome) {
+  WriteEdge edge(transfer.transport.socket_fd);
+  if (options.before_first) options.before_first();
+  for (;;) {
+    if (options.between_steps && transfer.sent.value > 0) options.between_steps(transfer);
+    const StepResult result = egress::step(transfer, options.quantum);
+    check_step(transfer, result, options.quantum);
+    outcome.sent += result.moved.value;
+    outcome.calls += result.calls;
+    outcome.status = result.status;
+    outcome.error = result.error;
+    if (result.status == Status::WantWrite) {
+      if (edge.wait()) continue;
+      ADD_FAILURE() << "WantWrite, but the socket never became writable";
+      return;
+    }
+    if (result.status != Status::Moved) return;
+  }
+}
+
+/// Sends the segments by `path` to a peer that compares every byte.
+inline Outcome send_by(const egress::Path& path, std::span<const Segment> segments,
+                       const SendOptions& options = {}) {
+  Connection connection = connect_over_loopback(options.buffers);
+  Expectation expectation(segments);
+  expectation.set_islands(options.islands);
+  Outcome outcome;
+  outcome.promised = expectation.total();
+  Peer peer(std::move(connection.peer), expectation, options.habits);
+  sys::PipePool pool(options.pipes);
+  std::vector<char> scratch(64 * kib);
+  egress::Resources resources{pool, scratch};
+  Transfer transfer;
+  transfer.path = &path;
+  transfer.transport.socket_fd = connection.sender.get();
+  transfer.resources = &resources;
+  transfer.segments = segments;
+  drive(transfer, options, outcome);
+  outcome.pipe_capacity = transfer.pipe.capacity;
+  egress::finish(transfer);
+  connection.sender.close();
+  peer.wait();
+  EXPECT_EQ(outcome.sent, transfer.sent.value);
+  EXPECT_LE(expectation.received(), outcome.sent);
+  outcome.received = expectation.received();
+  outcome.wrong_at = expectation.wrong_at();
+  outcome.path = transfer.path;
+  outcome.idle_pipes = pool.idle();
+  return outcome;
+}
+
+// ---------------------------------------------------------------- the fixture
+
+inline std::size_t open_descriptors() {
+  std::size_t count = 0;
+  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+    ++count;
+  }
+  return count;
+}
+
+/// One test for every registered path; each must leave the descriptors as it found them.
+class EveryPath : public ::testing::TestWithParam<const egress::Path*> {
+ protected:
+  void SetUp() override {
+    ::signal(SIGPIPE, SIG_IGN);  // sendfile and splice have no MSG_NOSIGNAL: the process's duty
+    descriptors_ = open_descriptors();
+  }
+  void TearDown() override { EXPECT_EQ(open_descriptors(), descriptors_); }
+  static const egress::Path& path() { return *GetParam(); }
+  const TempDir dir_;
+
+ private:
+  std::size_t descriptors_ = 0;
+};
+
+inline std::string path_name(const ::testing::TestParamInfo<const egress::Path*>& info) {
+  return std::string(info.param->name);
+}
+
+}  // namespace pagewire::test
