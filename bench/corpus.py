@@ -1,5 +1,5 @@
-"""The files that are served: position-coded (each 8 bytes hold their own offset, little-endian), on a
-disk, written out and warm in the page cache before anything is measured."""
+"""The files that are served: position-coded (each 8 bytes hold their own offset, little-endian), on
+a disk, written out and warm in the page cache before anything is measured."""
 
 import os
 from array import array

@@ -1,7 +1,7 @@
 """What an idle keep-alive connection costs in user memory.
 
-Private memory of the server's processes (smaps_rollup) before and after N connections that have each
-made one request and then wait. Kernel memory (the socket itself) is not in it.
+Private memory of the server's processes (smaps_rollup) before and after N connections that have
+each made one request and then wait. Kernel memory (the socket itself) is not in it.
 """
 
 import json

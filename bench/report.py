@@ -113,12 +113,13 @@ def machine_lines(report: dict) -> list[str]:
 
 
 METHOD = (
-    "One worker pinned to one CPU, the client to another; keep-alive, closed loop, bodies thrown away "
-    "in the client's kernel; every body was compared byte by byte once before. Medians over interleaved "
-    "rounds. CPU: the scheduler's run time of the process tree (measured). Per request: bytes "
-    "received over size, so parts of bodies count (counted). user: share of user mode, sampled at "
-    "ticks. Latency is closed-loop: at saturation, not at a rate of arrival. Gbit = 10^9 bits of body. "
-    "Ratios: of CPU per Gbit, to the cheapest peer and to the cheapest bare loop."
+    "One worker pinned to one CPU, the client to another; keep-alive, closed loop, bodies thrown "
+    "away in the client's kernel; every body was compared byte by byte once before. Medians over "
+    "interleaved rounds. CPU: the scheduler's run time of the process tree (measured). Per "
+    "request: bytes received over size, so parts of bodies count (counted). user: share of user "
+    "mode, sampled at ticks. Latency is closed-loop: at saturation, not at a rate of arrival. "
+    "Gbit = 10^9 bits of body. Ratios: of CPU per Gbit, to the cheapest peer and to the cheapest "
+    "bare loop."
 )
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Compare pagewire serve with nginx, h2o and lighttpd, and with the barest loops, on this machine."""
+"""Compare pagewire serve with nginx, h2o, lighttpd and the barest loops, on this machine."""
 
 import argparse
 import json

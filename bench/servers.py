@@ -1,11 +1,12 @@
-"""The servers that are compared: how each is configured, started, asked for its version and ended.
+"""The servers that are compared: how each is configured, started, asked its version and ended.
 
-Every one gets one worker on one CPU, no logs, keep-alive without end, and the open-file cache that it
-has. Configurations live in a temporary folder; nothing of the system's own is read. A server is the
-leader of a session of its own and is told by the kernel to end when this program dies.
+Every one gets one worker on one CPU, no logs, keep-alive without end, and the open-file cache that
+it has. Configurations live in a temporary folder; nothing of the system's own is read. A server is the
+leader of a session of its own and is ended by the kernel when this program dies.
 """
 
 import os
+import pwd
 import shlex
 import shutil
 import signal
@@ -94,8 +95,10 @@ def nginx_command(sendfile: str) -> Callable[[Setting], list[str]]:
 
 def h2o_command(at: Setting) -> list[str]:
     # 2.2 has neither a limit on requests per connection nor a setting for its open-file cache.
+    # It must stay the user it is: a change of user clears the parent-death signal (prctl(2)).
     config = at.folder / "h2o.conf"
-    config.write_text(f"""num-threads: 1
+    config.write_text(f"""user: {pwd.getpwuid(os.geteuid()).pw_name}
+num-threads: 1
 max-connections: {at.max_connections}
 http1-request-timeout: 3600
 listen:
