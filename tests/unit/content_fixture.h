@@ -6,8 +6,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cctype>
-#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -17,20 +15,13 @@
 #include <vector>
 
 #include "content/content.h"
+#include "support/position_code.h"
 
 namespace pagewire::content::testing {
 
-/// Every 8 bytes hold their own offset in hexadecimal, so that a wrong offset cannot pass.
-inline std::string position_coded(std::size_t size, char mark = '0') {
-  std::string bytes;
-  while (bytes.size() < size) {
-    char word[9];
-    std::snprintf(word, sizeof word, "%07zx", bytes.size());
-    bytes += mark;
-    bytes += word;
-  }
-  bytes.resize(size);
-  return bytes;
+/// A file's bytes from its start, each telling its offset.
+inline std::string position_coded(std::size_t size, test::Generation generation = 0) {
+  return test::positions(0, size, generation);
 }
 
 /// A directory that is removed with everything in it.
