@@ -1,0 +1,144 @@
+"""The admin listener: /healthz and /metrics; and that the figures add up."""
+
+import http.client
+import unittest
+
+from support import (Pagewire, RawClient, TestFolder, coded_bytes, fetch_metrics, request_head,
+                     wait_until)
+
+SIZE = 300_000
+DURATION = "pagewire_request_duration_seconds"
+
+
+class AdminTest(unittest.TestCase):
+    def setUp(self):
+        self.folder = TestFolder()
+        self.addCleanup(self.folder.close)
+        self.folder.coded("a.bin", SIZE)
+        self.folder.coded("b.bin", 100)
+
+    def serve(self, *flags, **others):
+        server = Pagewire(self.folder.root, *flags, **others)
+        self.addCleanup(server.stop)
+        return server
+
+    def ask(self, server, target, method="GET"):
+        connection = http.client.HTTPConnection(*server.admin, timeout=10)
+        self.addCleanup(connection.close)
+        connection.request(method, target)
+        answer = connection.getresponse()
+        return answer.status, answer.headers, answer.read()
+
+    def test_healthz(self):
+        server = self.serve()
+        status, _, body = self.ask(server, "/healthz")
+        self.assertEqual((status, body.strip()), (200, b"ok"))
+        self.assertEqual(self.ask(server, "/healthz", "HEAD")[::2], (200, b""))
+
+    def test_what_else_is_asked(self):
+        server = self.serve()
+        self.assertEqual(self.ask(server, "/")[0], 404)
+        self.assertEqual(self.ask(server, "/a.bin")[0], 404)
+        self.assertEqual(self.ask(server, "/metrics", "POST")[0], 405)
+        with RawClient(server.admin) as client:
+            client.send(b"nonsense\r\n\r\n")
+            self.assertEqual(client.read().status, 400)
+        self.assertEqual(self.ask(server, "/healthz")[0], 200)
+
+    def test_admin_is_not_on_the_public_listener(self):
+        server = self.serve()
+        with RawClient(server.address) as client:
+            for target in ("/metrics", "/healthz"):
+                self.assertEqual(client.get(target).status, 404)
+
+    def test_off(self):
+        server = self.serve(admin="off")
+        self.assertIsNone(server.admin)
+        with RawClient(server.address) as client:
+            self.assertEqual(client.get("/b.bin").status, 200)
+
+    def test_metrics_type(self):
+        _, headers, _ = self.ask(self.serve(), "/metrics")
+        self.assertTrue(headers["Content-Type"].startswith("text/plain; version=0.0.4"))
+
+    def test_every_sample_has_a_type(self):
+        metrics = fetch_metrics(self.serve())
+        for name, _, _ in metrics.samples:
+            base = name
+            for suffix in ("_bucket", "_sum", "_count"):
+                if name not in metrics.types:
+                    base = base.removesuffix(suffix)
+            self.assertIn(base, metrics.types, name)
+
+    def test_requests_bytes_and_reasons_add_up(self):
+        server = self.serve("--workers", "2")
+        sent = 0
+        for _ in range(4):
+            with RawClient(server.address) as client:
+                for target, method in (("/a.bin", "GET"), ("/b.bin", "GET"), ("/none", "GET"),
+                                       ("/a.bin", "HEAD"), ("/a.bin", "POST")):
+                    answer = client.get(target, method)
+                    sent += len(answer.body)
+                    self.assertFalse(answer.closes)
+                client.send(request_head("/a.bin", fields=("Range: bytes=9-18",)))
+                answer = client.read()
+                self.assertEqual(answer.body, coded_bytes(9, 10))
+                sent += 10
+        requests = "pagewire_requests_total"
+        wait_until(lambda: fetch_metrics(server).total(requests) >= 24, "24 requests counted")
+        metrics = fetch_metrics(server)
+        for status, count in (("200", 12), ("206", 4), ("404", 4), ("405", 4)):
+            self.assertEqual(metrics.total(requests, status=status), count, status)
+        self.assertEqual(metrics.total(requests), 24)
+        self.assertEqual(metrics.total("_path_responses_total$"), 24)
+        self.assertEqual(metrics.total("_path_reasons_total$"), 24)
+        total = metrics.total("_path_bytes_total$")
+        self.assertTrue(sent < total < sent + 24 * 1024, (sent, total))
+        for name, labels, average in metrics.find("_bytes_per_call$"):
+            moved = metrics.total("_path_bytes_total$", **labels)
+            calls = metrics.total("_path_calls_total$", **labels)
+            self.assertAlmostEqual(average, moved / calls, delta=average / 1000, msg=name)
+        self.assertEqual(metrics.total("connections_accepted_total$"), 4)
+
+    def test_histogram_adds_up(self):
+        server = self.serve()
+        with RawClient(server.address) as client:
+            for _ in range(50):
+                client.get("/b.bin")
+        wait_until(lambda: fetch_metrics(server).total(f"{DURATION}_count") >= 50, "50 counted")
+        metrics = fetch_metrics(server)
+        self.assertEqual(metrics.types[DURATION], "histogram")
+        buckets = [(float(labels["le"]), value)
+                   for _, labels, value in metrics.find(f"^{DURATION}_bucket$")]
+        self.assertEqual(buckets, sorted(buckets))
+        counts = [count for _, count in buckets]
+        self.assertEqual(counts, sorted(counts), "cumulative")
+        self.assertEqual(buckets[-1], (float("inf"), 50))
+        self.assertEqual(metrics.total(f"^{DURATION}_count$"), 50)
+        self.assertTrue(0 < metrics.total(f"^{DURATION}_sum$") < 50)
+
+    def test_open_connections(self):
+        server = self.serve()
+        gauge = "connections_open$"
+        clients = [RawClient(server.address) for _ in range(7)]
+        for client in clients:
+            self.assertEqual(client.get("/b.bin").status, 200)
+        self.assertEqual(fetch_metrics(server).total(gauge), 7)
+        for client in clients:
+            client.close()
+        wait_until(lambda: fetch_metrics(server).total(gauge) == 0, "no connection open")
+
+    def test_broken_off_transfers_are_counted(self):
+        self.folder.coded("big.bin", 64 << 20)
+        server = self.serve()
+        client = RawClient(server.address, receive_buffer=4096)
+        client.send(request_head("/big.bin"))
+        client.read_head()
+        client.reset()
+        wait_until(lambda: fetch_metrics(server).total("connection_ends_total$",
+                                                       why="peer-reset") == 1, "the reset counted")
+        self.assertLess(fetch_metrics(server).total("_path_bytes_total$"), 64 << 20)
+
+
+if __name__ == "__main__":
+    unittest.main()

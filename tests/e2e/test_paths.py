@@ -1,0 +1,172 @@
+"""Each --path over files of every awkward size, ranges at awkward places, byte by byte; /metrics
+and the trace of the system calls say that the path is what was asked for."""
+
+import os
+import random
+import re
+import shutil
+import subprocess
+import unittest
+
+from support import (SANITIZER, Pagewire, RawClient, TestFolder, coded_bytes, fetch_metrics,
+                     first_difference, request_head, run_pagewire, wait_until)
+
+PATHS = ("copy", "mmap", "sendfile", "splice")
+MIB = 1 << 20
+SIZES = (0, 1, 4095, 4096, 4097, 32 * 1024, 32 * 1024 + 1, 400 * 1024, 6 * MIB)
+HUGE = 5 * 1024 * MIB + 3
+# Where the huge file has bytes: its ends, and around 2^31 and 2^32, where 32-bit arithmetic breaks.
+WINDOW = 64 * 1024
+PLACES = (0, 2 ** 31, 2 ** 32, HUGE - WINDOW)
+
+
+def windows_of_huge():
+    return [(max(0, place - WINDOW), 2 * WINDOW) for place in PLACES]
+
+
+class PathsTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = TestFolder()
+        cls.addClassCleanup(cls.folder.close)
+        for size in SIZES:
+            cls.folder.coded(f"{size}.bin", size)
+        cls.folder.coded("huge.bin", HUGE, windows=windows_of_huge())
+
+    def serve(self, path, *flags):
+        """With nothing kept in memory, so that each body really goes by a path."""
+        return Pagewire(self.folder.root, "--path", path, "--memory-body", "0", "--workers", "1",
+                        *flags)
+
+    def check(self, client, name, first, count, size):
+        """One range of a coded file, byte by byte. count == size asks without a Range."""
+        fields = () if count == size else (f"Range: bytes={first}-{first + count - 1}",)
+        answer = client.get("/" + name, fields=fields)
+        self.assertEqual(answer.status, 206 if fields else 200)
+        self.assertEqual(answer.get("content-length"), str(count))
+        self.assertIsNone(first_difference(answer.body, coded_bytes(first, count)),
+                          f"{name} [{first}, +{count})")
+
+    def check_everything(self, server):
+        dice = random.Random(1)
+        with RawClient(server.address) as client:
+            for size in SIZES:
+                self.check(client, f"{size}.bin", 0, size, size)
+                for _ in range(6 if size > 1 else 0):
+                    first = dice.randrange(size)
+                    count = min(size - first, dice.choice((1, 2, 4095, 4096, 4097, size)))
+                    if count < size:
+                        self.check(client, f"{size}.bin", first, count, size)
+            for place in PLACES:
+                self.check(client, "huge.bin", max(0, place - 5), 11, HUGE)
+                self.check(client, "huge.bin", place, WINDOW, HUGE)
+            answer = client.get("/6291456.bin", fields=("Range: bytes=1-4096,1048575-3145729,-7",))
+            self.assertEqual([body for _, _, body in answer.parts()],
+                             [coded_bytes(1, 4096), coded_bytes(1048575, 2097155),
+                              coded_bytes(6 * MIB - 7, 7)])
+
+    def check_slow_reader(self, server):
+        """A tiny receive buffer and pauses: every write of the server is a partial one."""
+        with RawClient(server.address, receive_buffer=4096) as client:
+            client.send(request_head("/409600.bin") * 2 + request_head("/1.bin"))
+            for _ in range(2):
+                self.assertIsNone(first_difference(client.read().body, coded_bytes(0, 409600)))
+            self.assertEqual(client.read().body, coded_bytes(0, 1))
+
+    def check_pinned(self, path):
+        with self.serve(path) as server:
+            self.check_everything(server)
+            self.check_slow_reader(server)
+            metrics = fetch_metrics(server)
+            pinned = metrics.total("_reasons_total$", path=path, reason="pinned")
+            self.assertGreater(pinned, 40, metrics.find("_reasons_total"))
+            for other in set(PATHS) - {path, "copy"}:
+                self.assertEqual(metrics.total("_path_bytes_total$", path=other), 0, other)
+            self.assertGreater(metrics.total("_path_bytes_total$", path=path), 14 * MIB)
+            self.assertEqual(metrics.total("_reasons_total$", reason="pin-unfit"), 0)
+
+    def test_copy(self):
+        self.check_pinned("copy")
+
+    def test_mmap(self):
+        self.check_pinned("mmap")
+
+    def test_sendfile(self):
+        self.check_pinned("sendfile")
+
+    def test_splice(self):
+        self.check_pinned("splice")
+
+    def test_auto(self):
+        with self.serve("auto") as server:
+            self.check_everything(server)
+            metrics = fetch_metrics(server)
+            self.assertGreater(metrics.total("_reasons_total$", path="copy", reason="small-body"),
+                               0)
+            self.assertGreater(
+                metrics.total("_reasons_total$", path="sendfile", reason="large-body"), 0)
+            for other in ("mmap", "splice"):
+                self.assertEqual(metrics.total("_path_bytes_total$", path=other), 0)
+
+    def test_small_files_in_memory(self):
+        with Pagewire(self.folder.root, "--workers", "1") as server:
+            with RawClient(server.address) as client:
+                for _ in range(3):
+                    self.check(client, "4097.bin", 0, 4097, 4097)
+                self.check(client, "4097.bin", 4090, 7, 4097)
+            self.assertEqual(fetch_metrics(server).total("_reasons_total$", reason="in-memory"), 4)
+
+    def test_every_path_is_known_here(self):
+        """A new path has to be added to this test: --help lists what there is."""
+        done = run_pagewire("serve", "--path", "nonsense", self.folder.root)
+        self.assertEqual(done.returncode, 2)
+        for path in PATHS:
+            self.assertIn(path, done.stderr)
+        named = re.findall(r"[a-z]+", done.stderr.split("--path", 1)[1])
+        known = set(PATHS) | {"auto"}
+        self.assertEqual(len([word for word in named if word in known]), len(known), done.stderr)
+
+    @unittest.skipUnless(shutil.which("strace"), "strace is not installed")
+    @unittest.skipIf(SANITIZER, "a sanitized program cannot be traced (LeakSanitizer uses ptrace)")
+    def test_sendfile_reads_no_body(self):
+        """A 6 MiB body: sendfile calls, one small head, and no read of the file."""
+        trace = self.folder.outside("trace")
+        with self.serve("auto") as server:
+            with RawClient(server.address) as client:
+                self.check(client, "6291456.bin", 0, 6 * MIB, 6 * MIB)
+                tracer = subprocess.Popen(
+                    ["strace", "-f", "-qq", "-o", trace, "-e", "trace=sendfile,read,pread64,"
+                     "preadv,preadv2,write,writev,sendto,sendmsg,splice", "-p", str(server.pid)],
+                    stderr=subprocess.PIPE, text=True)
+                try:
+                    self.wait_for_tracer(server.pid, tracer)
+                    self.check(client, "6291456.bin", 0, 6 * MIB, 6 * MIB)
+                finally:
+                    tracer.terminate()
+                    tracer.communicate()
+        with open(trace, encoding="utf-8") as file:
+            calls = [line.split(None, 1)[1] for line in file]
+        sent = sum(int(match[1]) for call in calls
+                   if (match := re.match(r"sendfile\(.* = (\d+)", call)))
+        self.assertEqual(sent, 6 * MIB, calls)
+        heads = [call for call in calls if re.match(r"send(to|msg)\(.*HTTP/1\.1 200", call)]
+        self.assertEqual(len(heads), 1, calls)
+        self.assertLess(int(heads[0].rsplit("= ", 1)[1]), 1024)
+        for call in calls:
+            self.assertNotRegex(call, r"^(pread|splice|writev)")
+            if call.startswith("read("):
+                self.assertLess(int(call.rsplit("= ", 1)[1].split()[0]), 4096, call)
+
+    def wait_for_tracer(self, pid, tracer):
+        def traced():
+            for task in os.listdir(f"/proc/{pid}/task"):
+                with open(f"/proc/{pid}/task/{task}/status", encoding="ascii") as file:
+                    if "TracerPid:\t0\n" in file.read():
+                        return False
+            return True
+        wait_until(lambda: tracer.poll() is not None or traced(), "strace on every thread")
+        self.assertIsNone(tracer.poll(), "strace ended")
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,14 @@
+"""What the tests that drive a running pagewire share: starting and stopping it, raw HTTP over a
+socket, position-coded files, metrics and descriptors. Standard library only."""
+
+from .case import ServedCase
+from .files import TestFolder, coded_bytes, first_difference, write_coded
+from .metrics import Metrics, fetch_metrics
+from .raw import Message, RawClient, request_head
+from .server import BINARY, SANITIZER, SOURCE, Pagewire, run_pagewire, wait_until
+
+__all__ = [
+    "BINARY", "SANITIZER", "SOURCE", "Message", "Metrics", "Pagewire", "RawClient", "ServedCase",
+    "TestFolder", "coded_bytes", "fetch_metrics", "first_difference", "request_head",
+    "run_pagewire", "wait_until", "write_coded",
+]

@@ -1,0 +1,150 @@
+"""Starts the built pagewire on ports that the kernel chooses, and stops it so that nothing stays.
+
+A server that ends with another code than 0, or that writes a sanitizer's report, fails the test
+that stops it."""
+
+import os
+import re
+import signal
+import subprocess
+import threading
+import time
+
+SOURCE = os.environ.get("PAGEWIRE_SOURCE") or os.path.dirname(
+    os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BINARY = os.environ.get("PAGEWIRE_BINARY") or os.path.join(SOURCE, "build/release/pagewire")
+SANITIZER = os.environ.get("PAGEWIRE_SANITIZER", "")
+
+ADDRESS = re.compile(r"http://(\[[0-9a-f:]+\]|[0-9.]+):([0-9]+)/")
+# A sanitized program starts and answers several times more slowly.
+PATIENCE_S = 60.0 if SANITIZER else 15.0
+
+
+def wait_until(holds, what, timeout=PATIENCE_S, pause=0.01):
+    """Waits until holds() is true, else fails naming `what`. Returns what holds() returned."""
+    end = time.monotonic() + timeout
+    while True:
+        result = holds()
+        if result:
+            return result
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {timeout} s: {what}")
+        time.sleep(pause)
+
+
+def run_pagewire(*arguments, timeout=PATIENCE_S, **others):
+    """Runs pagewire to its end; for what does not serve."""
+    return subprocess.run([BINARY, *arguments], capture_output=True, text=True, timeout=timeout,
+                          stdin=subprocess.DEVNULL, check=False, **others)
+
+
+class Pagewire:
+    """`pagewire serve ROOT FLAGS`, started and listening. Use as a context manager, or stop()."""
+
+    def __init__(self, root, *flags, listen=("127.0.0.1:0",), admin="127.0.0.1:0", **popen):
+        command = [BINARY, "serve"]
+        if root is not None:
+            command.append(root)
+        for address in listen:
+            command += ["--listen", address]
+        if admin is not None:
+            command += ["--admin", admin]
+        command += flags
+        self.command = command
+        self.lines = []
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            text=True, errors="replace", **popen)
+        self.reader = threading.Thread(target=self.collect, daemon=True)
+        self.reader.start()
+        self.addresses, self.admin = [], None
+        self.wait_for_addresses(len(listen), admin not in (None, "off"))
+
+    def collect(self):
+        for line in self.process.stdout:
+            self.lines.append(line.rstrip("\n"))
+
+    @property
+    def output(self):
+        return "\n".join(self.lines)
+
+    def wait_for_addresses(self, count, with_admin):
+        def look():
+            if self.process.poll() is not None:
+                self.reader.join(5)
+                raise AssertionError(f"{self.command} ended with {self.process.returncode}:\n"
+                                     f"{self.output}")
+            served, admin = [], None
+            for line in list(self.lines):
+                for host, port in ADDRESS.findall(line):
+                    address = (host.strip("[]"), int(port))
+                    if re.search(r"admin|metrics|healthz", line):
+                        admin = address
+                    elif address not in served:
+                        served.append(address)
+            self.addresses, self.admin = served, admin
+            return len(served) >= count and (admin is not None or not with_admin)
+        try:
+            wait_until(look, "the start-up lines with the addresses")
+        except AssertionError:
+            self.kill()
+            raise
+
+    @property
+    def address(self):
+        return self.addresses[0]
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def url(self, target="/"):
+        host, port = self.address
+        return f"http://{f'[{host}]' if ':' in host else host}:{port}{target}"
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    def descriptors(self):
+        """How many descriptors the server has open now."""
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+    def cpu_seconds(self):
+        with open(f"/proc/{self.pid}/stat", encoding="ascii") as file:
+            fields = file.read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def stop(self, expected=0):
+        """SIGTERM, then a look at how it ended."""
+        if self.process.poll() is None:
+            self.signal(signal.SIGTERM)
+        self.wait(expected)
+
+    def wait(self, expected=0):
+        try:
+            self.process.wait(PATIENCE_S)
+        except subprocess.TimeoutExpired as error:
+            self.kill()
+            raise AssertionError("the server did not end:\n" + self.output) from error
+        self.reader.join(5)
+        self.process.stdout.close()
+        if self.process.returncode != expected or "Sanitizer" in self.output:
+            raise AssertionError(f"{self.command} ended with {self.process.returncode} instead of "
+                                 f"{expected}:\n{self.output}")
+
+    def kill(self):
+        """Ends the server whatever it does. May be called again, or after its end."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self.reader.join(5)
+        self.process.stdout.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        if kind is None:
+            self.stop()
+        else:
+            self.kill()
