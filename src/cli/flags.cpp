@@ -22,7 +22,8 @@ constexpr std::string_view command = "pagewire serve: ";
 struct Entry {
   const Option* option = nullptr;
   CLI::Option* parsed = nullptr;
-  std::vector<std::string> texts;
+  std::string text;                ///< CLI11 wants a place for one value ...
+  std::vector<std::string> texts;  ///< ... or for many; the kind of place tells it which
 };
 
 CLI::Option* add_entry(CLI::App& app, Entry& entry) {
@@ -31,7 +32,7 @@ CLI::Option* add_entry(CLI::App& app, Entry& entry) {
     case Option::Kind::Switch:
       return app.add_flag(fmt::format("--{0},!--no-{0}", name), entry.texts);
     case Option::Kind::Positional:
-      return app.add_option(name, entry.texts)->expected(0, 1);
+      return app.add_option(name, entry.text);
     case Option::Kind::OnOff:
     case Option::Kind::Number:
     case Option::Kind::Size:
@@ -97,7 +98,8 @@ OrUsageError<ServeFlags> parse_flags(std::span<const std::string> arguments) {
   app.add_flag("-h,--help", flags.help);
   std::deque<Entry> entries;  // CLI11 keeps references to the texts
   for (const Option& option : serve_options()) {
-    Entry& entry = entries.emplace_back(Entry{.option = &option, .parsed = nullptr, .texts = {}});
+    Entry& entry =
+        entries.emplace_back(Entry{.option = &option, .parsed = nullptr, .text = {}, .texts = {}});
     entry.parsed = add_entry(app, entry);
   }
   try {

@@ -28,36 +28,43 @@ constexpr std::string_view first_example =
     "  pagewire serve /srv/www                        on http://127.0.0.1:8080/\n"
     "  pagewire serve /srv/hls --cors --listen :80    an HLS edge for players on any page\n";
 
-/// `text` in lines of at most `width`, each but the first indented to the help column.
-std::string wrapped(std::string_view text) {
+/// Words in lines of at most `width`, each but the first indented to the help column.
+std::string wrapped(const std::vector<std::string>& words) {
   std::string lines;
   std::size_t column = help_column;
-  while (!text.empty()) {
-    const std::size_t space = std::min(text.find(' '), text.size());
-    if (column > help_column && column + 1 + space > width) {
+  for (const std::string& word : words) {
+    if (column > help_column && column + 1 + word.size() > width) {
       lines += '\n' + std::string(help_column, ' ');
       column = help_column;
     } else if (column > help_column) {
       lines += ' ';
       ++column;
     }
-    lines += text.substr(0, space);
-    column += space;
-    text.remove_prefix(std::min(space + 1, text.size()));
+    lines += word;
+    column += word.size();
   }
   return lines;
 }
 
+std::vector<std::string> words_of(std::string_view text) {
+  std::vector<std::string> words;
+  while (!text.empty()) {
+    const std::size_t space = std::min(text.find(' '), text.size());
+    words.emplace_back(text.substr(0, space));
+    text.remove_prefix(std::min(space + 1, text.size()));
+  }
+  return words;
+}
+
 std::string default_of(const Option& option, const ServeSettings& defaults) {
   if (!option.default_text.empty()) return std::string(option.default_text);
-  return option.show(defaults).front();
+  const std::string shown = option.show(defaults).front();
+  return option.kind == Option::Kind::Switch ? "off" : shown;
 }
 
 std::string option_text(const Option& option, const ServeSettings& defaults) {
   std::string left;
-  std::string help(option.help);
-  const bool is_switch = option.kind == Option::Kind::Switch;
-  if (is_switch) {
+  if (option.kind == Option::Kind::Switch) {
     // The one that changes something.
     const bool is_on = option.show(defaults).front() == "true";
     left = fmt::format("  --{}{}", is_on ? "no-" : "", option.name);
@@ -65,12 +72,14 @@ std::string option_text(const Option& option, const ServeSettings& defaults) {
     const bool positional = option.kind == Option::Kind::Positional;
     left = positional ? fmt::format("  {}", option.placeholder)
                       : fmt::format("  --{} {}", option.name, option.placeholder);
-    help += fmt::format(" (default: {})", default_of(option, defaults));
   }
+  std::vector<std::string> words = words_of(option.help);
+  // One word: a default that is torn from its "default:" is hard to find.
+  words.push_back(fmt::format("(default: {})", default_of(option, defaults)));
   const std::string gap = left.size() + 2 > help_column
                               ? '\n' + std::string(help_column, ' ')
                               : std::string(help_column - left.size(), ' ');
-  return left + gap + wrapped(help) + '\n';
+  return left + gap + wrapped(words) + '\n';
 }
 
 }  // namespace

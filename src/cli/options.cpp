@@ -199,7 +199,7 @@ void add_files(std::vector<Option>& table) {
        .group = group,
        .placeholder = "ROOT",
        .help = "the folder to serve; nothing outside of it is reachable",
-       .default_text = ". (the current folder)"},
+       .default_text = "the current folder"},
       "the name of a folder", [](auto& s) -> auto& { return s.server.site.root; }));
   table.push_back(text(
       Kind::Text,
@@ -228,7 +228,8 @@ void add_files(std::vector<Option>& table) {
        .group = group,
        .placeholder = "",
        .help = "do not answer with FILE.br, FILE.zst or FILE.gz to clients "
-               "that accept them"},
+               "that accept them",
+       .default_text = "such files are used"},
       [](auto& s) -> auto& { return s.server.site.precompressed; }));
   table.push_back(boolean(
       Kind::OnOff,
