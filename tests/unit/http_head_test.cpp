@@ -348,6 +348,8 @@ TEST(ParseHead, FieldsAndFraming) {
       {"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", 400},
       {"Content-Length: 5\r\nTransfer-Encoding: identity\r\n", 400},
       {"Transfer-Encoding: gzip\r\nContent-Length: 5\r\n", 400},
+      {"Transfer-Encoding: ,chunked\r\nContent-Length: 5\r\n", 400},
+      {"Transfer-Encoding: gzip;a=b, chunked\r\nContent-Length: 5\r\n", 400},
       {"Transfer-Encoding: chunked, chunked\r\n", 400},
       {"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", 400},
       {"Transfer-Encoding: chunked, gzip\r\n", 400},
