@@ -125,7 +125,9 @@ std::vector<Segment> random_segments(Dice& dice, const FileRef& file, std::strin
 SendOptions random_options(Dice& dice, std::uint64_t promised) {
   SendOptions options;
   if (dice.one_in(2)) options.buffers.send = static_cast<int>(dice.skewed(200'000) + 1);
-  if (dice.one_in(2)) options.buffers.receive = static_cast<int>(dice.skewed(200'000) + 1);
+  // Not below 5,000: a receive buffer that no packet fits into makes TCP drop and wait for its own
+  // retransmission timer, tens of seconds long.
+  if (dice.one_in(2)) options.buffers.receive = static_cast<int>(dice.skewed(200'000) + 5'000);
   options.habits.chunk = dice.skewed(200'000) + 500;
   if (dice.one_in(4)) options.habits.pause = std::chrono::microseconds(dice.upto(100));
   if (dice.one_in(4)) options.habits.reset_after = dice.upto(promised);
