@@ -446,7 +446,7 @@ void add_configuration(std::vector<Option>& table) {
       {.name = "check-config",
        .group = group,
        .placeholder = "",
-       .help = "check flags and file, print the settings that would hold, end"},
+       .help = "check flags and file, print the settings that would hold (as a TOML file), end"},
       [](auto& s) -> auto& { return s.check_config; });
   check.in_file = false;
   table.push_back(std::move(check));

@@ -140,7 +140,8 @@ OrUsageError<ServeSettings> settings_from(const ServeFlags& flags) {
 
 int check_config(const ServeSettings& settings) {
   const std::string source = settings.config_file.empty() ? "flags" : settings.config_file;
-  say(source + ": ok\n");
+  // A comment, so that what is printed is a file for --config.
+  say(fmt::format("# {}: ok", source));
   (void)std::fputs(show_settings(settings).c_str(), stdout);
   return exit_done;
 }
@@ -232,8 +233,9 @@ void wait_for_stop(server::Server& server, StatusLine& status, const sigset_t& s
 
 void drain(server::Server& server, const sigset_t& signals, std::int64_t timeout_ms) {
   server.begin_drain();
-  say(fmt::format("draining {} connections, at most {}; again to stop at once",
-                  server.totals().connections_open, show_duration(timeout_ms)));
+  const std::uint64_t open = server.totals().connections_open;
+  say(fmt::format("draining {} connection{}, at most {}; again to stop at once", open,
+                  open == 1 ? "" : "s", show_duration(timeout_ms)));
   while (!server.drained()) {
     switch (next_signal(signals, drain_poll_ms)) {
       case SIGHUP:

@@ -1,7 +1,7 @@
 // log: the access log, written by a thread of its own.
 //
-// Each worker has a bounded queue that only it fills and only the writer empties; when it is full the line is
-// dropped and counted: a slow or full log disk never slows a response.
+// Each worker has a bounded queue that only it fills and only the writer empties; when it is full
+// the line is dropped and counted: a slow or full log disk never slows a response.
 #pragma once
 
 #include <array>
@@ -65,8 +65,8 @@ class AccessLog {
   /// Writes what is queued, then stops.
   ~AccessLog();
 
-  /// A new slot for a record of this worker, or nullptr when its queue is full (counted as dropped).
-  /// Only from that worker's thread. Fill it, then commit().
+  /// A new slot for a record of this worker, or nullptr when its queue is full (counted as
+  /// dropped). Only from that worker's thread. Fill it, then commit().
   AccessRecord* begin(std::size_t worker);
   void commit(std::size_t worker);
 

@@ -1,7 +1,7 @@
 // metrics: what happened, counted by the worker that did it, read by the admin thread.
 //
-// Each worker owns one WorkerMetrics and is its only writer; readers add the workers up. A counter is a
-// relaxed atomic that is loaded and stored, not exchanged: no locked instruction on the data path.
+// Each worker owns one WorkerMetrics and is its only writer; readers add the workers up. A counter
+// is a relaxed atomic that is loaded and stored, not exchanged: no locked instruction on the data path.
 #pragma once
 
 #include <array>
@@ -30,8 +30,8 @@ class Counter {
   std::atomic<std::uint64_t> value_{0};
 };
 
-/// Request time, from the last byte of the head to the last byte given to the kernel. Buckets double
-/// from 64 us to 67 s; `count` is their sum.
+/// Request time, from the last byte of the head to the last byte given to the kernel. Buckets
+/// double from 64 us to 67 s; `count` is their sum.
 class TimeHistogram {
  public:
   static constexpr std::size_t buckets = 22;  ///< the last is +Inf
@@ -94,7 +94,7 @@ struct Totals {
 };
 Totals totals(std::span<const WorkerMetrics* const> workers);
 
-/// Prometheus text format 0.0.4. Zero series of statuses and reasons that never happened are left out.
+/// Prometheus text format 0.0.4. Series of statuses and reasons that never happened are left out.
 std::string prometheus_text(std::span<const WorkerMetrics* const> workers, const Names& names);
 
 }  // namespace pagewire::metrics

@@ -22,7 +22,10 @@ struct Exposition {
 Exposition parse(const std::string& text) {
   Exposition exposition;
   static const std::regex sample_line(
-      R"re(([a-z_]+)(\{[a-z]+="(?:[^"\\\n]|\\["\\n])*"(?:,[a-z]+="(?:[^"\\\n]|\\["\\n])*")*\})? ([0-9.e+-]+))re");
+      R"re(([a-z_]+))re"                                   // name
+      R"re((\{[a-z]+="(?:[^"\\\n]|\\["\\n])*")re"          // {label="value"
+      R"re((?:,[a-z]+="(?:[^"\\\n]|\\["\\n])*")*\})? )re"  // ,label="value"}
+      R"re(([0-9.e+-]+))re");
   std::istringstream lines(text);
   std::string line;
   std::string family;
