@@ -34,13 +34,13 @@ struct ShortText {
 
 /// One finished (or broken off) request. `path` and `reason` are tokens with static lifetime.
 struct AccessRecord {
-  std::int64_t realtime_ns = 0;       ///< when the head was complete
+  std::int64_t realtime_ns = 0;  ///< when the head was complete
   std::int64_t duration_ns = 0;
-  std::uint64_t bytes = 0;            ///< that the socket took, head included
-  std::uint64_t body_bytes = 0;       ///< of them body
+  std::uint64_t bytes = 0;       ///< that the socket took, head included
+  std::uint64_t body_bytes = 0;  ///< of them body
   std::uint16_t status = 0;
   bool http10 = false;
-  bool complete = true;               ///< false: the connection ended before the body did
+  bool complete = true;  ///< false: the connection ended before the body did
   std::string_view path;
   std::string_view reason;
   ShortText<46> peer;
@@ -52,9 +52,9 @@ struct AccessRecord {
 };
 
 struct Settings {
-  std::string file;                    ///< "-" is standard output; "" is no log
+  std::string file;  ///< "-" is standard output; "" is no log
   Format format = Format::Combined;
-  std::size_t queue_lines = 8192;      ///< per worker
+  std::size_t queue_lines = 8192;  ///< per worker
   std::size_t workers = 1;
 };
 

@@ -1,7 +1,8 @@
 // metrics: what happened, counted by the worker that did it, read by the admin thread.
 //
 // Each worker owns one WorkerMetrics and is its only writer; readers add the workers up. A counter
-// is a relaxed atomic that is loaded and stored, not exchanged: no locked instruction on the data path.
+// is a relaxed atomic that is loaded and stored, not exchanged: no locked instruction on the data
+// path.
 #pragma once
 
 #include <array>
@@ -48,11 +49,11 @@ inline constexpr std::size_t max_reasons = 32;
 enum class ConnectionEnd : std::uint8_t {
   HeadTimeout,
   IdleTimeout,
-  SlowReader,       ///< under the minimum transfer rate
+  SlowReader,  ///< under the minimum transfer rate
   PeerReset,
   SourceTruncated,
   SourceChanged,
-  ReadError,        ///< EIO and its like from the file
+  ReadError,  ///< EIO and its like from the file
   SocketError,
   DrainTimeout,
 };
@@ -60,15 +61,15 @@ inline constexpr std::size_t connection_ends = 9;
 std::string_view token(ConnectionEnd end);
 
 struct WorkerMetrics {
-  std::array<Counter, 600> responses;                 ///< by status code
+  std::array<Counter, 600> responses;  ///< by status code
   std::array<Counter, max_paths> path_responses;
-  std::array<Counter, max_paths> path_bytes;          ///< that the socket took, heads included
-  std::array<Counter, max_paths> path_calls;          ///< syscalls that moved them
+  std::array<Counter, max_paths> path_bytes;  ///< that the socket took, heads included
+  std::array<Counter, max_paths> path_calls;  ///< syscalls that moved them
   std::array<std::array<Counter, max_reasons>, max_paths> path_reasons;
   std::array<Counter, connection_ends> ends;
   Counter connections_open;
   Counter connections_accepted;
-  Counter connections_refused;                        ///< the limit, or out of descriptors
+  Counter connections_refused;  ///< the limit, or out of descriptors
   Counter accept_errors;
   Counter log_dropped;
   Counter cache_hits;
