@@ -21,6 +21,7 @@ class LogTest(unittest.TestCase):
         self.addCleanup(self.folder.close)
         self.folder.coded("big.bin", SIZE)
         self.folder.coded("small.bin", 100)
+        self.folder.age("small.bin")
         self.file = self.folder.outside("access.log")
 
     def serve(self, form, *flags):

@@ -233,6 +233,21 @@ class ConnectionTest(RawCase):
             self.assertIsNone(first_difference(client.read().body, coded_bytes(0, SIZE)))
         self.assertTrue(client.is_closed())
 
+    def test_more_requests_behind_the_last_one(self):
+        """What comes after "Connection: close" is not answered; but unread bytes at a close make
+        the kernel send a RST, which would destroy what of the answer is still under way."""
+        size = 16 << 20  # more than socket buffers hold: the rest arrives while it is being sent
+        self.folder.coded("large.bin", size)
+        for fields, version in ((("Connection: close",), "HTTP/1.1"), ((), "HTTP/1.0")):
+            for pause in (0, 0.1):
+                client = self.client(receive_buffer=16384)
+                client.send(request_head("/large.bin", fields=fields, version=version))
+                time.sleep(pause)
+                client.send(request_head("/small.bin") * 3)
+                time.sleep(0.1)
+                self.assertIsNone(first_difference(client.read().body, coded_bytes(0, size)))
+                self.assertEqual(client.read_rest(), b"")
+
     def test_half_close_in_the_head(self):
         client = self.client()
         client.send(b"GET /small.bin HTT")

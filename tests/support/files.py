@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 
 WORD = 8
 CHUNK = 1 << 20
@@ -76,6 +77,12 @@ class TestFolder:
 
     def coded(self, name, size, salt=0, windows=None):
         return write_coded(self.path(name), size, salt, windows)
+
+    def age(self, name, seconds=10):
+        """Sets a file's mtime back: one that was written a moment ago may be written again within
+        the same tick of the clock, so a careful cache does not keep its bytes yet."""
+        past = time.time() - seconds
+        os.utime(self.path(name), (past, past))
 
     def read(self, name):
         with open(self.path(name), "rb") as file:
