@@ -125,6 +125,29 @@ TEST_F(LogWriter, ALineIsWrittenWithoutAnotherToPushIt) {
   }
 }
 
+TEST_F(LogWriter, ALineThatComesWhileTheWriterFallsAsleepWakesIt) {
+  auto log = AccessLog::open({.file = file()});
+  ASSERT_TRUE(log.has_value());
+  std::uint64_t random = 1;
+  std::uintmax_t size = 0;
+  for (int i = 0; i < 5'000; ++i) {
+    // reopen() sends the writer round once; the line comes at some moment of that.
+    (*log)->reopen();
+    random = random * 6364136223846793005U + 1442695040888963407U;
+    const auto until =
+        std::chrono::steady_clock::now() + std::chrono::nanoseconds((random >> 33) % 40'000);
+    while (std::chrono::steady_clock::now() < until) continue;
+    ASSERT_TRUE(put(**log, 0, i));
+    const auto late = std::chrono::steady_clock::now() + std::chrono::seconds(5);
+    std::uintmax_t grown = size;
+    while (grown == size) {
+      ASSERT_LT(std::chrono::steady_clock::now(), late) << "line " << i << " was slept through";
+      grown = std::filesystem::file_size(file());
+    }
+    size = grown;
+  }
+}
+
 TEST_F(LogWriter, AnIdleWriterUsesNoCpu) {
   auto log = AccessLog::open({.file = file()});
   ASSERT_TRUE(log.has_value());
