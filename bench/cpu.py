@@ -1,9 +1,10 @@
 """CPU time of a process tree, from the scheduler.
 
-Source: field 1 of /proc/PID/task/TID/schedstat, nanoseconds on a CPU, of every thread of every
-process below a root. It lags behind by at most one tick for a thread that runs just now. The split
-into user and system is from /proc/PID/stat, which the kernel samples at ticks where
-CONFIG_TICK_CPU_ACCOUNTING is set, so it is a proportion, not a measurement in nanoseconds.
+Source: /proc/PID/task/TID/schedstat of every thread of every process below a root. Field 1 is the
+nanoseconds on a CPU; it lags behind by at most one tick for a thread that runs just now. Field 2 is
+how long a thread was ready and had to wait: it tells that another program had the server's CPU. The
+split into user and system is from /proc/PID/stat, which the kernel samples at ticks where
+CONFIG_TICK_CPU_ACCOUNTING is set: a proportion, not a measurement in nanoseconds.
 """
 
 import os
@@ -18,6 +19,7 @@ TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 class CpuSample:
     at_ns: int
     run_ns: int         # of all threads
+    wait_ns: int        # ready to run, but another ran
     user_s: float
     system_s: float
     ksoftirqd_ns: int   # of the server's CPU: network work that nobody was charged for
@@ -37,14 +39,16 @@ def tree_of(pid: int) -> list[int]:
     return pids
 
 
-def run_ns_of(pid: int) -> int:
-    total = 0
+def run_and_wait_ns(pid: int) -> tuple[int, int]:
+    run_ns, wait_ns = 0, 0
     for path in Path(f"/proc/{pid}/task").glob("*/schedstat"):
         try:
-            total += int(path.read_text().split()[0])
+            run, wait, _slices = path.read_text().split()
         except OSError:  # the thread has ended since the listing
             continue
-    return total
+        run_ns += int(run)
+        wait_ns += int(wait)
+    return run_ns, wait_ns
 
 
 def user_and_system_s(pid: int) -> tuple[float, float]:
@@ -64,14 +68,16 @@ def ksoftirqd_pid(cpu: int) -> int | None:
 
 
 def sample(root_pid: int, softirq_pid: int | None) -> CpuSample:
-    run_ns, user_s, system_s = 0, 0.0, 0.0
+    run_ns, wait_ns, user_s, system_s = 0, 0, 0.0, 0.0
     for pid in tree_of(root_pid):
-        run_ns += run_ns_of(pid)
+        run, wait = run_and_wait_ns(pid)
+        run_ns += run
+        wait_ns += wait
         user, system = user_and_system_s(pid)
         user_s += user
         system_s += system
-    return CpuSample(time.monotonic_ns(), run_ns, user_s, system_s,
-                     run_ns_of(softirq_pid) if softirq_pid else 0)
+    softirq_ns = run_and_wait_ns(softirq_pid)[0] if softirq_pid else 0
+    return CpuSample(time.monotonic_ns(), run_ns, wait_ns, user_s, system_s, softirq_ns)
 
 
 def private_bytes(root_pid: int) -> int:

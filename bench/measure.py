@@ -46,7 +46,8 @@ ROWS = [Row("1k", 1 << 10, 64), Row("32k", 32 << 10, 64), Row("400k", 400 << 10,
         Row("6m", 6 << 20, 8), Row("1g", 1 << 30, 4)]
 VERIFY_LIMIT_S = 120
 FIGURES = ("cpu_us_per_request", "cpu_ms_per_gbit", "user_share", "gbit_per_s", "requests_per_s",
-           "p50_us", "p99_us", "server_cpu_busy", "client_cpu_busy", "ksoftirqd_share")
+           "p50_us", "p99_us", "server_cpu_busy", "server_cpu_wait", "client_cpu_busy",
+           "ksoftirqd_share")
 RANGED = ("cpu_us_per_request", "cpu_ms_per_gbit", "gbit_per_s")
 
 
@@ -130,6 +131,7 @@ def figures(row: Row, client: dict, before: cpu.CpuSample, after: cpu.CpuSample)
         "p50_us": latency["p50"],
         "p99_us": latency["p99"],
         "server_cpu_busy": cpu_share,
+        "server_cpu_wait": (after.wait_ns - before.wait_ns) / (after.at_ns - before.at_ns),
         "client_cpu_busy": client["client_cpu_ns"] / 1e9 / client["seconds"],
         "ksoftirqd_share": (after.ksoftirqd_ns - before.ksoftirqd_ns)
         / (after.at_ns - before.at_ns),

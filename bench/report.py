@@ -50,8 +50,17 @@ def sorted_results(row: dict) -> list[tuple[str, dict]]:
     return sorted(row["results"].items(), key=lambda item: cost(item[1]) or float("inf"))
 
 
+def disturbance(row: dict) -> list[str]:
+    waits = [result["server_cpu_wait"] for result in row["results"].values()
+             if result["server_cpu_wait"] is not None]
+    if not waits or max(waits) <= 0.05:
+        return []
+    return [f"{row['title']}: the machine was not quiet: other programs had the servers' CPU for "
+            f"{min(waits):.0%} to {max(waits):.0%} of the time; take no figure of this row for good"]
+
+
 def reasons(row: dict) -> list[str]:
-    lines = []
+    lines = disturbance(row)
     for name, result in row["results"].items():
         if "reason" in result:
             lines.append(f"{row['title']}: {name} has no figure: {result['reason']}")

@@ -1,8 +1,8 @@
 """The servers that are compared: how each is configured, started, asked its version and ended.
 
 Every one gets one worker on one CPU, no logs, keep-alive without end, and the open-file cache that
-it has. Configurations live in a temporary folder; nothing of the system's own is read. A server is the
-leader of a session of its own and is ended by the kernel when this program dies.
+it has. Configurations live in a temporary folder; nothing of the system's own is read. A server is
+the leader of a session of its own, and the kernel ends it when this program dies.
 """
 
 import os
@@ -137,7 +137,8 @@ mimetype.assign = ( "" => "application/octet-stream" )
 def pagewire_server(build: Path, path: str, flags: str) -> Server:
     def command(at: Setting) -> list[str]:
         return ["serve", str(at.root), "--listen", f"127.0.0.1:{at.port}", "--workers", "1",
-                "--admin", "off", "--path", path, *shlex.split(flags)]
+                "--admin", "off", "--access-log", "off", "--path", path,
+                "--max-connections", str(at.max_connections), *shlex.split(flags)]
     return Server(name="pagewire" if path == "auto" else f"pagewire[{path}]", kind="subject",
                   program=str(build / "pagewire"), command=command, version=["--version"],
                   install="./dev build")
