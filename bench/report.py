@@ -56,7 +56,7 @@ def disturbance(row: dict) -> list[str]:
     if not waits or max(waits) <= 0.05:
         return []
     return [f"{row['title']}: the machine was not quiet: other programs had the servers' CPU for "
-            f"{min(waits):.0%} to {max(waits):.0%} of the time; take no figure of this row for good"]
+            f"{min(waits):.0%} to {max(waits):.0%} of the time; trust no figure of this row"]
 
 
 def reasons(row: dict) -> list[str]:
