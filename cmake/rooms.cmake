@@ -4,7 +4,7 @@
 add_library(pagewire_flags INTERFACE)
 # -iquote, not -I: our "sys/socket.h" must not hide the system's <sys/socket.h>.
 target_compile_options(pagewire_flags INTERFACE
-  -iquote ${CMAKE_SOURCE_DIR}/src
+  "SHELL:-iquote ${CMAKE_SOURCE_DIR}/src"
   -Wall -Wextra -Wconversion -Wshadow -Wnon-virtual-dtor -Werror=switch)
 target_compile_definitions(pagewire_flags INTERFACE PAGEWIRE_VERSION="${PROJECT_VERSION}")
 if(PAGEWIRE_WERROR)
