@@ -16,7 +16,8 @@ function start() {
     else notice("This browser can play neither HLS nor Media Source Extensions.");
     return;
   }
-  const hls = new Hls({ maxBufferLength: 20 });
+  // The second bound too, or a fast server fills the buffer with the whole stream at once.
+  const hls = new Hls({ maxBufferLength: 20, maxMaxBufferLength: 20 });
   hls.on(Hls.Events.MANIFEST_PARSED, () => list_renditions(hls));
   hls.on(Hls.Events.LEVEL_SWITCHED, () => mark_choice(hls));
   hls.on(Hls.Events.FRAG_LOADED, (_event, data) => { received_bytes += data.frag.stats.loaded; });
