@@ -255,6 +255,9 @@ struct SendOptions {
   ByteCount quantum{1 * mib};
   sys::PipePool::Limits pipes{};
   std::vector<ByteRange> islands{};
+  /// Keep the connection open until the peer has acknowledged all: closing pushes what MSG_MORE
+  /// holds.
+  bool await_acknowledgement = false;
   /// Called before each step that has something behind it, with what has gone so far.
   std::function<void(const Transfer&)> between_steps{};
   /// Called once when the connection stands and nothing has been sent.
@@ -339,6 +342,12 @@ inline void drive(Transfer& transfer, const SendOptions& options, Outcome& outco
   }
 }
 
+inline void await_acknowledgement(int fd) {
+  for (int ms = 0; ms < 10'000 && sys::unacknowledged(fd)->value > 0; ++ms) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+}
+
 /// Sends the segments by `path` to a peer that compares every byte.
 inline Outcome send_by(const egress::Path& path, std::span<const Segment> segments,
                        const SendOptions& options = {}) {
@@ -359,6 +368,7 @@ inline Outcome send_by(const egress::Path& path, std::span<const Segment> segmen
   drive(transfer, options, outcome);
   outcome.pipe_capacity = transfer.pipe.capacity;
   egress::finish(transfer);
+  if (options.await_acknowledgement) await_acknowledgement(connection.sender.get());
   connection.sender.close();
   peer.wait();
   EXPECT_EQ(outcome.sent, transfer.sent.value);
