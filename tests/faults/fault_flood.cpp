@@ -197,9 +197,12 @@ bool Flood::connect(Client& client) {
   client.fd = Fd(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!client.fd.is_open()) return false;
   const int on = 1;
-  // Small buffers: the server meets a full socket many times, with its pipe half empty. Only a few
-  // are tiny: those wait for the timers of the silly window, not for the server.
-  const int small = static_cast<int>(draw(32) == 0 ? 8'192 : 98'304 << draw(3));
+  // A small receive buffer, and segments so small that the server's send buffer, which the kernel
+  // makes some tens of segments large, is full long before the range is out. Only a few windows are
+  // tiny: those wait for the timers of the silly window, not for the server.
+  const int segment = static_cast<int>(536 << draw(4));
+  ::setsockopt(client.fd.get(), IPPROTO_TCP, TCP_MAXSEG, &segment, sizeof segment);
+  const int small = static_cast<int>(draw(32) == 0 ? 8'192 : 32'768 << draw(3));
   ::setsockopt(client.fd.get(), SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
   ::setsockopt(client.fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   // Many source addresses: one alone would run out of ports, which wait after each connection.

@@ -1,0 +1,249 @@
+"""Disks that fail: EIO under a real ext4, on every path, and a full disk under the access log.
+
+The failing disk is an ext4 image behind nbdkit's error filter, exported as a file by nbdfuse and
+mounted through a loop device: while a trigger file exists, every read of the device says EIO."""
+
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+import unittest
+
+from support_faults import (PATHS, FaultTest, RawClient, coded_bytes, drain, ends,
+                            first_difference, request_head, total, wait_until)
+
+MIB = 1 << 20
+BIG = 10 * MIB + 77
+HOT = coded_bytes(0, 100_000, salt=3)
+BODY = coded_bytes(0, BIG, salt=4)
+TOOLS = ("nbdkit", "nbdfuse", "mkfs.ext4", "losetup", "mount", "umount", "fusermount3")
+
+
+def run(*command):
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    if done.returncode != 0:
+        raise AssertionError(f"{command}: {done.stdout}{done.stderr}")
+    return done.stdout.strip()
+
+
+def why_no_mount():
+    if os.geteuid() != 0:
+        return "mounting needs the root user"
+    missing = [tool for tool in TOOLS if shutil.which(tool) is None]
+    if missing:
+        return f"not installed: {', '.join(missing)} (nbdkit, libnbd-bin, e2fsprogs, fuse3)"
+    if not os.path.exists("/dev/fuse") or not os.path.exists("/dev/loop-control"):
+        return "this kernel has no FUSE or no loop devices"
+    return None
+
+
+@contextlib.contextmanager
+def mounted(device, folder, *options):
+    """Mounts through a loop device of its own, both gone at the end whatever happens."""
+    loop = run("losetup", "--find", "--show", device)
+    try:
+        run("mount", "-t", "ext4", *options, loop, folder)
+        try:
+            yield
+        finally:
+            run("umount", folder)
+    finally:
+        run("losetup", "-d", loop)
+
+
+class FailingDisk:
+    """`folder` shows the files written by fill(folder); reads of the disk beneath fail while
+    broken() holds. What is in the page cache goes on being there, as on a real machine."""
+
+    def __init__(self, fill, files):
+        self.base = tempfile.mkdtemp(prefix="pagewire-disk-")
+        self.image = os.path.join(self.base, "image")
+        self.export = os.path.join(self.base, "export")
+        self.folder = os.path.join(self.base, "root")
+        self.trigger = os.path.join(self.base, "trigger")
+        self.files = files
+        self.stack = contextlib.ExitStack()
+        self.stack.callback(shutil.rmtree, self.base, ignore_errors=True)
+        try:
+            os.mkdir(self.folder)
+            with open(self.image, "wb") as file:
+                file.truncate(96 * MIB)
+            run("mkfs.ext4", "-q", "-F", self.image)
+            with mounted(self.image, self.folder):
+                fill(self.folder)
+            self.open_export()
+            # noload: a read-only mount must not want to write its journal. panic is never wanted.
+            self.stack.enter_context(mounted(self.device, self.folder,
+                                             "-o", "ro,noload,errors=continue"))
+        except BaseException:
+            self.stack.close()
+            raise
+
+    def open_export(self):
+        os.mkdir(self.export)
+        self.device = os.path.join(self.export, "nbd")
+        process = subprocess.Popen(
+            ["nbdfuse", self.export, "[", "nbdkit", "--exit-with-parent", "--filter=error", "file",
+             self.image, "error-pread=EIO", "error-pread-rate=100%",
+             f"error-pread-file={self.trigger}", "]"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.stack.callback(self.close_export, process)
+        wait_until(lambda: os.path.exists(self.device), "the exported device")
+
+    def close_export(self, process):
+        subprocess.run(["fusermount3", "-u", self.export], check=False)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    @contextlib.contextmanager
+    def broken(self):
+        with open(self.trigger, "wb"):
+            pass
+        try:
+            yield
+        finally:
+            os.unlink(self.trigger)
+
+    def chill(self, name):
+        """Throws a file's pages out of the cache, and those of the device under it."""
+        for path in (os.path.join(self.folder, name), self.device):
+            fd = os.open(path, os.O_RDONLY)
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+            os.close(fd)
+
+    def close(self):
+        self.stack.close()
+
+
+def fill(folder):
+    with open(os.path.join(folder, "hot.bin"), "wb") as file:
+        file.write(HOT)
+    for number in range(len(PATHS)):
+        with open(os.path.join(folder, f"big{number}.bin"), "wb") as file:
+            file.write(BODY)
+    os.mkdir(os.path.join(folder, "unseen"))
+    with open(os.path.join(folder, "unseen", "file.bin"), "wb") as file:
+        file.write(HOT)
+
+
+@unittest.skipIf(why_no_mount(), why_no_mount())
+class ReadErrors(FaultTest):
+
+    def setUp(self):
+        super().setUp()
+        self.disk = FailingDisk(fill, PATHS)
+        self.addCleanup(self.disk.close)
+
+    def test_read_errors(self):
+        for number, path in enumerate(PATHS):
+            name = f"big{number}.bin"
+            with self.subTest(path=path), \
+                    self.serving("--path", path, root=self.disk.folder) as server:
+                self.assert_alive(server, "/hot.bin", HOT)
+                self.fail_at_once(server, name)
+                self.assertEqual(ends(server, "read-error"), 1)
+                self.fail_in_mid_transfer(server, path, name)
+                self.assertEqual(ends(server, "read-error"), 2)
+                self.disk.chill(name)
+                self.assert_alive(server, "/" + name, BODY)
+
+    def fail_at_once(self, server, name):
+        """A cold file: cut off before its first page, while hot ones go on."""
+        self.disk.chill(name)
+        with self.disk.broken(), RawClient(server.address) as client:
+            client.send(request_head("/" + name) + request_head("/hot.bin"))
+            stream, _ = drain(client, b"")
+            head, _, got = stream.partition(b"\r\n\r\n")
+            self.assertIn(f"Content-Length: {BIG}\r\n".encode() if head else b"", head)
+            self.assertEqual(got, b"")
+            self.assert_alive(server, "/hot.bin", HOT)
+        # Whole again as soon as the disk is.
+        self.assert_alive(server, "/" + name, BODY)
+
+    def fail_in_mid_transfer(self, server, path, name):
+        self.disk.chill(name)
+        before = total(server, "pagewire_path_bytes_total", path=path)
+        client, got = self.open_mid_transfer(server, "/" + name, BIG, 10_000,
+                                             then=request_head("/hot.bin"))
+        sent = self.wait_until_stuck(server, path) - before
+        self.assertLess(sent, BIG - MIB, "not in mid-transfer")
+        self.disk.chill(name)  # of what was read ahead
+        with self.disk.broken():
+            got, _ = drain(client, got)
+        self.assertLess(len(got), BIG)
+        self.assertIsNone(first_difference(got, BODY[:len(got)]))
+
+    def test_folder_that_cannot_be_read(self):
+        with self.serving(root=self.disk.folder) as server:
+            self.assert_alive(server, "/hot.bin", HOT)
+            with self.disk.broken(), RawClient(server.address) as client:
+                message = client.get("/unseen/file.bin")
+                self.assertEqual(message.status, 500)
+                self.assertEqual(client.get("/hot.bin").body, HOT)
+            with RawClient(server.address) as client:
+                wait_until(lambda: client.get("/unseen/file.bin").body == HOT, "the file again")
+
+
+class LogDiskFull(FaultTest):
+    requests = 3000
+
+    def setUp(self):
+        super().setUp()
+        self.body = coded_bytes(0, 3000, salt=5)
+        self.folder.write("file.bin", self.body)
+
+    def ask(self, server, count):
+        with RawClient(server.address) as client:
+            for _ in range(count):
+                message = client.get("/file.bin?" + "x" * 200)
+                self.assertEqual((message.status, message.body), (200, self.body))
+
+    def test_log_to_a_full_device(self):
+        with self.serving("--access-log", "/dev/full") as server:
+            self.ask(server, self.requests)
+            wait_until(lambda: total(server, "pagewire_log_dropped_total") == self.requests,
+                       "every line is counted as dropped")
+
+    @unittest.skipIf(os.geteuid() != 0, "mounting needs the root user")
+    def test_log_disk_fills_up_and_gets_room_again(self):
+        folder = self.folder.outside("log")
+        os.mkdir(folder)
+        run("mount", "-t", "tmpfs", "-o", "size=64k", "pagewire-test", folder)
+        try:
+            self.fill_up(os.path.join(folder, "access.log"))
+        finally:
+            run("umount", folder)
+
+    def fill_up(self, log):
+        with self.serving("--access-log", log) as server:
+            self.ask(server, self.requests)
+            wait_until(lambda: total(server, "pagewire_log_dropped_total") > 0, "dropped lines")
+            wait_until(lambda: self.lines(log) + total(server, "pagewire_log_dropped_total")
+                       >= self.requests - 1, "every line is written or counted")
+            dropped = total(server, "pagewire_log_dropped_total")
+            written = self.lines(log)
+            # The line that the disk's end tore is written to its end once there is room.
+            self.assertIn(written + dropped, (self.requests - 1, self.requests))
+            os.truncate(log, 0)
+            self.ask(server, 10)
+            wait_until(lambda: self.lines(log) >= 10, "lines again")
+            time.sleep(0.3)
+            self.assertEqual(total(server, "pagewire_log_dropped_total"), dropped)
+            with open(log, encoding="ascii") as file:
+                whole = [line for line in file if re.match(r"127\.0\.0\.1 - - \[.*\] \"GET ", line)]
+            self.assertEqual(len(whole), 10)
+
+    @staticmethod
+    def lines(log):
+        with open(log, "rb") as file:
+            return file.read().count(b"\n")
+
+
+if __name__ == "__main__":
+    unittest.main()
