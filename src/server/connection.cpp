@@ -92,7 +92,7 @@ void Connection::timed_out() {
       count_end(metrics::ConnectionEnd::HeadTimeout);
       return close();
     case State::Linger:
-      return close();
+      return check_linger();
     case State::Closed:
       return;
   }

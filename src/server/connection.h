@@ -6,7 +6,7 @@
 //      Respond ----------------------+
 //         |  \-- the request had a body --> DropBody --+ (back to ReadHead)
 //         |
-//         | refused, or closing while the client may still be sending
+//         | the last answer
 //         v
 //      Linger (answer and FIN sent; reading on, so that no RST overtakes the answer)
 //         |
@@ -78,6 +78,7 @@ class Connection final : public loop::Stream {
   void check_rate();
   void break_off(metrics::ConnectionEnd why);
   void begin_linger();
+  void check_linger();
   void close();
   void count_end(metrics::ConnectionEnd why);
 
@@ -89,7 +90,7 @@ class Connection final : public loop::Stream {
   ByteCount unread_body_;         // of the request, still to be dropped
   ByteCount linger_left_;
   std::uint64_t sent_bytes_ = 0;    // on this connection, heads included
-  std::uint64_t acknowledged_ = 0;  // of them, at the start of the rate window
+  std::uint64_t acknowledged_ = 0;  // of them, when the rate or the linger window began
   std::uint64_t requests_ = 0;
   ByteCount turn_bytes_;  // sent since this turn began
   std::uint32_t turn_requests_ = 0;

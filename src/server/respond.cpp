@@ -21,7 +21,6 @@ void Connection::respond_to(const http::Request& request) {
   const bool unreadable = request.body == http::BodyKind::Chunked ||
                           (request.body == http::BodyKind::Length && request.expect_continue);
   unread_body_ = request.body == http::BodyKind::Length ? request.content_length : ByteCount{};
-  linger_after_ = unreadable;
   close_after_ = unreadable || draining_ || !request.keep_alive ||
                  (limits.requests != 0 && requests_ >= limits.requests);
   open_exchange(request);
@@ -33,7 +32,6 @@ void Connection::respond_to(const http::Request& request) {
 /// An answer after which the connection ends, because what follows cannot be told or is not wanted.
 void Connection::refuse(const http::Request& request, int status, const char* why) {
   close_after_ = true;
-  linger_after_ = true;
   open_exchange(request);
   worker_.site().respond_error(request, worker_.now(), status, why, true, exchange_->response);
   start_transfer();
@@ -182,11 +180,7 @@ void Connection::write_log(bool complete, std::int64_t duration_ns) {
 }
 
 void Connection::after_response() {
-  if (close_after_ || draining_) {
-    // A body that is still coming would make the kernel answer our close with RST, which can
-    // overtake the response on its way to the application.
-    return linger_after_ || unread_body_.value > 0 ? begin_linger() : close();
-  }
+  if (close_after_ || draining_) return begin_linger();
   const Timeouts& timeouts = worker_.settings().timeouts;
   const bool has_body = unread_body_.value > 0;
   set_state(has_body ? State::DropBody : State::ReadHead);
@@ -201,11 +195,26 @@ void Connection::break_off(ConnectionEnd why) {
   close();
 }
 
+/// The last answer is queued. A close(2) now, with bytes of the client's unread or still to come (a
+/// body, a pipelined request), would make the kernel send RST, which drops what is queued and can
+/// overtake what is on its way (RFC 9112 9.6). So: FIN, and reading on until the client has closed
+/// too.
 void Connection::begin_linger() {
   constexpr ByteCount most{1 * mib};
   linger_left_ = most;
   set_state(State::Linger);
   sys::finish_sending(fd());
+  acknowledged_ = 0;
+  worker_.loop().set_deadline(*this,
+                              worker_.loop().now_ms() + worker_.settings().timeouts.linger_ms);
+}
+
+/// Time to stop lingering, unless the client is still taking in what is queued.
+void Connection::check_linger() {
+  const ByteCount queued = sys::unacknowledged(fd()).value_or(ByteCount{});
+  const std::uint64_t acknowledged = sent_bytes_ - std::min(queued.value, sent_bytes_);
+  if (queued.value == 0 || acknowledged <= acknowledged_) return close();
+  acknowledged_ = acknowledged;
   worker_.loop().set_deadline(*this,
                               worker_.loop().now_ms() + worker_.settings().timeouts.linger_ms);
 }
