@@ -1,7 +1,7 @@
 // egress: the ways from a list of segments to a socket.
 //
-// A path is a constant {name, probe, fits, step, cancel} in the ordered array of registry.cpp. A new
-// path is one file and one line there; conformance tests, bench and doctor walk that array.
+// A path is a constant {name, probe, fits, step, cancel} in the ordered array of registry.cpp. A
+// new path is one file and one line there; conformance tests, bench and doctor walk that array.
 // Everything runs on the worker's thread; a step never blocks on the socket, never throws and never
 // allocates.
 #pragma once
@@ -23,8 +23,8 @@ enum class Status : std::uint8_t {
   Moved,            ///< `moved` > 0 bytes went to the socket; step again
   WantWrite,        ///< nothing moved, the socket is full (EAGAIN): step again when it is writable
   Done,             ///< everything went; `moved` may be > 0
-  SourceTruncated,  ///< the file ended before its slice did: close, the promised length cannot be kept
-  SourceChanged,    ///< the file has another size or mtime than the head was made from: close
+  SourceTruncated,  ///< the file ended before its slice did: close, the length cannot be kept
+  SourceChanged,    ///< the file is not the one any more that the head was made from: close
   PeerGone,         ///< EPIPE, ECONNRESET ...: close
   Unsupported,      ///< this path cannot do this file; legal only while it has moved nothing
   Failed,           ///< any other errno (EIO, ENOMEM ...): close
@@ -86,8 +86,8 @@ struct Path {
   Availability (*probe)();
   /// Whether the path can do these segments on this transport. Pure.
   bool (*fits)(std::span<const content::Segment> segments, const Transport& transport);
-  /// Moves at most about `quantum` bytes. Memory segments are sent by every path alike, with MSG_MORE
-  /// when a file slice follows.
+  /// Moves at most `quantum` bytes. Memory segments are sent by every path alike, with MSG_MORE
+  /// when more follows.
   StepResult (*step)(Transfer& transfer, ByteCount quantum);
   /// Gives back what the path holds between steps. Always called once, finished or not.
   void (*cancel)(Transfer& transfer);
@@ -100,8 +100,8 @@ const Path* find_path(std::string_view name);
 /// The index in paths(), for counters.
 std::size_t index_of(const Path& path);
 
-/// One step of the transfer by its path. On Unsupported (nothing of the slice has moved) it falls to
-/// the next path in paths() that fits, and steps that; transfer.path tells which it became.
+/// One step of the transfer by its path. On Unsupported (nothing of the slice has moved) it falls
+/// to the next path in paths() that fits, and steps that; transfer.path tells which it became.
 StepResult step(Transfer& transfer, ByteCount quantum);
 
 /// Ends the transfer's hold on pipes and mappings. The caller then forgets it.
