@@ -1,0 +1,180 @@
+"""Out of descriptors: clients beyond the limit are refused at once, those that are there go on
+without a delay, nothing spins, and descriptors that come back are used.
+
+A delay is measured and printed; what fails is only a delay that no busy machine explains."""
+
+import contextlib
+import resource
+import threading
+import time
+import unittest
+
+from support_faults import (FaultTest, RawClient, Strace, coded_bytes, percentile_ms, report,
+                            request_head, total, wait_until, why_no_strace)
+
+LIMIT = 64
+FAR_TOO_LONG_S = 0.5
+
+
+def low_limit():
+    resource.setrlimit(resource.RLIMIT_NOFILE, (LIMIT, LIMIT))
+
+
+class Descriptors(FaultTest):
+
+    def setUp(self):
+        super().setUp()
+        self.body = coded_bytes(0, 10_000, salt=9)
+        self.folder.write("small.bin", self.body)
+        self.big = coded_bytes(0, 300_000, salt=10)
+        self.folder.write("big.bin", self.big)
+
+    def new_client(self, server):
+        """"served", "busy" (503) or "refused", the seconds until that was known, and the client
+        when it was served."""
+        start = time.monotonic()
+        client = RawClient(server.address)
+        try:
+            message = client.get("/small.bin")
+        except (EOFError, ConnectionResetError, BrokenPipeError):
+            client.close()
+            return "refused", time.monotonic() - start, None
+        seconds = time.monotonic() - start
+        if message.status == 503:
+            client.close()
+            return "busy", seconds, None
+        self.assertEqual((message.status, message.body), (200, self.body))
+        return "served", seconds, client
+
+    def fill_up(self, server, clients):
+        """Takes descriptors until a new client is not served any more."""
+        for _ in range(LIMIT):
+            what, _, client = self.new_client(server)
+            if client is None:
+                return what
+            clients.append(client)
+        self.fail("the limit was never reached")
+
+    def request_times(self, client, seconds, busy=None):
+        """How long the requests of one kept connection take, for so long."""
+        times, end = [], time.monotonic() + seconds
+        while time.monotonic() < end or (busy is not None and busy.is_alive()):
+            start = time.monotonic()
+            message = client.get("/small.bin")
+            times.append(time.monotonic() - start)
+            self.assertEqual((message.status, message.body), (200, self.body))
+            time.sleep(0.002)
+        return times
+
+    def test_limit_of_descriptors(self):
+        for path in ("sendfile", "splice"):
+            with self.subTest(path=path), contextlib.ExitStack() as stack, self.serving(
+                    "--path", path, "--idle-pipes", "4", workers=1, preexec_fn=low_limit) as server:
+                clients = []
+                stack.callback(lambda held: [client.close() for client in held], clients)
+                self.fill_up(server, clients)
+                self.assertGreater(len(clients), LIMIT // 3)
+                self.refuse_while_others_go_on(server, clients[0], path)
+                self.do_not_spin(server)
+                # A file that is not open cannot be opened: told, not hung.
+                missing = clients[1].get("/big.bin")
+                self.assertIn(missing.status, (200, 503))
+                for client in clients:
+                    client.close()
+                self.recover(server)
+                # Asked only now: while there are no descriptors the admin listener has none either.
+                self.assertGreaterEqual(total(server, "pagewire_connections_refused_total"), 40)
+
+    def refuse_while_others_go_on(self, server, client, path):
+        before = percentile_ms(self.request_times(client, 0.5), 0.99)
+        outcomes = []
+        newcomers = threading.Thread(target=lambda: outcomes.extend(
+            self.new_client(server)[:2] for _ in range(40)))
+        newcomers.start()
+        times = self.request_times(client, 0.5, busy=newcomers)
+        newcomers.join()
+        self.assertEqual(len(outcomes), 40)
+        slowest = max(seconds for _, seconds in outcomes)
+        report(f"{path}: others' p99 {before:.2f} ms before, {percentile_ms(times, 0.99):.2f} ms "
+               f"while 40 newcomers are refused, at most {max(times) * 1e3:.1f} ms; "
+               f"a refusal takes at most {slowest * 1e3:.1f} ms")
+        self.assertEqual([what for what, _ in outcomes if what == "served"], [])
+        self.assertLess(max(times), FAR_TOO_LONG_S)
+        self.assertLess(slowest, 5.0)
+
+    def do_not_spin(self, server):
+        """Newcomers wait to be accepted or are refused, and nobody asks for anything."""
+        waiting = [RawClient(server.address) for _ in range(5)]
+        before = server.cpu_seconds()
+        time.sleep(1.0)
+        used = server.cpu_seconds() - before
+        for client in waiting:
+            client.close()
+        report(f"out of descriptors and idle: {used * 100:.0f}% of a CPU")
+        self.assertLess(used, 0.2)
+
+    def recover(self, server):
+        start = time.monotonic()
+
+        def served():
+            what, _, client = self.new_client(server)
+            if client is not None:
+                client.close()
+            return what == "served"
+        wait_until(served, "a new client is served again")
+        report(f"served again {(time.monotonic() - start) * 1e3:.0f} ms after descriptors came back")
+        self.assert_alive(server, "/big.bin", self.big)
+        # And not only the first one: nothing was lost with the exhaustion.
+        for _ in range(20):
+            wait_until(served, "served")
+
+    def test_pipes_cannot_be_had(self):
+        """Descriptors for the sockets, none for pipes: the splice path gives way to the next."""
+        with contextlib.ExitStack() as stack, self.serving(
+                "--path", "splice", "--idle-pipes", "0", workers=1, preexec_fn=low_limit) as server:
+            clients = []
+            stack.callback(lambda held: [client.close() for client in held], clients)
+            first = RawClient(server.address)
+            clients.append(first)
+            self.assertEqual(first.get("/big.bin").body, self.big)  # its file is open from now on
+            self.fill_up(server, clients)
+            for client in clients[:10]:
+                message = client.get("/big.bin")
+                self.assertEqual((message.status, message.body), (200, self.big))
+            for client in clients:
+                client.close()
+            others = sum(total(server, "pagewire_path_responses_total", path=path)
+                         for path in ("sendfile", "mmap", "copy"))
+            self.assertGreaterEqual(others, 10, "no response fell to another path")
+
+    @unittest.skipIf(why_no_strace(), why_no_strace())
+    def test_every_second_accept_fails(self):
+        with self.serving(workers=1) as server:
+            with RawClient(server.address) as client:
+                client.get("/small.bin")
+                with Strace(server, "accept4:error=EMFILE:when=1+2"):
+                    outcomes = []
+                    newcomers = threading.Thread(target=lambda: outcomes.extend(
+                        self.closed_client(server) for _ in range(40)))
+                    newcomers.start()
+                    times = self.request_times(client, 0.5, busy=newcomers)
+                    newcomers.join()
+            served = sum(what == "served" for what, _ in outcomes)
+            slowest = max(seconds for _, seconds in outcomes)
+            report(f"every second accept4 says EMFILE: {served} of {len(outcomes)} newcomers "
+                   f"served, each within {slowest * 1e3:.1f} ms; others' requests take at most "
+                   f"{max(times) * 1e3:.1f} ms")
+            self.assertEqual(len(outcomes), 40)
+            self.assertLess(max(times), FAR_TOO_LONG_S)
+            self.assertLess(slowest, 5.0)
+            self.assert_alive(server, "/small.bin", self.body)
+
+    def closed_client(self, server):
+        what, seconds, client = self.new_client(server)
+        if client is not None:
+            client.close()
+        return what, seconds
+
+
+if __name__ == "__main__":
+    unittest.main()
