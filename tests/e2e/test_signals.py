@@ -49,6 +49,7 @@ class SignalsTest(unittest.TestCase):
         server.signal(number)
         wait_until(lambda: self.refuses(server), "new connections refused", timeout=5)
         self.assertTrue(idle.is_closed(within=5), "an idle connection ends at once")
+        time.sleep(0.5)
         self.assertIsNone(server.process.poll(), "the server waits for the download")
         body = client.read_body(answer, "GET")
         self.assertIsNone(first_difference(body, coded_bytes(0, SIZE)))
