@@ -32,15 +32,15 @@ enum class Status : std::uint8_t {
 
 struct StepResult {
   Status status = Status::Failed;
-  ByteCount moved;            ///< counted from what the syscalls returned
-  std::uint32_t calls = 0;    ///< syscalls that handed bytes to the socket
-  Error error;                ///< for PeerGone and Failed
+  ByteCount moved;          ///< counted from what the syscalls returned
+  std::uint32_t calls = 0;  ///< syscalls that handed bytes to the socket
+  Error error;              ///< for PeerGone and Failed
 };
 
 /// What a worker lends to all its transfers; a step uses it and leaves nothing in it.
 struct Resources {
   sys::PipePool& pipes;
-  std::span<char> scratch;    ///< for `copy`; at least 64 KiB
+  std::span<char> scratch;  ///< for `copy`; at least 64 KiB
 };
 
 /// What the bytes go through after the step.
@@ -59,16 +59,16 @@ struct Transfer {
   Transport transport;
   Resources* resources = nullptr;
   std::span<const content::Segment> segments;
-  std::size_t index = 0;          ///< the segment that goes next
-  ByteCount sent_of_segment;      ///< and how much of it has gone
-  ByteCount sent;                 ///< of all segments
-  bool stepped = false;           ///< a step was made: the head is not fresh any more
+  std::size_t index = 0;      ///< the segment that goes next
+  ByteCount sent_of_segment;  ///< and how much of it has gone
+  ByteCount sent;             ///< of all segments
+  bool stepped = false;       ///< a step was made: the head is not fresh any more
 
   // What a path holds between two steps:
-  sys::Pipe pipe;                 ///< splice
-  ByteCount in_pipe;              ///< splice: taken from the file, not yet in the socket
-  sys::Mapping mapping;           ///< mmap: the window that is mapped now
-  int mapped_fd = -1;             ///< mmap: and the file that it is of
+  sys::Pipe pipe;        ///< splice
+  ByteCount in_pipe;     ///< splice: taken from the file, not yet in the socket
+  sys::Mapping mapping;  ///< mmap: the window that is mapped now
+  int mapped_fd = -1;    ///< mmap: and the file that it is of
 
   bool finished() const { return index == segments.size(); }
   /// Moves the cursor over `count` bytes that the socket took.
@@ -77,7 +77,7 @@ struct Transfer {
 
 struct Availability {
   bool available = true;
-  const char* reason = "";        ///< why not, a literal
+  const char* reason = "";  ///< why not, a literal
 };
 
 struct Path {
@@ -86,8 +86,9 @@ struct Path {
   Availability (*probe)();
   /// Whether the path can do these segments on this transport. Pure.
   bool (*fits)(std::span<const content::Segment> segments, const Transport& transport);
-  /// Moves at most `quantum` bytes. Memory segments are sent by every path alike, with MSG_MORE
-  /// when more follows.
+  /// Moves at most `quantum` bytes of files, and the memory between them: a head that counted would
+  /// push every later call off the page boundaries. Memory is sent by every path alike, with
+  /// MSG_MORE when more follows.
   StepResult (*step)(Transfer& transfer, ByteCount quantum);
   /// Gives back what the path holds between steps. Always called once, finished or not.
   void (*cancel)(Transfer& transfer);
@@ -111,20 +112,20 @@ void finish(Transfer& transfer);
 
 /// Why a path was chosen. The token stands in the access log and in the metrics.
 enum class Reason : std::uint8_t {
-  HeadOnly,     ///< "head-only": no body
-  InMemory,     ///< "in-memory": every segment is memory
-  SmallBody,    ///< "small-body": at most ChooserSettings::small_body; one send of head and body
-  LargeBody,    ///< "large-body": sendfile
-  Pinned,       ///< "pinned": --path
-  PinUnfit,     ///< "pin-unfit": the pinned path does not fit or is not available
+  HeadOnly,   ///< "head-only": no body
+  InMemory,   ///< "in-memory": every segment is memory
+  SmallBody,  ///< "small-body": at most ChooserSettings::small_body; one send of head and body
+  LargeBody,  ///< "large-body": sendfile
+  Pinned,     ///< "pinned": --path
+  PinUnfit,   ///< "pin-unfit": the pinned path does not fit or is not available
 };
 inline constexpr std::size_t reason_count = 6;
 std::string_view token(Reason reason);
 
 struct ChooserSettings {
-  const Path* pinned = nullptr;         ///< --path; nullptr is auto
-  bool pinned_available = true;         ///< what pinned->probe() said at start
-  ByteCount small_body{32 * kib};       ///< measured break-even of copy and sendfile
+  const Path* pinned = nullptr;    ///< --path; nullptr is auto
+  bool pinned_available = true;    ///< what pinned->probe() said at start
+  ByteCount small_body{16 * kib};  ///< measured break-even of copy and sendfile
 };
 
 struct Choice {

@@ -2,6 +2,9 @@
 // memory by send_memory(), slices by the path, until the quantum is used up or the socket takes
 // less than it was offered.
 //
+// The quantum is of file bytes: a head in front of them that counted too would leave every later
+// call at an offset a few bytes off the page boundary, and a rest of a few bytes at the end.
+//
 // Invariant: what one step says fits egress.h exactly: once something has moved it is Moved or
 // Done; whatever stopped it then (a full socket, a truncated file, a reset) stops the next step at
 // once, with nothing moved, and is told there. So no outcome hides a count, and Unsupported is only
@@ -32,10 +35,10 @@ inline Status unsupported_or_failed(const Transfer& transfer) {
 template <class SendSlice>
 StepResult step_by_slices(Transfer& transfer, ByteCount quantum, SendSlice send_slice) {
   StepResult result;
-  while (!transfer.finished() && result.moved < quantum && result.calls < max_calls_per_step) {
+  ByteCount left = quantum;
+  while (!transfer.finished() && left.value > 0 && result.calls < max_calls_per_step) {
     const bool memory = transfer.segments[transfer.index].kind == content::Segment::Kind::Memory;
-    const ByteCount left = quantum - result.moved;
-    const Attempt attempt = memory ? send_memory(transfer, left) : send_slice(transfer, left);
+    const Attempt attempt = memory ? send_memory(transfer, quantum) : send_slice(transfer, left);
     if (attempt.status != Status::Moved) {
       if (result.moved.value > 0) break;
       result.status = attempt.status;
@@ -44,6 +47,7 @@ StepResult step_by_slices(Transfer& transfer, ByteCount quantum, SendSlice send_
     }
     ++result.calls;
     result.moved += attempt.count;
+    if (!memory) left -= attempt.count;
     transfer.advance(attempt.count);
     if (attempt.count < attempt.asked) break;
   }

@@ -19,12 +19,15 @@ using content::Segment;
 /// their head was made a moment ago from the same fstat.
 bool source_changed(const Transfer& transfer, ByteCount quantum) {
   const OpenFile* looked_at = nullptr;
-  ByteCount reach = transfer.sent_of_segment + quantum;
+  ByteCount reach = quantum;  // of file bytes, as in slices.h
+  ByteCount gone = transfer.sent_of_segment;
   for (const Segment& segment : transfer.segments.subspan(transfer.index)) {
-    const ByteCount size = segment.size();
-    if (size > reach) return false;
-    reach -= size;
-    if (segment.kind != Segment::Kind::File || segment.file == looked_at) continue;
+    const ByteCount rest = segment.size() - gone;
+    gone = {};
+    if (segment.kind != Segment::Kind::File) continue;
+    if (rest > reach) return false;
+    reach -= rest;
+    if (segment.file == looked_at) continue;
     looked_at = segment.file;
     if (!looked_at->unchanged()) return true;
   }

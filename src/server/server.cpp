@@ -7,8 +7,19 @@
 
 namespace pagewire::server {
 
+namespace {
+
+/// Asks the kernel, once, what the settings cannot know.
+Settings probed(Settings settings) {
+  egress::ChooserSettings& chooser = settings.chooser;
+  if (chooser.pinned != nullptr) chooser.pinned_available = chooser.pinned->probe().available;
+  return settings;
+}
+
+}  // namespace
+
 struct Server::Parts {
-  explicit Parts(const Settings& all) : settings(all), shared(settings) {}
+  explicit Parts(const Settings& all) : settings(probed(all)), shared(settings) {}
 
   tl::expected<void, StartError> open();
   tl::expected<void, StartError> open_admin();

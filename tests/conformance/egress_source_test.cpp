@@ -267,7 +267,7 @@ TEST_P(Source, AFileThatCannotBeSplicedGoesByAnotherPath) {
   transfer.resources = &resources;
   transfer.segments = segments;
   // One step may send the head and the next find out; both are within the first look at the file.
-  StepResult result = egress::step(transfer, ByteCount{head.size()});
+  StepResult result = egress::step(transfer, ByteCount{1});
   EXPECT_EQ(result.status, Status::Moved);
   transfer.stepped = false;  // /proc has neither size nor mtime for the last look to compare
   result = egress::step(transfer, ByteCount{1 * mib});
