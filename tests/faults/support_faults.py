@@ -8,10 +8,8 @@ import contextlib
 import ctypes
 import os
 import re
-import select
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -22,10 +20,12 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from support import (BINARY, SANITIZER, Pagewire, RawClient, TestFolder, coded_bytes,  # noqa: E402
                      fetch_metrics, first_difference, request_head, wait_until)
 
-__all__ = ["BINARY", "PATHS", "SANITIZER", "FaultTest", "Held", "Pagewire", "RawClient", "Strace",
-           "TestFolder", "coded_bytes", "ends", "fetch_metrics", "first_difference", "helper",
-           "percentile_ms", "report", "request_head", "unacknowledged", "wait_until"]
+__all__ = ["BINARY", "LIBC", "PATHS", "SANITIZER", "FaultTest", "Held", "Pagewire", "RawClient",
+           "Strace", "TestFolder", "coded_bytes", "dies_with_us", "drain", "ends", "fetch_metrics",
+           "first_difference", "helper", "percentile_ms", "report", "request_head", "total",
+           "wait_until", "why_no_strace"]
 
+LIBC = ctypes.CDLL(None, use_errno=True)
 PATHS = ("sendfile", "splice", "mmap", "copy")
 MIB = 1 << 20
 
@@ -80,6 +80,16 @@ class Held:
                 f"{self.resident_mib:.1f} MiB resident")
 
 
+def dies_with_us(also=None):
+    """For Popen's preexec_fn: a test that is killed leaves no server behind."""
+    def prepare():
+        pr_set_pdeathsig = 1
+        LIBC.prctl(pr_set_pdeathsig, signal.SIGKILL)
+        if also is not None:
+            also()
+    return prepare
+
+
 class FaultTest(unittest.TestCase):
     """A folder to serve, servers on it, and the promise that they hold nothing afterwards."""
 
@@ -98,6 +108,7 @@ class FaultTest(unittest.TestCase):
         """A server that must hold nothing more at the end than at its start, and end with 0."""
         workers = workers or self.workers
         flags = ("--workers", str(workers), *flags)
+        popen["preexec_fn"] = dies_with_us(popen.get("preexec_fn"))
         with Pagewire(root or self.folder.root, *flags, **popen) as server:
             before = Held(server)
             yield server
@@ -160,16 +171,6 @@ def drain(client, got):
         return b"".join(pieces), "reset"
 
 
-def unacknowledged(client):
-    """Bytes that wait in the client's receive queue (FIONREAD)."""
-    import array
-    import fcntl
-    import termios
-    waiting = array.array("i", [0])
-    fcntl.ioctl(client.socket.fileno(), termios.FIONREAD, waiting)
-    return waiting[0]
-
-
 class Strace:
     """strace attached to a server with fault injection, until the block ends. It sees only the
     threads' calls from then on. Needs ptrace: the root user, or a parent."""
@@ -186,7 +187,7 @@ class Strace:
     def __enter__(self):
         self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL,
                                         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                                        text=True)
+                                        text=True, preexec_fn=dies_with_us())
         wait_until(self.attached, f"attached: {self.command}")
         return self
 

@@ -122,7 +122,8 @@ class Descriptors(FaultTest):
                 client.close()
             return what == "served"
         wait_until(served, "a new client is served again")
-        report(f"served again {(time.monotonic() - start) * 1e3:.0f} ms after descriptors came back")
+        waited_ms = (time.monotonic() - start) * 1e3
+        report(f"served again {waited_ms:.0f} ms after descriptors came back")
         self.assert_alive(server, "/big.bin", self.big)
         # And not only the first one: nothing was lost with the exhaustion.
         for _ in range(20):

@@ -4,6 +4,7 @@ The failing disk is an ext4 image behind nbdkit's error filter, exported as a fi
 mounted through a loop device: while a trigger file exists, every read of the device says EIO."""
 
 import contextlib
+import ctypes
 import os
 import re
 import shutil
@@ -12,14 +13,14 @@ import tempfile
 import time
 import unittest
 
-from support_faults import (PATHS, FaultTest, RawClient, coded_bytes, drain, ends,
-                            first_difference, request_head, total, wait_until)
+from support_faults import (LIBC, PATHS, FaultTest, RawClient, coded_bytes, dies_with_us,
+                            drain, ends, first_difference, request_head, total, wait_until)
 
 MIB = 1 << 20
 BIG = 10 * MIB + 77
 HOT = coded_bytes(0, 100_000, salt=3)
 BODY = coded_bytes(0, BIG, salt=4)
-TOOLS = ("nbdkit", "nbdfuse", "mkfs.ext4", "losetup", "mount", "umount", "fusermount3")
+TOOLS = ("nbdkit", "nbdfuse", "mkfs.ext4", "mount", "umount", "fusermount3")
 
 
 def run(*command):
@@ -41,30 +42,33 @@ def why_no_mount():
 
 
 @contextlib.contextmanager
-def mounted(device, folder, *options):
-    """Mounts through a loop device of its own, both gone at the end whatever happens."""
-    loop = run("losetup", "--find", "--show", device)
+def mounted(kind, device, folder, options):
+    run("mount", "-t", kind, "-o", options, device, folder)
     try:
-        run("mount", "-t", "ext4", *options, loop, folder)
-        try:
-            yield
-        finally:
-            run("umount", folder)
+        yield
     finally:
-        run("losetup", "-d", loop)
+        run("umount", folder)
+
+
+def setUpModule():  # pylint: disable=invalid-name
+    """A mount namespace of this process alone: what a killed test leaves mounted goes with it."""
+    clone_newns = 0x00020000
+    if not why_no_mount():
+        if LIBC.unshare(clone_newns) != 0:
+            raise unittest.SkipTest(f"unshare: {os.strerror(ctypes.get_errno())}")
+        run("mount", "--make-rprivate", "/")
 
 
 class FailingDisk:
-    """`folder` shows the files written by fill(folder); reads of the disk beneath fail while
+    """`folder` shows the files written by write_files(folder); reads of the disk beneath fail while
     broken() holds. What is in the page cache goes on being there, as on a real machine."""
 
-    def __init__(self, fill, files):
+    def __init__(self, write_files):
         self.base = tempfile.mkdtemp(prefix="pagewire-disk-")
         self.image = os.path.join(self.base, "image")
         self.export = os.path.join(self.base, "export")
         self.folder = os.path.join(self.base, "root")
         self.trigger = os.path.join(self.base, "trigger")
-        self.files = files
         self.stack = contextlib.ExitStack()
         self.stack.callback(shutil.rmtree, self.base, ignore_errors=True)
         try:
@@ -72,12 +76,12 @@ class FailingDisk:
             with open(self.image, "wb") as file:
                 file.truncate(96 * MIB)
             run("mkfs.ext4", "-q", "-F", self.image)
-            with mounted(self.image, self.folder):
-                fill(self.folder)
+            with mounted("ext4", self.image, self.folder, "loop"):
+                write_files(self.folder)
             self.open_export()
-            # noload: a read-only mount must not want to write its journal. panic is never wanted.
-            self.stack.enter_context(mounted(self.device, self.folder,
-                                             "-o", "ro,noload,errors=continue"))
+            # noload: a read-only mount must not want to write its journal.
+            self.stack.enter_context(mounted("ext4", self.device, self.folder,
+                                             "loop,ro,noload,errors=continue"))
         except BaseException:
             self.stack.close()
             raise
@@ -89,7 +93,8 @@ class FailingDisk:
             ["nbdfuse", self.export, "[", "nbdkit", "--exit-with-parent", "--filter=error", "file",
              self.image, "error-pread=EIO", "error-pread-rate=100%",
              f"error-pread-file={self.trigger}", "]"],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            preexec_fn=dies_with_us())
         self.stack.callback(self.close_export, process)
         wait_until(lambda: os.path.exists(self.device), "the exported device")
 
@@ -137,7 +142,7 @@ class ReadErrors(FaultTest):
 
     def setUp(self):
         super().setUp()
-        self.disk = FailingDisk(fill, PATHS)
+        self.disk = FailingDisk(fill)
         self.addCleanup(self.disk.close)
 
     def test_read_errors(self):
@@ -210,15 +215,12 @@ class LogDiskFull(FaultTest):
             wait_until(lambda: total(server, "pagewire_log_dropped_total") == self.requests,
                        "every line is counted as dropped")
 
-    @unittest.skipIf(os.geteuid() != 0, "mounting needs the root user")
+    @unittest.skipIf(why_no_mount(), why_no_mount())
     def test_log_disk_fills_up_and_gets_room_again(self):
         folder = self.folder.outside("log")
         os.mkdir(folder)
-        run("mount", "-t", "tmpfs", "-o", "size=64k", "pagewire-test", folder)
-        try:
+        with mounted("tmpfs", "pagewire-test", folder, "size=64k"):
             self.fill_up(os.path.join(folder, "access.log"))
-        finally:
-            run("umount", folder)
 
     def fill_up(self, log):
         with self.serving("--access-log", log) as server:

@@ -59,7 +59,8 @@ class FileChanges(FaultTest):
 
     def test_truncated(self):
         for path in PATHS:
-            with self.subTest(path=path), self.serving("--path", path, "--quantum", "64K") as server:
+            with self.subTest(path=path), \
+                    self.serving("--path", path, "--quantum", "64K") as server:
                 name = self.fresh_file()
                 client, got = self.start(server, name, 0)
                 sent = self.wait_until_stuck(server, path)

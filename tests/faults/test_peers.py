@@ -69,8 +69,9 @@ class Peers(FaultTest):
         try:
             # That user may not reach the folder that the tests are built in.
             binary = shutil.copy(BINARY, self.folder.outside("pagewire"))
-            with mock.patch("support.server.BINARY", binary), self.serving("--path", "splice", "--idle-pipes", "16",
-                              user=user.pw_uid, group=user.pw_gid, extra_groups=[]) as server:
+            with mock.patch("support.server.BINARY", binary), \
+                    self.serving("--path", "splice", "--idle-pipes", "16", user=user.pw_uid,
+                                 group=user.pw_gid, extra_groups=[]) as server:
                 # Fewer bytes at once: a transfer of 4 KiB a call is what is being tested.
                 counts = self.flood(server, 300, at_once=100)
                 report(f"small pipes: a new one of this user has {sizes} bytes, "

@@ -83,7 +83,7 @@ class SlowPeers(FaultTest):
         return sorted(self.p99_ms(server) for _ in range(3))[1]
 
     def wait_until_cut_off(self, server, why):
-        wait_until(lambda: ends(server, why) == SLOW, f"all {SLOW} are cut off as {why}", 60)
+        wait_until(lambda: ends(server, why) == SLOW, f"all {SLOW} are cut off as {why}", 30)
         ended = 0
         for slow in self.sockets:
             slow.settimeout(15)
@@ -145,7 +145,8 @@ class SlowPeers(FaultTest):
         """They ask for megabytes and never read."""
         for path in ("sendfile", "splice"):
             with self.subTest(path=path), self.serving(
-                    "--path", path, "--rate-window", "3s", "--min-rate", "16K", workers=1) as server:
+                    "--path", path, "--rate-window", "3s", "--min-rate", "16K",
+                    workers=1) as server:
                 idle_ms = self.idle_p99_ms(server)
                 self.connect_slow(server, request_head("/big.bin"), receive_buffer=4096)
                 self.compare(server, f"zero windows, {path}", idle_ms)
@@ -166,7 +167,7 @@ class SlowPeers(FaultTest):
             reading.start()
             try:
                 self.compare(server, "slow readers", idle_ms)
-                wait_until(lambda: ends(server, "slow-reader") == SLOW, "all are cut off", 60)
+                wait_until(lambda: ends(server, "slow-reader") == SLOW, "all are cut off", 30)
             finally:
                 self.end(sipping)
                 reading.join()
