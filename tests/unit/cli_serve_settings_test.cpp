@@ -1,9 +1,11 @@
 // Flags and file to settings: every option, who wins, and the one line that a mistake gets.
 #include <gtest/gtest.h>
 
+#include <iterator>
 #include <set>
 #include <sstream>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "cli/config_file.h"
@@ -62,75 +64,24 @@ TEST(ServeSettings, DefaultsHoldWithoutFlags) {
   EXPECT_EQ(settings.status, StatusMode::Auto);
 }
 
+constexpr std::string_view every_flag =
+    "--listen 127.0.0.1:80 /srv --listen=[::1]:81 --workers 2 --pin 5,0 --path "
+    "splice --small-body 1K --quantum 2M --index home.html --listing --cors "
+    "--no-precompressed --server-header off --cache-control *.ts=max-age=9 "
+    "--cache-control a/*= --open-files 7 --open-file-validity 3s --memory-body 5 "
+    "--memory-total 6 --max-connections 8 --max-requests 9 --max-body 10 "
+    "--head-timeout 1s --idle-timeout 2s --min-rate 3K --rate-window 4s "
+    "--linger-timeout 5s --drain-timeout 6s --max-head 1024 --max-target 512 "
+    "--max-fields 11 --max-ranges 12 --access-log - --log-format json --admin off "
+    "--status off --check-config";
+
+std::vector<std::string> words(std::string_view text) {
+  std::istringstream stream{std::string(text)};
+  return {std::istream_iterator<std::string>(stream), {}};
+}
+
 TEST(ServeSettings, FlagsReachTheirMembers) {
-  const ServeSettings settings = good({"--listen",
-                                       "127.0.0.1:80",
-                                       "/srv",
-                                       "--listen=[::1]:81",
-                                       "--workers",
-                                       "2",
-                                       "--pin",
-                                       "5,0",
-                                       "--path",
-                                       "splice",
-                                       "--small-body",
-                                       "1K",
-                                       "--quantum",
-                                       "2M",
-                                       "--index",
-                                       "home.html",
-                                       "--listing",
-                                       "--cors",
-                                       "--no-precompressed",
-                                       "--server-header",
-                                       "off",
-                                       "--cache-control",
-                                       "*.ts=max-age=9",
-                                       "--cache-control",
-                                       "a/*=",
-                                       "--open-files",
-                                       "7",
-                                       "--open-file-validity",
-                                       "3s",
-                                       "--memory-body",
-                                       "5",
-                                       "--memory-total",
-                                       "6",
-                                       "--max-connections",
-                                       "8",
-                                       "--max-requests",
-                                       "9",
-                                       "--max-body",
-                                       "10",
-                                       "--head-timeout",
-                                       "1s",
-                                       "--idle-timeout",
-                                       "2s",
-                                       "--min-rate",
-                                       "3K",
-                                       "--rate-window",
-                                       "4s",
-                                       "--linger-timeout",
-                                       "5s",
-                                       "--drain-timeout",
-                                       "6s",
-                                       "--max-head",
-                                       "1024",
-                                       "--max-target",
-                                       "512",
-                                       "--max-fields",
-                                       "11",
-                                       "--max-ranges",
-                                       "12",
-                                       "--access-log",
-                                       "-",
-                                       "--log-format",
-                                       "json",
-                                       "--admin",
-                                       "off",
-                                       "--status",
-                                       "off",
-                                       "--check-config"});
+  const ServeSettings settings = good(words(every_flag));
   const server::Settings& server = settings.server;
   EXPECT_EQ(server.site.root, "/srv");
   EXPECT_EQ(listens(settings), (std::vector<std::string>{"127.0.0.1:80", "[::1]:81"}));
@@ -149,6 +100,16 @@ TEST(ServeSettings, FlagsReachTheirMembers) {
   EXPECT_EQ(server.site.cache_rules[0].glob, "*.ts");
   EXPECT_EQ(server.site.cache_rules[0].cache_control, "max-age=9");
   EXPECT_EQ(server.site.cache_rules[1].cache_control, "");
+  EXPECT_EQ(server.access_log.file, "-");
+  EXPECT_EQ(server.access_log.format, log::Format::Json);
+  EXPECT_FALSE(server.admin_enabled);
+  EXPECT_EQ(settings.status, StatusMode::Off);
+  EXPECT_TRUE(settings.check_config);
+}
+
+TEST(ServeSettings, NumbersReachTheirMembers) {
+  const ServeSettings settings = good(words(every_flag));
+  const server::Settings& server = settings.server;
   EXPECT_EQ(server.site.open_files, 7U);
   EXPECT_EQ(server.site.validity_ms, 3'000);
   EXPECT_EQ(server.site.small_body.value, 5U);
@@ -166,11 +127,6 @@ TEST(ServeSettings, FlagsReachTheirMembers) {
   EXPECT_EQ(server.limits.head.target_bytes, 512U);
   EXPECT_EQ(server.limits.head.fields, 11U);
   EXPECT_EQ(server.site.ranges.parts, 12U);
-  EXPECT_EQ(server.access_log.file, "-");
-  EXPECT_EQ(server.access_log.format, log::Format::Json);
-  EXPECT_FALSE(server.admin_enabled);
-  EXPECT_EQ(settings.status, StatusMode::Off);
-  EXPECT_TRUE(settings.check_config);
 }
 
 TEST(ServeSettings, FlagsWinOverTheFile) {
