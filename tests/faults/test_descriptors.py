@@ -9,8 +9,8 @@ import threading
 import time
 import unittest
 
-from support_faults import (FaultTest, RawClient, Strace, coded_bytes, percentile_ms, report,
-                            request_head, total, wait_until, why_no_strace)
+from support_faults import (FaultTest, RawClient, Strace, coded_bytes, percentile_ms, report, total,
+                            wait_until, why_no_strace)
 
 LIMIT = 64
 FAR_TOO_LONG_S = 0.5

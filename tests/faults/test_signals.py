@@ -11,8 +11,8 @@ import time
 import unittest
 
 from support_faults import (PATHS, SANITIZER, FaultTest, Pagewire, RawClient, coded_bytes,
-                            dies_with_us, drain, first_difference, helper, report, request_head, total,
-                            wait_until)
+                            dies_with_us, drain, first_difference, helper, report, request_head,
+                            total, wait_until)
 
 MIB = 1 << 20
 BIG = 6 * MIB + 99
