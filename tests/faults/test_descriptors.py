@@ -9,8 +9,8 @@ import threading
 import time
 import unittest
 
-from support_faults import (FaultTest, RawClient, Strace, coded_bytes, percentile_ms, report, total,
-                            wait_until, why_no_strace)
+from support_faults import (FaultTest, RawClient, Strace, coded_bytes, percentile_ms, report,
+                            request_head, total, wait_until, why_no_strace)
 
 LIMIT = 64
 FAR_TOO_LONG_S = 0.5
@@ -169,6 +169,24 @@ class Descriptors(FaultTest):
             self.assertLess(max(times), FAR_TOO_LONG_S)
             self.assertLess(slowest, 5.0)
             self.assert_alive(server, "/small.bin", self.body)
+
+    @unittest.skipIf(why_no_strace(), why_no_strace())
+    def test_every_accept_fails(self):
+        """Somebody else always takes the descriptor that was given up: no spinning, and those who
+        wait are served once it is over."""
+        with self.serving(workers=1) as server:
+            self.assert_alive(server, "/small.bin", self.body)
+            with Strace(server, "accept4:error=ENFILE"):
+                waiting = RawClient(server.address)
+                self.addCleanup(waiting.close)
+                waiting.send(request_head("/small.bin"))
+                before = server.cpu_seconds()
+                time.sleep(1.0)
+                used = server.cpu_seconds() - before
+            report(f"every accept4 says ENFILE: {used * 100:.0f}% of a CPU")
+            self.assertLess(used, 0.2)
+            self.assertEqual(waiting.read().body, self.body)
+            waiting.close()
 
     def closed_client(self, server):
         what, seconds, client = self.new_client(server)
