@@ -212,7 +212,14 @@ void EpollLoop::accept_some(Listener& listener, std::size_t budget) {
       continue;
     }
     if (accepted.error().errno_value == EAGAIN) return;
-    if (listener.acceptor->accept_failed(accepted.error())) continue;
+    switch (listener.acceptor->accept_failed(accepted.error())) {
+      case AfterFailure::GoOn:
+        continue;
+      case AfterFailure::WaitForOne:
+        return;
+      case AfterFailure::Pause:
+        break;
+    }
     // Still readable, so epoll would report it without end: silence it until the next tick.
     const auto index = static_cast<std::size_t>(&listener - listeners_.data());
     static_cast<void>(epoll_.modify(listener.fd, 0, tag_of_listener(index)));

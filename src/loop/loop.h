@@ -66,15 +66,20 @@ class Stream : private TimerNode, private ReadyNode, private MemberNode {
   bool retired_ = false;
 };
 
+/// What accepting does after accept4 failed.
+enum class AfterFailure : std::uint8_t {
+  GoOn,        ///< the queue has become shorter: again at once
+  WaitForOne,  ///< nothing waits: when the next connection comes
+  Pause,       ///< nothing can be done: at the next tick
+};
+
 /// Accepts on one listening socket.
 class Acceptor {
  public:
   virtual ~Acceptor() = default;
   virtual void accepted(sys::Accepted connection) = 0;
   /// accept4 failed with something else than "nothing waits": EMFILE, ENFILE, ENOBUFS, ENOMEM.
-  /// Returns true when it has made the queue shorter and accepting may go on at once; false: the
-  /// loop tries again at the next tick.
-  virtual bool accept_failed(Error error) = 0;
+  virtual AfterFailure accept_failed(Error error) = 0;
 };
 
 struct Settings {

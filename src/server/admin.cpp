@@ -1,5 +1,7 @@
 #include "server/admin.h"
 
+#include <fcntl.h>
+
 #include <array>
 
 #include "http/http.h"
@@ -122,13 +124,14 @@ tl::expected<void, StartError> Admin::open(const sys::Address& address) {
   if (Result<void> listening = loop_->listen(listener_.get(), *this); !listening) {
     return fail(listening.error());
   }
+  open_spare();
   return {};
 }
 
 void Admin::start() {
   thread_ = std::thread([this] {
     sys::name_this_thread("pw-admin");
-    loop_->run([] {});
+    loop_->run([this] { open_spare(); });
   });
 }
 
@@ -140,8 +143,17 @@ void Admin::accepted(sys::Accepted accepted) {
   loop_->set_deadline(stream, loop_->now_ms() + timeout_ms);
 }
 
-bool Admin::accept_failed(Error) {
-  return false;  // out of descriptors or memory: the next tick tries again
+/// EMFILE, ENFILE: the workers' clients hold all descriptors; the spare one serves this client, and
+/// is taken again at the next tick after one came back. ENOBUFS, ENOMEM: the next tick tries again.
+loop::AfterFailure Admin::accept_failed(Error) {
+  if (!spare_.is_open()) return loop::AfterFailure::Pause;
+  spare_.close();
+  if (Result<sys::Accepted> taken = sys::accept_from(listener_.get())) accepted(std::move(*taken));
+  return loop::AfterFailure::Pause;
+}
+
+void Admin::open_spare() {
+  if (!spare_.is_open()) spare_ = sys::Fd(::open("/dev/null", O_RDONLY | O_CLOEXEC));
 }
 
 }  // namespace pagewire::server

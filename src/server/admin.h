@@ -30,12 +30,15 @@ class Admin final : public loop::Acceptor {
   sys::Address address() const { return address_; }
 
   void accepted(sys::Accepted accepted) override;
-  bool accept_failed(Error error) override;
+  loop::AfterFailure accept_failed(Error error) override;
 
  private:
+  void open_spare();
+
   AdminAnswers answers_;
   sys::Address address_;
   sys::Fd listener_;
+  sys::Fd spare_;  // given up for a client when descriptors have run out, which is when one looks
   std::unique_ptr<loop::Loop> loop_;
   std::thread thread_;
 };

@@ -171,22 +171,36 @@ void Worker::connection_closed() {
 
 /// Out of descriptors (EMFILE: this process, ENFILE: the machine): the spare one is given up to
 /// take the first of the queue in and close it, so that the client sees a refusal at once and the
-/// listener, which stays readable otherwise, does not spin.
-bool Worker::accept_failed(Error error) {
+/// listener, which stays readable otherwise, does not spin. accept4 looks for a descriptor before
+/// it looks into the queue, so the same errno also comes when nobody waits.
+loop::AfterFailure Worker::accept_failed(Error error) {
   metrics_.accept_errors.add(1);
   const bool out_of_descriptors = error.errno_value == EMFILE || error.errno_value == ENFILE;
   if (!out_of_descriptors || !spare_.is_open()) {
     open_spare();
-    return false;  // ENOBUFS, ENOMEM: nothing to do but wait
+    return loop::AfterFailure::Pause;  // ENOBUFS, ENOMEM: nothing to do but wait
   }
-  spare_.close();
-  bool refused = false;
+  bool taken_any = false;
+  bool somebody_waits = false;
   for (const sys::Fd& listener : listeners_) {
-    if (Result<sys::Accepted> taken = sys::accept_from(listener.get())) refused = true;
+    spare_.close();
+    Result<sys::Accepted> taken = sys::accept_from(listener.get());
+    open_spare();
+    if (!taken) {  // EAGAIN: nobody waits here; EMFILE, ENFILE: the descriptor went elsewhere
+      somebody_waits = somebody_waits || taken.error().errno_value != EAGAIN;
+      continue;
+    }
+    taken_any = true;
+    if (spare_.is_open()) {  // a descriptor has come back meanwhile
+      accepted(std::move(*taken));
+      continue;
+    }
+    metrics_.connections_refused.add(1);
+    taken->fd.close();
+    open_spare();
   }
-  if (refused) metrics_.connections_refused.add(1);
-  open_spare();
-  return refused && spare_.is_open();
+  if (!spare_.is_open() || somebody_waits) return loop::AfterFailure::Pause;
+  return taken_any ? loop::AfterFailure::GoOn : loop::AfterFailure::WaitForOne;
 }
 
 void Worker::open_spare() {

@@ -68,7 +68,7 @@ class Worker final : public loop::Acceptor {
   void connection_closed();
 
   void accepted(sys::Accepted accepted) override;
-  bool accept_failed(Error error) override;
+  loop::AfterFailure accept_failed(Error error) override;
 
  private:
   tl::expected<void, StartError> open_listener(sys::Address& address);

@@ -218,7 +218,7 @@ TEST_F(LoopTest, PostRunsOnTheLoopsThread) {
 class CountingAcceptor final : public Acceptor {
  public:
   void accepted(sys::Accepted) override { ++count; }
-  bool accept_failed(Error) override { return false; }
+  AfterFailure accept_failed(Error) override { return AfterFailure::Pause; }
   int count = 0;
 };
 
