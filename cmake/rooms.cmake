@@ -11,8 +11,8 @@ if(PAGEWIRE_WERROR)
   target_compile_options(pagewire_flags INTERFACE -Werror)
 endif()
 if(PAGEWIRE_SANITIZE)
-  # Without vptr: to look at an object, UBSan makes a pipe, and when there are no descriptors left (which
-  # the fault tests bring about) it takes the failure for a bad object and ends the program.
+  # Without vptr: to look at an object, UBSan makes a pipe, and when there are no descriptors left
+  # (the fault tests bring that about) it takes the failure for a bad object and ends the program.
   target_compile_options(pagewire_flags INTERFACE
     -fsanitize=${PAGEWIRE_SANITIZE} -fno-sanitize=vptr -fno-omit-frame-pointer
     -fno-sanitize-recover=all)

@@ -1,9 +1,9 @@
 // serve: settings -> server -> wait for signals -> drain.
 //
 // Invariant: the signals that end or steer the server are blocked in every thread (the mask is set
-// before any thread is started) and taken by this one with sigtimedwait(2), so that no handler
-// exists. Kernel facts: sendfile and write raise SIGPIPE and SIGXFSZ, which are ignored: the calls
-// then return EPIPE and EFBIG.
+// before any thread is started) and taken by this one with sigtimedwait(2). Only while it
+// drains have SIGINT and SIGTERM a handler, which ends the process. Kernel facts: sendfile and
+// write raise SIGPIPE and SIGXFSZ, which are ignored: the calls then return EPIPE and EFBIG.
 #include "cli/serve.h"
 
 #include <fcntl.h>
@@ -55,7 +55,8 @@ void raise_descriptor_limit(const ServeSettings& settings);
 sigset_t block_signals();
 void announce(const server::Server& server, const ServeSettings& settings);
 void wait_for_stop(server::Server& server, StatusLine& status, const sigset_t& signals);
-void drain(server::Server& server, const sigset_t& signals, std::int64_t timeout_ms);
+void end_at_next_signal();
+void drain(server::Server& server, std::int64_t timeout_ms);
 
 }  // namespace
 
@@ -79,8 +80,11 @@ int serve(std::span<const std::string> arguments) {
   announce(server, *settings);
   StatusLine status(*settings);
   wait_for_stop(server, status, signals);
+  // Before anything is written: a standard output that nobody reads must not hold up the end.
+  server.begin_drain();
+  end_at_next_signal();
   status.clear();
-  drain(server, signals, settings->server.drain_timeout_ms);
+  drain(server, settings->server.drain_timeout_ms);
   return exit_done;
 }
 
@@ -231,23 +235,28 @@ void wait_for_stop(server::Server& server, StatusLine& status, const sigset_t& s
   }
 }
 
-void drain(server::Server& server, const sigset_t& signals, std::int64_t timeout_ms) {
-  server.begin_drain();
+/// From now on SIGINT and SIGTERM end the process at once, whatever it waits for.
+void end_at_next_signal() {
+  struct sigaction end {};
+  end.sa_handler = [](int) { ::_exit(exit_failed); };
+  sigset_t enders;
+  ::sigemptyset(&enders);
+  for (const int signal : {SIGINT, SIGTERM}) {
+    ::sigaction(signal, &end, nullptr);
+    ::sigaddset(&enders, signal);
+  }
+  ::pthread_sigmask(SIG_UNBLOCK, &enders, nullptr);
+}
+
+void drain(server::Server& server, std::int64_t timeout_ms) {
   const std::uint64_t open = server.totals().connections_open;
   say(fmt::format("draining {} connection{}, at most {}; again to stop at once", open,
                   open == 1 ? "" : "s", show_duration(timeout_ms)));
+  sigset_t hangup;  // alone: waiting for SIGINT or SIGTERM would take them from their handler
+  ::sigemptyset(&hangup);
+  ::sigaddset(&hangup, SIGHUP);
   while (!server.drained()) {
-    switch (next_signal(signals, drain_poll_ms)) {
-      case SIGHUP:
-        server.reopen_logs();
-        break;
-      case SIGINT:
-      case SIGTERM:
-        // At once: no destructor may wait for a thread.
-        ::_exit(exit_failed);
-      default:
-        break;
-    }
+    if (next_signal(hangup, drain_poll_ms) == SIGHUP) server.reopen_logs();
   }
   if (!server.drain()) say("the drain timeout was over: unfinished responses were cut off");
 }

@@ -1,4 +1,5 @@
-// Directory listings: an HTML page of links, sorted by name, at most max_names of them.
+// Directory listings: an HTML page of links, sorted by name, at most max_names of them
+// and about max_page_bytes.
 //
 // Invariant: every link can be followed. A name that resolve_path would refuse (hidden, not UTF-8,
 // control bytes) is left out. Symbolic links are shown without looking where they lead, since that
@@ -19,6 +20,8 @@ namespace pagewire::content {
 namespace {
 
 constexpr std::size_t max_names = 10'000;
+constexpr std::size_t max_entries = 100'000;  // looked at, hidden ones too: reading takes time
+constexpr std::size_t max_page_bytes = 1 * mib;
 
 struct Names {
   std::vector<std::string> names;  // directories end with '/'
@@ -42,7 +45,13 @@ Result<void> append_listing(std::string& page, sys::Fd directory, std::string_vi
       .append(title)
       .append("</h1>\n<ul>\n");
   if (!path.empty()) page.append("<li><a href=\"../\">../</a></li>\n");
-  for (const std::string& name : read->names) append_link(page, name);
+  for (const std::string& name : read->names) {
+    if (page.size() > max_page_bytes) {
+      read->truncated = true;
+      break;
+    }
+    append_link(page, name);
+  }
   page.append("</ul>\n");
   if (read->truncated) page.append("<p>The directory holds more names than are shown.</p>\n");
   page.append("</body></html>\n");
@@ -68,17 +77,17 @@ Result<Names> read_names(sys::Fd directory) {
   directory.release();                          // closedir closes it
 
   Names names;
-  for (;;) {
+  for (std::size_t looked_at = 0;; ++looked_at) {
     errno = 0;
     const dirent* const entry = ::readdir(stream.get());
     if (entry == nullptr && errno != 0) return last_error("readdir");  // EIO, ENOENT (removed)
     if (entry == nullptr) return names;
-    std::string name = entry->d_name;
-    if (!can_be_asked_for(name)) continue;
-    if (names.names.size() == max_names) {
+    if (names.names.size() == max_names || looked_at == max_entries) {
       names.truncated = true;
       return names;
     }
+    std::string name = entry->d_name;
+    if (!can_be_asked_for(name)) continue;
     // DT_UNKNOWN (a filesystem without types) is shown as a file; its link then redirects.
     if (entry->d_type == DT_DIR) name.push_back('/');
     names.names.push_back(std::move(name));

@@ -1,6 +1,7 @@
 // The open-file cache of one worker.
 //
-// Invariant: an entry that is handed out was looked at on disk at most validity_ms ago. When its
+// Invariant: an entry that is handed out was looked at by name at most validity_ms ago, and an open
+// file whose body is not in memory was asked just now whether it was written to. When an entry's
 // time is over, fstatat(2) looks again: if device, inode, size and mtime are those of the open
 // file, it is that file, whatever way the name now takes to it. Any difference or error drops the
 // entry, and the name is opened anew, confined by openat2(2). Outcomes without a file are simply
@@ -31,7 +32,7 @@ Lookup OpenFileCache::find(const FileName& name, const Now& now) {
 
   Entry& entry = found->second;
   const bool fresh = now.monotonic_ms - entry.checked_ms < limits_.validity_ms;
-  if (fresh || still_holds(entry, name, now)) {
+  if (fresh ? !overwritten(entry) : still_holds(entry, name, now)) {
     ++counters_.cache_hits;
     touch(entry);
     return {.outcome = entry.outcome, .file = entry.file};
@@ -60,6 +61,13 @@ const char* OpenFileCache::relative_path_of(const FileName& name) {
       .append(".")
       .append(http::file_suffix(name.coding))
       .c_str();
+}
+
+/// Whether the open file was written to since its head was made; one fstat(2) where the body comes
+/// from the file, so that head and body belong together. A body in memory belongs to its head.
+bool OpenFileCache::overwritten(const Entry& entry) {
+  if (entry.outcome != Outcome::File || !entry.file->body().empty()) return false;
+  return !entry.file->unchanged();
 }
 
 bool OpenFileCache::still_holds(Entry& entry, const FileName& name, const Now& now) {

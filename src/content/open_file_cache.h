@@ -45,7 +45,8 @@ class OpenFileCache {
   OpenFileCache(int root_fd, const HeadPolicy& policy, const Limits& limits)
       : root_fd_(root_fd), policy_(policy), limits_(limits) {}
 
-  /// No syscall and no allocation when the entry is there and was checked within validity_ms.
+  /// No allocation when the entry is there and was checked within validity_ms; one fstat(2) when
+  /// it is a file whose body is not in memory, else no syscall.
   Lookup find(const FileName& name, const Now& now);
 
   SiteCounters counters() const;
@@ -69,6 +70,7 @@ class OpenFileCache {
 
   std::string_view key_of(const FileName& name);
   const char* relative_path_of(const FileName& name);
+  static bool overwritten(const Entry& entry);
   bool still_holds(Entry& entry, const FileName& name, const Now& now);
   Lookup open_anew(const FileName& name, const Now& now);
   Lookup to_lookup(const FileName& name, sys::Fd fd, const Now& now);

@@ -72,6 +72,10 @@ Result<std::unique_ptr<Site>> Site::open(const SiteSettings& settings) {
   if (!rules) return tl::unexpected(rules.error());
   Result<sys::Fd> root = sys::open_directory(settings.root.c_str());
   if (!root) return tl::unexpected(root.error());
+  // ENOSYS: Linux before 5.6; EPERM: a container's seccomp filter hides the call. Better told at
+  // start than by a 500 for every file.
+  const Result<sys::Fd> beneath = sys::open_beneath(root->get(), ".");
+  if (!beneath) return tl::unexpected(beneath.error());
   return std::unique_ptr<Site>(new Site(std::make_unique<Parts>(settings, std::move(*root))));
 }
 

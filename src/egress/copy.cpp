@@ -36,6 +36,7 @@ Attempt gather_and_send(const Transfer& transfer, ByteCount quantum) {
   Gather gather;
   std::span<char> scratch = transfer.resources->scratch;
   ByteCount skip = transfer.sent_of_segment;
+  const content::OpenFile* file = nullptr;
   for (const content::Segment& segment : transfer.segments.subspan(transfer.index)) {
     const ByteCount left = quantum - gather.bytes();
     if (left.value == 0 || gather.full()) break;
@@ -47,9 +48,14 @@ Attempt gather_and_send(const Transfer& transfer, ByteCount quantum) {
       const ByteRange rest{segment.slice.offset + skip, size};
       const Attempt read = gather_slice(segment, rest, scratch, gather);
       if (read.status != Status::Moved) return read;
+      file = segment.file;
       if (read.count < read.asked) break;  // scratch is full
     }
     skip = {};
+  }
+  // Asked after reading, so that whatever was read is of the version that the head was made from.
+  if (file != nullptr && !file->unchanged()) {
+    return {.status = Status::SourceChanged, .count = {}, .asked = {}, .error = {}};
   }
   return gather.send(transfer.transport.socket_fd, more_after(transfer, gather.bytes()));
 }

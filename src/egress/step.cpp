@@ -16,7 +16,7 @@ using content::Segment;
 /// the head was made from. A file overwritten in place, or truncated and written again, has by now
 /// gone out mixed; cutting the response short is the only way left to tell the client. Costs one
 /// fstat(2) near the end of a transfer that needs more than one step, and nothing for the others:
-/// their head was made a moment ago from the same fstat.
+/// the open-file cache asked the same a moment ago, when their head was made.
 bool source_changed(const Transfer& transfer, ByteCount quantum) {
   const OpenFile* looked_at = nullptr;
   ByteCount reach = quantum;  // of file bytes, as in slices.h

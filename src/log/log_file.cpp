@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -17,6 +18,15 @@ constexpr int writable_wait_ms = 1'000;
 
 Result<sys::Fd> open_path(const std::string& path) {
   if (path == "-") {
+    // A pipe or terminal is opened anew, so that it can be non-blocking for the log alone: a reader
+    // that has stopped must not stop the writer for good.
+    struct stat status {};
+    const bool can_block = ::fstat(STDOUT_FILENO, &status) == 0 &&
+                           (S_ISFIFO(status.st_mode) || S_ISCHR(status.st_mode));
+    if (can_block) {
+      sys::Fd anew(::open("/proc/self/fd/1", O_WRONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK));
+      if (anew.is_open()) return anew;  // else EACCES, ENXIO: not ours to open; ENOENT: no /proc
+    }
     // A duplicate, so that ours can be closed without closing the process's standard output.
     sys::Fd standard_output(::fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3));
     if (!standard_output.is_open()) return last_error("fcntl");
@@ -102,7 +112,8 @@ std::size_t LogFile::write_all(std::string_view bytes) {
 
 bool LogFile::wait_writable() const {
   pollfd waiting{.fd = fd_.get(), .events = POLLOUT, .revents = 0};
-  const bool writable = ::poll(&waiting, 1, writable_wait_ms) > 0;
+  // Once is enough: while it fails, the lines that follow are not waited for.
+  const bool writable = ::poll(&waiting, 1, failing_ ? 0 : writable_wait_ms) > 0;
   if (!writable) errno = EAGAIN;
   return writable;
 }

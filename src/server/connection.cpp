@@ -29,7 +29,7 @@ void Connection::set_state(State next) {
   constexpr std::array<unsigned, 5> edges = {
       /* ReadHead */ bit(State::Respond) | closed,
       /* Respond  */ bit(State::ReadHead) | bit(State::DropBody) | bit(State::Linger) | closed,
-      /* DropBody */ bit(State::ReadHead) | closed,
+      /* DropBody */ bit(State::ReadHead) | bit(State::Linger) | closed,
       /* Linger   */ closed,
       /* Closed   */ 0,
   };
@@ -38,7 +38,11 @@ void Connection::set_state(State next) {
 }
 
 void Connection::start() {
-  worker_.loop().set_deadline(*this, worker_.loop().now_ms() + worker_.settings().timeouts.idle_ms);
+  set_timeout(worker_.settings().timeouts.idle_ms);
+}
+
+void Connection::set_timeout(std::int64_t from_now_ms) {
+  worker_.loop().set_deadline(*this, worker_.loop().now_ms() + from_now_ms);
 }
 
 void Connection::received(std::span<const char> bytes) {
@@ -82,9 +86,12 @@ void Connection::timed_out() {
         refuse(http::Request{}, 408, "the request head took too long");
         return settle();
       }
-      count_end(metrics::ConnectionEnd::IdleTimeout);
-      // What the peer has not taken in all this time would keep kernel memory for minutes more.
-      if (sys::unacknowledged(fd()).value_or(ByteCount{}).value > 0) sys::abort_on_close(fd());
+      if (still_reading()) return;
+      if (rate_watched_ && !draining_) {  // it has read the last response only just now
+        rate_watched_ = false;
+        return start();
+      }
+      if (!draining_) count_end(metrics::ConnectionEnd::IdleTimeout);
       return close();
     case State::Respond:
       return check_rate();
@@ -92,7 +99,8 @@ void Connection::timed_out() {
       count_end(metrics::ConnectionEnd::HeadTimeout);
       return close();
     case State::Linger:
-      return check_linger();
+      if (still_reading()) return;
+      return close();
     case State::Closed:
       return;
   }
@@ -101,10 +109,9 @@ void Connection::timed_out() {
 void Connection::drain() {
   draining_ = true;
   if (state_ != State::ReadHead || head_started_ || !pending_.empty()) return;
-  if (requests_ > 0) return close();
-  // Accepted and not heard yet: its first request may be on the way.
+  // Idle, but a request may be on its way, or stand in the socket unread.
   constexpr std::int64_t grace_ms = 1'000;
-  worker_.loop().set_deadline(*this, worker_.loop().now_ms() + grace_ms);
+  set_timeout(grace_ms);
 }
 
 bool Connection::cut_off() {
@@ -185,8 +192,7 @@ std::size_t Connection::read_head(std::string_view input) {
     scan_resume_ = scan.resume;
     if (!head_started_) {
       head_started_ = true;
-      const std::int64_t head_ms = worker_.settings().timeouts.head_ms;
-      worker_.loop().set_deadline(*this, worker_.loop().now_ms() + head_ms);
+      set_timeout(worker_.settings().timeouts.head_ms);
     }
     return 0;
   }
@@ -227,7 +233,10 @@ std::size_t Connection::refuse_scan(http::HeadScan::State found, std::string_vie
 std::size_t Connection::drop_body(std::string_view input) {
   const ByteCount dropped = std::min(unread_body_, ByteCount{input.size()});
   unread_body_ -= dropped;
-  if (unread_body_.value == 0) {
+  if (unread_body_.value > 0) return dropped.value;
+  if (draining_) {
+    begin_linger();
+  } else {
     set_state(State::ReadHead);
     start();
   }

@@ -4,7 +4,7 @@
 //         | head complete            |
 //         v                          | keep-alive
 //      Respond ----------------------+
-//         |  \-- the request had a body --> DropBody --+ (back to ReadHead)
+//         |  \-- the request had a body --> DropBody --+ (back to ReadHead, or Linger)
 //         |
 //         | the last answer
 //         v
@@ -37,7 +37,8 @@ class Connection final : public loop::Stream {
   void start();
   /// Once attached, instead of start(): answers 503 before reading anything, and closes.
   void refuse_busy();
-  /// The server is shutting down: an idle connection closes now, others after their response.
+  /// The server is shutting down: an idle connection closes after a
+  /// second of grace, others after their response.
   void drain();
   /// Time is up: closes whatever is under way. True when that cut a response off.
   bool cut_off();
@@ -62,6 +63,7 @@ class Connection final : public loop::Stream {
   std::size_t drop_body(std::string_view input);
   std::size_t linger_over(std::string_view input);
   void settle();
+  void set_timeout(std::int64_t from_now_ms);
 
   // Output (respond.cpp)
   void respond_to(const http::Request& request);
@@ -75,10 +77,12 @@ class Connection final : public loop::Stream {
   void close_exchange(bool complete);
   void write_log(bool complete, std::int64_t duration_ns);
   void after_response();
+  std::uint64_t acknowledged_now() const;
+  void watch_rate();
   void check_rate();
+  bool still_reading();
   void break_off(metrics::ConnectionEnd why);
   void begin_linger();
-  void check_linger();
   void close();
   void count_end(metrics::ConnectionEnd why);
 
@@ -90,7 +94,7 @@ class Connection final : public loop::Stream {
   ByteCount unread_body_;         // of the request, still to be dropped
   ByteCount linger_left_;
   std::uint64_t sent_bytes_ = 0;    // on this connection, heads included
-  std::uint64_t acknowledged_ = 0;  // of them, when the rate or the linger window began
+  std::uint64_t acknowledged_ = 0;  // of them, when the rate window began
   std::uint64_t requests_ = 0;
   ByteCount turn_bytes_;  // sent since this turn began
   std::uint32_t turn_requests_ = 0;
@@ -99,7 +103,7 @@ class Connection final : public loop::Stream {
   bool close_after_ = false;   // this response is the last
   bool linger_after_ = false;  // and the client may still be sending
   bool draining_ = false;
-  bool rate_watched_ = false;  // Respond: the rate window is open
+  bool rate_watched_ = false;  // the rate window is open
   bool turn_given_up_ = false;
   bool paused_ = false;  // reading; writable() will come
 };

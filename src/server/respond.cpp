@@ -118,26 +118,39 @@ void Connection::account(const egress::StepResult& result) {
 
 /// The response did not go out in one turn: from now on its reader has to keep a minimum rate.
 void Connection::wait_for_room() {
-  const Settings& settings = worker_.settings();
-  if (rate_watched_) return;
-  rate_watched_ = true;
-  const ByteCount queued = sys::unacknowledged(fd()).value_or(ByteCount{});
-  acknowledged_ = sent_bytes_ - std::min(queued.value, sent_bytes_);
-  worker_.loop().set_deadline(*this, worker_.loop().now_ms() + settings.timeouts.rate_window_ms);
+  if (!rate_watched_) watch_rate();
 }
 
 /// What counts is what the peer acknowledged: the send buffer may be megabytes deep, so that a
 /// reader who goes on slowly makes room for the next step only once in minutes.
+std::uint64_t Connection::acknowledged_now() const {
+  const ByteCount queued = sys::unacknowledged(fd()).value_or(ByteCount{});
+  return sent_bytes_ - std::min(queued.value, sent_bytes_);
+}
+
+void Connection::watch_rate() {
+  rate_watched_ = true;
+  acknowledged_ = acknowledged_now();
+  set_timeout(worker_.settings().timeouts.rate_window_ms);
+}
+
+/// A window is over: goes on to the next one, or ends the connection of a reader who was too slow.
 void Connection::check_rate() {
   const Settings& settings = worker_.settings();
-  const std::int64_t window_ms = settings.timeouts.rate_window_ms;
-  const std::uint64_t wanted =
-      settings.limits.min_rate * static_cast<std::uint64_t>(window_ms) / 1'000;
-  const ByteCount queued = sys::unacknowledged(fd()).value_or(ByteCount{});
-  const std::uint64_t acknowledged = sent_bytes_ - std::min(queued.value, sent_bytes_);
-  if (acknowledged - acknowledged_ < wanted) return break_off(ConnectionEnd::SlowReader);
-  acknowledged_ = acknowledged;
-  worker_.loop().set_deadline(*this, worker_.loop().now_ms() + window_ms);
+  const auto window_ms = static_cast<std::uint64_t>(settings.timeouts.rate_window_ms);
+  const std::uint64_t wanted = settings.limits.min_rate * window_ms / 1'000;
+  const std::uint64_t before = acknowledged_;
+  watch_rate();
+  if (acknowledged_ - before < wanted) break_off(ConnectionEnd::SlowReader);
+}
+
+/// The time to wait for the client is over (idle, linger). It is not for one who is still taking in
+/// the last response, which stands in the send buffer: that one has to keep the minimum rate, too.
+/// True when that is so, and settled.
+bool Connection::still_reading() {
+  if (sys::unacknowledged(fd()).value_or(ByteCount{}).value == 0) return false;
+  rate_watched_ ? check_rate() : watch_rate();
+  return true;
 }
 
 void Connection::finish_response() {
@@ -180,12 +193,12 @@ void Connection::write_log(bool complete, std::int64_t duration_ns) {
 }
 
 void Connection::after_response() {
+  rate_watched_ = false;
   if (close_after_ || draining_) return begin_linger();
   const Timeouts& timeouts = worker_.settings().timeouts;
   const bool has_body = unread_body_.value > 0;
   set_state(has_body ? State::DropBody : State::ReadHead);
-  const std::int64_t allowed_ms = has_body ? timeouts.head_ms : timeouts.idle_ms;
-  worker_.loop().set_deadline(*this, worker_.loop().now_ms() + allowed_ms);
+  set_timeout(has_body ? timeouts.head_ms : timeouts.idle_ms);
 }
 
 /// The peer must not take what it got for the whole: the connection ends with RST.
@@ -204,19 +217,7 @@ void Connection::begin_linger() {
   linger_left_ = most;
   set_state(State::Linger);
   sys::finish_sending(fd());
-  acknowledged_ = 0;
-  worker_.loop().set_deadline(*this,
-                              worker_.loop().now_ms() + worker_.settings().timeouts.linger_ms);
-}
-
-/// Time to stop lingering, unless the client is still taking in what is queued.
-void Connection::check_linger() {
-  const ByteCount queued = sys::unacknowledged(fd()).value_or(ByteCount{});
-  const std::uint64_t acknowledged = sent_bytes_ - std::min(queued.value, sent_bytes_);
-  if (queued.value == 0 || acknowledged <= acknowledged_) return close();
-  acknowledged_ = acknowledged;
-  worker_.loop().set_deadline(*this,
-                              worker_.loop().now_ms() + worker_.settings().timeouts.linger_ms);
+  set_timeout(worker_.settings().timeouts.linger_ms);
 }
 
 void Connection::close() {

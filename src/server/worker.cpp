@@ -142,6 +142,10 @@ Exchange* Worker::take_exchange() {
 
 void Worker::give_back(Exchange* exchange) {
   std::unique_ptr<Exchange> owned(exchange);
+  // A long listing must not stay in memory with every Exchange that once held one.
+  constexpr std::size_t text_kept_bytes = 16 * kib;
+  std::string& text = owned->response.text;
+  if (text.capacity() > text_kept_bytes) std::string().swap(text);
   if (idle_exchanges_.size() < idle_exchange_limit) idle_exchanges_.push_back(std::move(owned));
 }
 

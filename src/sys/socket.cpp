@@ -35,6 +35,13 @@ Address any_address(std::uint16_t port) {
   return address_from(raw);
 }
 
+Address any_ipv4_address(std::uint16_t port) {
+  sockaddr_in raw{};
+  raw.sin_family = AF_INET;
+  raw.sin_port = htons(port);
+  return address_from(raw);
+}
+
 }  // namespace
 
 Result<Address> Address::parse(std::string_view text) {
@@ -63,6 +70,13 @@ Address Address::from_raw(const sockaddr_storage& raw, socklen_t size) {
   address.size_ = std::min<socklen_t>(size, sizeof address.raw_);
   std::memcpy(address.raw_.data(), &raw, address.size_);
   return address;
+}
+
+bool Address::is_any_ipv6() const {
+  if (size_ == 0 || raw()->sa_family != AF_INET6) return false;
+  sockaddr_in6 v6{};
+  std::memcpy(&v6, raw_.data(), sizeof v6);
+  return IN6_IS_ADDR_UNSPECIFIED(&v6.sin6_addr);
 }
 
 std::uint16_t Address::port() const {
@@ -101,7 +115,10 @@ std::string Address::to_string() const {
 Result<Fd> listen_on(const Address& address, const ListenOptions& options) {
   const int family = address.raw()->sa_family;
   Fd fd(::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  if (!fd.is_open()) return last_error("socket");  // EAFNOSUPPORT: no IPv6 in this kernel
+  // EAFNOSUPPORT: no IPv6 in this kernel; "every interface" then means every IPv4 one.
+  const bool every_ipv4 = !fd.is_open() && errno == EAFNOSUPPORT && address.is_any_ipv6();
+  if (every_ipv4) return listen_on(any_ipv4_address(address.port()), options);
+  if (!fd.is_open()) return last_error("socket");
   const int on = 1;
   const int off = 0;
   ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);

@@ -29,6 +29,7 @@ class Address {
   /// The address alone, without port or brackets, written to `into`; returns the view of it.
   std::string_view host(std::array<char, 64>& into) const;
   std::uint16_t port() const;
+  bool is_any_ipv6() const;  ///< [::]
 
   const sockaddr* raw() const { return reinterpret_cast<const sockaddr*>(&raw_); }
   socklen_t raw_size() const { return size_; }

@@ -247,7 +247,9 @@ TEST_P(Source, PipesShrunkByTheUsersSoftLimitDo) {
 
 /// /proc/self/cmdline has no splice_read: sendfile(2) and splice(2) say EINVAL.
 TEST_P(Source, AFileThatCannotBeSplicedGoesByAnotherPath) {
-  const FileRef file(new OpenFile(sys::Fd(::open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC)), {}));
+  sys::Fd cmdline(::open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC));
+  const sys::FileStatus status = *sys::status_of(cmdline.get());
+  const FileRef file(new OpenFile(std::move(cmdline), status));
   std::string bytes(4096, '\0');
   const Result<ByteCount> size = sys::read_at(file->fd(), FileOffset{0}, bytes);
   ASSERT_TRUE(size.has_value() && size->value > 0);
