@@ -289,6 +289,13 @@ void add_workers_and_sending(std::vector<Option>& table) {
        .help = "about what one connection sends before others get their turn"},
       {.least = 4 * kib, .most = gib}, [](auto& s) -> auto& { return s.server.limits.quantum; }));
   table.push_back(size(
+      {.name = "unsent-limit",
+       .group = "Sending",
+       .placeholder = "SIZE",
+       .help = "unsent bytes that the kernel queues for one reader "
+               "(TCP_NOTSENT_LOWAT); 0 leaves it to the kernel"},
+      {.least = 0, .most = gib}, [](auto& s) -> auto& { return s.server.limits.unsent; }));
+  table.push_back(size(
       {.name = "pipe-size",
        .group = "Sending",
        .placeholder = "SIZE",

@@ -32,6 +32,17 @@ Attempt gather_slice(const content::Segment& segment, ByteRange rest, std::span<
   return {.status = Status::Moved, .count = *got, .asked = rest.count, .error = {}};
 }
 
+/// Little memory is copied next to the rest: that costs less than a second piece for the kernel.
+void gather_memory(std::string_view bytes, std::span<char>& scratch, Gather& gather) {
+  constexpr std::size_t little = 2 * kib;
+  if (bytes.size() > little || bytes.size() > scratch.size()) {
+    return gather.add(bytes.data(), bytes.size());
+  }
+  bytes.copy(scratch.data(), bytes.size());
+  gather.add(scratch.data(), bytes.size());
+  scratch = scratch.subspan(bytes.size());
+}
+
 Attempt gather_and_send(const Transfer& transfer, ByteCount quantum) {
   Gather gather;
   std::span<char> scratch = transfer.resources->scratch;
@@ -42,7 +53,7 @@ Attempt gather_and_send(const Transfer& transfer, ByteCount quantum) {
     if (left.value == 0 || gather.full()) break;
     const ByteCount size = std::min(segment.size() - skip, left);
     if (segment.kind == content::Segment::Kind::Memory) {
-      gather.add(segment.memory.data() + skip.value, size.value);
+      gather_memory(segment.memory.substr(skip.value, size.value), scratch, gather);
     } else {
       if (scratch.empty()) break;
       const ByteRange rest{segment.slice.offset + skip, size};

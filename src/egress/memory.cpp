@@ -39,7 +39,9 @@ Attempt Gather::send(int socket_fd, bool more) {
   message.msg_iovlen = count_;
   const int flags = MSG_NOSIGNAL | MSG_DONTWAIT | (more ? MSG_MORE : 0);
   for (;;) {
-    const ssize_t n = ::sendmsg(socket_fd, &message, flags);
+    const ssize_t n = count_ == 1
+                          ? ::send(socket_fd, pieces_[0].iov_base, pieces_[0].iov_len, flags)
+                          : ::sendmsg(socket_fd, &message, flags);
     if (n >= 0) {
       const ByteCount taken{static_cast<std::uint64_t>(n)};
       return {.status = Status::Moved, .count = taken, .asked = bytes_, .error = {}};

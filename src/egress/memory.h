@@ -24,12 +24,19 @@ struct Attempt {
 /// Of a call on the socket that returned -1; looks at errno. EINTR is the caller's.
 Attempt failed_attempt(const char* operation);
 
-/// Pieces of memory for one sendmsg(2).
+/// Pieces of memory for one sendmsg(2), or for one send(2), which is cheaper, when they all lie one
+/// behind the other.
 class Gather {
  public:
   bool full() const { return count_ == pieces_.size(); }
   ByteCount bytes() const { return bytes_; }
   void add(const char* data, std::size_t size) {
+    iovec* const last = count_ == 0 ? nullptr : &pieces_[count_ - 1];
+    if (last != nullptr && static_cast<char*>(last->iov_base) + last->iov_len == data) {
+      last->iov_len += size;
+      bytes_ += ByteCount{size};
+      return;
+    }
     pieces_[count_++] = {const_cast<char*>(data), size};
     bytes_ += ByteCount{size};
   }

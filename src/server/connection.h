@@ -77,6 +77,7 @@ class Connection final : public loop::Stream {
   void close_exchange(bool complete);
   void write_log(bool complete, std::int64_t duration_ns);
   void after_response();
+  void limit_unsent();
   std::uint64_t acknowledged_now() const;
   void watch_rate();
   void check_rate();
@@ -103,7 +104,8 @@ class Connection final : public loop::Stream {
   bool close_after_ = false;   // this response is the last
   bool linger_after_ = false;  // and the client may still be sending
   bool draining_ = false;
-  bool rate_watched_ = false;  // the rate window is open
+  bool rate_watched_ = false;    // the rate window is open
+  bool unsent_limited_ = false;  // TCP_NOTSENT_LOWAT is set
   bool turn_given_up_ = false;
   bool paused_ = false;  // reading; writable() will come
 };

@@ -118,7 +118,18 @@ void Connection::account(const egress::StepResult& result) {
 
 /// The response did not go out in one turn: from now on its reader has to keep a minimum rate.
 void Connection::wait_for_room() {
+  if (!unsent_limited_) limit_unsent();
   if (!rate_watched_) watch_rate();
+}
+
+/// A send buffer filled to the brim (4 MiB) makes large files cost more CPU than one that holds
+/// what the network needs next. Not before a connection has such a response: small ones would pay
+/// for it.
+void Connection::limit_unsent() {
+  unsent_limited_ = true;
+  const ByteCount limit = worker_.settings().limits.unsent;
+  // Fails only on a socket that has gone; the next step says so.
+  if (limit.value > 0) static_cast<void>(sys::limit_unsent(fd(), limit));
 }
 
 /// What counts is what the peer acknowledged: the send buffer may be megabytes deep, so that a

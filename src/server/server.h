@@ -32,7 +32,8 @@ struct Limits {
   std::size_t connections = 8'192;  ///< of all workers together; above: 503 and close
   std::size_t requests = 0;         ///< on one connection; 0 is any number
   ByteCount body{64 * kib};         ///< of a request, read and dropped; above: 413 and close
-  ByteCount quantum{1 * mib};       ///< a connection's turn
+  ByteCount quantum{512 * kib};     ///< a connection's turn
+  ByteCount unsent{256 * kib};      ///< queued in the kernel for one reader; 0: the kernel's limit
   std::uint64_t min_rate = 500;     ///< bytes per second a reader must take; 0 is off
   http::HeadLimits head;
 };

@@ -174,6 +174,14 @@ Result<void> set_no_delay(int fd) {
   return {};
 }
 
+Result<void> limit_unsent(int fd, ByteCount limit) {
+  const auto value = static_cast<unsigned>(limit.value);
+  if (::setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &value, sizeof value) != 0) {
+    return last_error("setsockopt(TCP_NOTSENT_LOWAT)");
+  }
+  return {};
+}
+
 Result<ByteCount> unacknowledged(int fd) {
   int waiting = 0;
   if (::ioctl(fd, SIOCOUTQ, &waiting) != 0) return last_error("ioctl(SIOCOUTQ)");

@@ -64,6 +64,10 @@ Result<Accepted> accept_from(int listener_fd);
 /// TCP_NODELAY: the last partial segment leaves at once; MSG_MORE does the gathering.
 Result<void> set_no_delay(int fd);
 
+/// TCP_NOTSENT_LOWAT (tcp(7)): a send that would queue more unsent bytes than this says EAGAIN,
+/// also from sendfile(2), and the socket is writable again below half of it.
+Result<void> limit_unsent(int fd, ByteCount limit);
+
 /// Bytes that this end has sent and the peer has not acknowledged (SIOCOUTQ, tcp(7)).
 Result<ByteCount> unacknowledged(int fd);
 

@@ -1,0 +1,152 @@
+"""How long the server waits for whom: readers who go on taking in what is queued are waited for,
+those who do not are cut off and leave nothing in the kernel, and nobody holds up the end."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import threading
+import time
+import unittest
+
+from support_faults import (BINARY, FaultTest, RawClient, coded_bytes, dies_with_us, ends,
+                            first_difference, request_head, total, wait_until)
+
+SIZE = 300_000
+
+
+def sockets_of_port(port):
+    """Of the kernel's TCP sockets, the states of those whose local port it is, listeners aside."""
+    with open("/proc/net/tcp", encoding="ascii") as file:
+        rows = [line.split() for line in list(file)[1:]]
+    listening = "0A"
+    return [row[3] for row in rows
+            if int(row[1].split(":")[1], 16) == port and row[3] != listening]
+
+
+class Patience(FaultTest):
+
+    def setUp(self):
+        super().setUp()
+        self.body = coded_bytes(0, SIZE, salt=5)
+        self.folder.write("body.bin", self.body)
+
+    def read_slowly(self, client, count, bytes_per_s):
+        got = b""
+        while len(got) < count:
+            piece = client.socket.recv(min(8192, count - len(got)))
+            if not piece:
+                break
+            got += piece
+            time.sleep(len(piece) / bytes_per_s)
+        return got
+
+    def test_reader_of_a_queued_response_outlives_the_idle_timeout(self):
+        flags = ("--idle-timeout", "400ms", "--linger-timeout", "400ms", "--rate-window", "1s",
+                 "--min-rate", "5000")
+        for closing in (False, True):
+            with self.subTest(closing=closing), self.serving(*flags) as server:
+                client = RawClient(server.address, receive_buffer=8192)
+                fields = ["Connection: close"] if closing else []
+                client.send(request_head("/body.bin", fields=fields))
+                message = client.read_head()
+                self.assertEqual(message.status, 200)
+                rest = client.buffer
+                client.buffer = b""
+                rest += self.read_slowly(client, SIZE - len(rest), 100_000)
+                self.assertIsNone(first_difference(rest, self.body))
+                self.assertEqual(client.socket.recv(1), b"", "idle at last, and closed")
+                self.assertEqual(ends(server, "slow-reader"), 0)
+                client.close()
+
+    def test_who_takes_nothing_leaves_nothing(self):
+        """The answer is whole in the send buffer and its reader does not read: neither an idle nor
+        a lingering connection may leave it to the kernel, which would keep it for minutes."""
+        flags = ("--idle-timeout", "300ms", "--linger-timeout", "300ms", "--rate-window", "500ms",
+                 "--min-rate", "5000")
+        for fields in ([], ["Connection: close"]):
+            with self.subTest(fields=fields), self.serving(*flags) as server:
+                clients = [RawClient(server.address, receive_buffer=8192) for _ in range(20)]
+                for client in clients:
+                    client.send(request_head("/body.bin", fields=fields))
+                wait_until(lambda: ends(server, "slow-reader") == len(clients), "all are cut off")
+                port = server.address[1]
+                wait_until(lambda: not sockets_of_port(port), "nothing is left in the kernel")
+                for client in clients:
+                    client.close()
+
+    def test_drain_answers_what_is_under_way(self):
+        """Clients that ask again as soon as they are answered: each is answered until it is told
+        that the connection closes."""
+        with self.serving() as server:
+            clients = [RawClient(server.address) for _ in range(20)]
+            told, failures = [], []
+
+            def ask(client):
+                try:
+                    while True:
+                        message = client.get("/body.bin")
+                        if message.body != self.body:
+                            failures.append("a wrong body")
+                        if message.closes:
+                            told.append(client)
+                            return client.close()
+                except (OSError, AssertionError) as error:
+                    failures.append(repr(error))
+
+            threads = [threading.Thread(target=ask, args=(client,)) for client in clients]
+            for thread in threads:
+                thread.start()
+            wait_until(lambda: total(server, "pagewire_requests_total") > 200, "load")
+            server.signal(signal.SIGTERM)
+            for thread in threads:
+                thread.join(30)
+            self.assertEqual((failures, len(told)), ([], len(clients)))
+            self.expect_end(server, 5)
+
+    def test_drain_does_not_wait_for_a_body_that_came(self):
+        with self.serving("--drain-timeout", "20s") as server:
+            client = RawClient(server.address)
+            client.send(request_head("/body.bin", fields=["Content-Length: 10"]) + b"01234")
+            self.assertEqual(client.read().body, self.body)
+            server.signal(signal.SIGTERM)
+            time.sleep(0.3)
+            client.send(b"56789")
+            self.assertEqual(client.socket.recv(1), b"")
+            client.close()
+            self.expect_end(server, 10)
+
+    def expect_end(self, server, seconds):
+        """Ended by itself; so serving() must not look at it any more."""
+        server.process.wait(seconds)
+        self.assertEqual(server.process.returncode, 0)
+        self.assert_back = lambda *_: None
+
+    def test_output_that_nobody_reads_holds_up_nothing(self):
+        """The access log goes to a pipe that is full, and so does what the end has to say."""
+        probe = socket.create_server(("127.0.0.1", 0))
+        address = probe.getsockname()
+        probe.close()
+        process = subprocess.Popen(
+            [BINARY, "serve", self.folder.root, "--listen", f"{address[0]}:{address[1]}",
+             "--admin", "off", "--access-log", "-"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, preexec_fn=dies_with_us())
+        self.addCleanup(process.stdout.close)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        output = b""
+        while not re.search(rb"Ctrl-C", output):
+            output += os.read(process.stdout.fileno(), 4096)
+        with RawClient(address) as client:
+            for _ in range(2000):  # twice what a pipe holds
+                self.assertEqual(client.get("/body.bin", "HEAD").status, 200)
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+        self.assertIn(process.wait(10), (0, 1))
+
+
+if __name__ == "__main__":
+    unittest.main()
