@@ -42,8 +42,8 @@ CASES = [
     ("copy", "pread64:error=EIO", CUT),
     ("copy", "pread64:error=EIO:when=3+", CUT),
     ("copy", "pread64:error=EINTR:when=1+2", FALLS_BACK),
-    ("copy", "sendmsg:error=ENOMEM:when=2+", CUT),
-    ("copy", "sendmsg:error=ECONNRESET:when=2+", CUT),
+    ("copy", "sendto:error=ENOMEM:when=2+", CUT),
+    ("copy", "sendto:error=ECONNRESET:when=2+", CUT),
 ]
 
 # A failing open or stat is a status, not a broken connection.
