@@ -130,14 +130,6 @@ Availability probe() {
   return {};
 }  // mmap is in every kernel that can run this program
 
-bool fits(std::span<const content::Segment>, const Transport& transport) {
-  switch (transport.kind) {
-    case Transport::Kind::Plain:
-      return true;
-  }
-  return false;
-}
-
 void cancel(Transfer& transfer) {
   transfer.mapping.unmap();
   transfer.mapped_fd = -1;
@@ -146,6 +138,6 @@ void cancel(Transfer& transfer) {
 }  // namespace
 
 const Path mmap_path{
-    .name = "mmap", .probe = probe, .fits = fits, .step = step_mmap, .cancel = cancel};
+    .name = "mmap", .probe = probe, .fits = fits_plain_socket, .step = step_mmap, .cancel = cancel};
 
 }  // namespace pagewire::egress

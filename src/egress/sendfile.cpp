@@ -55,19 +55,14 @@ Availability probe() {
   return {.available = false, .reason = "sendfile(2) is refused (seccomp?)"};
 }
 
-bool fits(std::span<const content::Segment>, const Transport& transport) {
-  switch (transport.kind) {
-    case Transport::Kind::Plain:
-      return true;
-  }
-  return false;
-}
-
 void cancel(Transfer&) {}  // nothing is held between steps
 
 }  // namespace
 
-const Path sendfile_path{
-    .name = "sendfile", .probe = probe, .fits = fits, .step = step_sendfile, .cancel = cancel};
+const Path sendfile_path{.name = "sendfile",
+                         .probe = probe,
+                         .fits = fits_plain_socket,
+                         .step = step_sendfile,
+                         .cancel = cancel};
 
 }  // namespace pagewire::egress

@@ -18,6 +18,16 @@ namespace pagewire::egress {
 /// Calls a step may make, whatever their size: many small ranges are also a turn that must end.
 inline constexpr std::uint32_t max_calls_per_step = 64;
 
+/// `fits` of a path that hands pages or memory to the socket as they are: what is not encrypted by
+/// the program.
+inline bool fits_plain_socket(std::span<const content::Segment>, const Transport& transport) {
+  switch (transport.kind) {
+    case Transport::Kind::Plain:
+      return true;
+  }
+  return false;
+}
+
 /// The slice at the cursor, from where it stands.
 inline ByteRange rest_of_slice(const Transfer& transfer, ByteCount limit) {
   const ByteRange slice = transfer.segments[transfer.index].slice;

@@ -110,14 +110,6 @@ Availability probe() {
   return {.available = false, .reason = "splice(2) is refused (seccomp?)"};
 }
 
-bool fits(std::span<const content::Segment>, const Transport& transport) {
-  switch (transport.kind) {
-    case Transport::Kind::Plain:
-      return true;
-  }
-  return false;
-}
-
 void cancel(Transfer& transfer) {
   transfer.in_pipe = {};
   transfer.resources->pipes.give_back(std::move(transfer.pipe));
@@ -125,7 +117,10 @@ void cancel(Transfer& transfer) {
 
 }  // namespace
 
-const Path splice_path{
-    .name = "splice", .probe = probe, .fits = fits, .step = step_splice, .cancel = cancel};
+const Path splice_path{.name = "splice",
+                       .probe = probe,
+                       .fits = fits_plain_socket,
+                       .step = step_splice,
+                       .cancel = cancel};
 
 }  // namespace pagewire::egress
