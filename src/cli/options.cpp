@@ -393,7 +393,7 @@ void add_timeouts(std::vector<Option>& table) {
       {.name = "linger-timeout",
        .group = group,
        .placeholder = "TIME",
-       .help = "reading on after a refusal, so that its answer arrives"},
+       .help = "after the last answer: for the client to close, too"},
       {.least_ms = 0}, [](auto& s) -> auto& { return s.server.timeouts.linger_ms; }));
   table.push_back(duration(
       {.name = "drain-timeout",

@@ -48,6 +48,13 @@ struct Site::Parts {
                .small_bodies_total = settings.small_bodies_total}),
         boundaries(random_seed()) {}
 
+  Exchange begin(const http::Request& request, const Now& now, bool close, Response& response) {
+    return {.request = request,
+            .close = close || !request.keep_alive,
+            .date_line = date.at(now),
+            .site_lines = policy.site_lines,
+            .response = response};
+  }
   void get(const Exchange& exchange, const Now& now);
   void get_directory(const Exchange& exchange, const Now& now);
   void list_directory(const Exchange& exchange);
@@ -85,11 +92,7 @@ SiteCounters Site::counters() const {
 
 void Site::respond(const http::Request& request, const Now& now, bool close, Response& response) {
   response.clear();
-  const Exchange exchange{.request = request,
-                          .close = close || !request.keep_alive,
-                          .date_line = parts_->date.at(now),
-                          .site_lines = parts_->policy.site_lines,
-                          .response = response};
+  const Exchange exchange = parts_->begin(request, now, close, response);
   const bool known =
       request.method != http::Method::Unknown && request.method != http::Method::NotAllowed;
   if (known && request.expect_unknown) {
@@ -111,11 +114,7 @@ void Site::respond(const http::Request& request, const Now& now, bool close, Res
 void Site::respond_error(const http::Request& request, const Now& now, int status, const char* why,
                          bool close, Response& response) {
   response.clear();
-  const Exchange exchange{.request = request,
-                          .close = close || !request.keep_alive,
-                          .date_line = parts_->date.at(now),
-                          .site_lines = parts_->policy.site_lines,
-                          .response = response};
+  const Exchange exchange = parts_->begin(request, now, close, response);
   const std::string_view lines = status == 503   ? "Retry-After: 1\r\n"
                                  : status == 405 ? allow_line
                                                  : std::string_view{};

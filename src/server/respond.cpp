@@ -46,7 +46,6 @@ void Connection::open_exchange(const http::Request& request) {
   set_state(State::Respond);
   exchange_ = worker_.take_exchange();
   exchange_->start_ns = sys::monotonic_ns();
-  exchange_->response.clear();
   if (worker_.access_log() == nullptr) return;
   log::AccessRecord& record = exchange_->record;
   record.realtime_ns = sys::realtime_ns();

@@ -25,7 +25,7 @@ struct Timeouts {
   std::int64_t head_ms = 10'000;         ///< from a head's first byte to its last: 408
   std::int64_t idle_ms = 60'000;         ///< between two requests, and before the first
   std::int64_t rate_window_ms = 60'000;  ///< how often min_rate is looked at
-  std::int64_t linger_ms = 2'000;        ///< reading on after a refusal, so that the answer arrives
+  std::int64_t linger_ms = 2'000;        ///< after the last answer: until the client closes
 };
 
 struct Limits {
