@@ -36,7 +36,7 @@ EDGES = {
     "egress": ("base", "sys", "content", "tls"),
     "server": ("base", "sys", "loop", "http", "content", "tls", "egress", "metrics", "log"),
     "relay": ("base", "sys", "loop", "egress", "metrics"),
-    "bench": ("base", "sys", "loop", "http", "egress", "metrics"),
+    "bench": ("base", "sys", "loop", "http", "content", "egress", "metrics"),
     "doctor": ("base", "sys", "tls", "egress"),
     "cli": ("base", "sys", "metrics", "http", "log", "content", "tls", "loop", "egress", "server",
             "relay", "bench", "doctor"),

@@ -1,0 +1,133 @@
+// The two processes of a round: a server that sends a file by one path, and a client that discards
+// it. Each is forked from this (single-threaded) process, so that its CPU is its own.
+//
+// Invariants: a child dies with its parent (PR_SET_PDEATHSIG), ignores SIGINT (the parent decides
+// what Ctrl-C means) and is reaped by the destructor here. Parent and child talk over a socketpair
+// in fixed-size messages (engine_messages.h).
+#pragma once
+
+#include <sys/types.h>
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "base/result.h"
+#include "bench/network.h"
+#include "bench/workload.h"
+#include "sys/fd.h"
+
+namespace pagewire::bench {
+
+/// A forked child and our end of its control socket.
+class Child {
+ public:
+  Child() = default;
+  Child(pid_t pid, sys::Fd control) : pid_(pid), control_(std::move(control)) {}
+  Child(Child&& other) noexcept;
+  Child& operator=(Child&& other) noexcept;
+  ~Child();  ///< SIGKILL and waitpid
+
+  pid_t pid() const { return pid_; }
+  int control() const { return control_.get(); }
+
+ private:
+  pid_t pid_ = -1;
+  sys::Fd control_;
+};
+
+/// TCP_INFO of one moment, summed over the connections that are open.
+struct TcpSample {
+  std::uint64_t retransmits = 0;
+  std::uint64_t busy_us = 0;
+  std::uint64_t receiver_limited_us = 0;
+  std::uint64_t send_buffer_limited_us = 0;
+};
+
+/// What the server's process has counted since it started; differences of two are a window.
+struct ServerSample {
+  std::int64_t at_ns = 0;          ///< CLOCK_MONOTONIC
+  std::uint64_t sent_bytes = 0;    ///< from what the steps returned
+  std::uint64_t copied_bytes = 0;  ///< likewise
+  std::uint64_t send_calls = 0;
+  std::uint64_t answers = 0;  ///< request mode
+  TcpSample tcp;
+};
+
+struct ClientSample {
+  std::int64_t at_ns = 0;
+  std::uint64_t received_bytes = 0;
+  std::uint64_t answers = 0;
+  std::int64_t cpu_ns = 0;  ///< of the client's process
+  /// p50, p90, p99, p99.9 of the answers since the last sample; none in stream mode.
+  std::optional<std::array<double, 4>> latency_us;
+  std::uint64_t late_asks = 0;  ///< at an offered rate: requests that could not go out in time
+};
+
+/// What ended a round before its time, as one line: "the file shrank while it was sent
+/// (sendfile returned 0)", "the client lost its connections: Connection reset by peer".
+struct Fault {
+  std::string text;
+};
+template <class T>
+using OrFault = tl::expected<T, Fault>;
+
+struct ServerSettings {
+  int file_fd = -1;
+  const egress::Path* path = nullptr;
+  const Network* network = nullptr;
+  std::optional<int> cpu;
+};
+
+class ServerProcess {
+ public:
+  /// Listens on a port of the kernel's choice. Errors: fork (EAGAIN, ENOMEM), bind, affinity.
+  static OrFault<ServerProcess> start(const ServerSettings& settings);
+  pid_t pid() const { return child_.pid(); }
+  const sys::Address& address() const { return address_; }
+  OrFault<ServerSample> sample();
+  /// A fault that the child has reported meanwhile, or its unexpected end; does not wait.
+  std::optional<Fault> fault();
+
+ private:
+  Child child_;
+  sys::Address address_;
+};
+
+struct ClientSettings {
+  sys::Address server;
+  Mode mode = Mode::Stream;
+  std::uint64_t file_bytes = 0;
+  std::size_t connections = 1;
+  std::optional<double> rate_gbit_per_s;  ///< asks on a schedule (stream mode: for 256 KiB pieces)
+  const Network* network = nullptr;
+  std::optional<int> cpu;
+};
+
+class ClientProcess {
+ public:
+  /// Returns when all connections stand and asking has begun.
+  static OrFault<ClientProcess> start(const ClientSettings& settings);
+  pid_t pid() const { return child_.pid(); }
+  OrFault<ClientSample> sample();
+  std::optional<Fault> fault();
+
+ private:
+  Child child_;
+};
+
+/// One connection asks for the whole file (request mode: a head and the file) by `server`'s path
+/// and compares every byte with what pread says. Returns the bytes of the file that were compared.
+OrFault<std::uint64_t> verify_content(const ClientSettings& client, int file_fd);
+
+/// A file of `size` whose every 8 bytes hold their own offset (little endian), already without a
+/// name (O_TMPFILE, else unlinked), so that nothing is left behind; written back to the disk.
+/// Errors: ENOSPC, EDQUOT, EACCES, EROFS, EFBIG.
+Result<sys::Fd> make_position_coded_file(const std::string& folder, ByteCount size);
+
+/// Drops the clean pages of the file (POSIX_FADV_DONTNEED). Returns the bytes that are still
+/// resident afterwards, as mincore(2) or cachestat(2) sees it; nullopt where neither does.
+Result<std::optional<std::uint64_t>> drop_pages(int file_fd);
+
+}  // namespace pagewire::bench

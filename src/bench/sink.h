@@ -1,0 +1,36 @@
+// `bench sink`: the other end of `bench send`, on this machine or another: receives and discards.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+
+#include <tl/expected.hpp>
+
+#include "sys/socket.h"
+
+namespace pagewire::bench {
+
+struct SinkSettings {
+  std::string server;  ///< HOST:PORT; names are looked up
+  std::size_t connections = 1;
+  std::optional<double> seconds;  ///< end after so long; none: when the server has closed
+  bool touch = false;  ///< copy the bytes to user space and read them; else MSG_TRUNC (tcp(7))
+};
+
+struct SinkResult {
+  std::uint64_t received_bytes = 0;
+  double seconds = 0;
+  double cpu_seconds = 0;
+  std::size_t finished = 0;  ///< connections that the server closed in order
+  std::size_t broken = 0;    ///< that were reset
+  bool interrupted = false;
+};
+
+/// Ends early, with what it has, when `stop_fd` is readable. A connection that the server closes is
+/// made anew while there is time (with `seconds`). The error is why it could not start.
+tl::expected<SinkResult, std::string> receive_and_discard(const SinkSettings& settings,
+                                                          int stop_fd);
+
+}  // namespace pagewire::bench
