@@ -22,14 +22,12 @@ Attempt gather_slice(const content::Segment& segment, ByteRange rest, std::span<
   const std::span<char> into = scratch.first(size);
   const Result<ByteCount> got = sys::read_at(segment.file->fd(), rest.offset, into);
   if (!got) {  // EIO: the disk
-    return {.status = Status::Failed, .count = {}, .asked = {}, .error = got.error()};
+    return {.status = Status::Failed, .count = {}, .asked = {}, .copied = {}, .error = got.error()};
   }
-  if (got->value < size) {
-    return {.status = Status::SourceTruncated, .count = {}, .asked = {}, .error = {}};
-  }
+  if (got->value < size) return stopped(Status::SourceTruncated);
   gather.add(into.data(), size);
   scratch = scratch.subspan(size);
-  return {.status = Status::Moved, .count = *got, .asked = rest.count, .error = {}};
+  return {.status = Status::Moved, .count = *got, .asked = rest.count, .copied = *got, .error = {}};
 }
 
 /// Little memory is copied next to the rest: that costs less than a second piece for the kernel.
@@ -48,6 +46,7 @@ Attempt gather_and_send(const Transfer& transfer, ByteCount quantum) {
   std::span<char> scratch = transfer.resources->scratch;
   ByteCount skip = transfer.sent_of_segment;
   const content::OpenFile* file = nullptr;
+  ByteCount read_bytes;
   for (const content::Segment& segment : transfer.segments.subspan(transfer.index)) {
     const ByteCount left = quantum - gather.bytes();
     if (left.value == 0 || gather.full()) break;
@@ -60,25 +59,28 @@ Attempt gather_and_send(const Transfer& transfer, ByteCount quantum) {
       const Attempt read = gather_slice(segment, rest, scratch, gather);
       if (read.status != Status::Moved) return read;
       file = segment.file;
+      read_bytes += read.count;
       if (read.count < read.asked) break;  // scratch is full
     }
     skip = {};
   }
   // Asked after reading, so that whatever was read is of the version that the head was made from.
-  if (file != nullptr && !file->unchanged()) {
-    return {.status = Status::SourceChanged, .count = {}, .asked = {}, .error = {}};
-  }
-  return gather.send(transfer.transport.socket_fd, more_after(transfer, gather.bytes()));
+  if (file != nullptr && !file->unchanged()) return stopped(Status::SourceChanged);
+  Attempt attempt = gather.send(transfer.transport.socket_fd, more_after(transfer, gather.bytes()));
+  attempt.copied += read_bytes;
+  return attempt;
 }
 
 StepResult step_copy(Transfer& transfer, ByteCount quantum) {
   const Attempt attempt = gather_and_send(transfer, quantum);
   if (attempt.status != Status::Moved) {
-    return {.status = attempt.status, .moved = {}, .error = attempt.error};
+    return {
+        .status = attempt.status, .moved = {}, .copied = attempt.copied, .error = attempt.error};
   }
   transfer.advance(attempt.count);
   return {.status = transfer.finished() ? Status::Done : Status::Moved,
           .moved = attempt.count,
+          .copied = attempt.copied,
           .calls = 1,
           .error = {}};
 }

@@ -32,7 +32,10 @@ enum class Status : std::uint8_t {
 
 struct StepResult {
   Status status = Status::Failed;
-  ByteCount moved;          ///< counted from what the syscalls returned
+  ByteCount moved;  ///< counted from what the syscalls returned
+  /// Bytes that the CPU copied between user and kernel memory for that, likewise: a send of memory
+  /// counts once, a read of the file once more. May be > 0 when nothing moved (read, then full).
+  ByteCount copied;
   std::uint32_t calls = 0;  ///< syscalls that handed bytes to the socket
   Error error;              ///< for PeerGone and Failed
 };

@@ -44,7 +44,8 @@ Attempt Gather::send(int socket_fd, bool more) {
                           : ::sendmsg(socket_fd, &message, flags);
     if (n >= 0) {
       const ByteCount taken{static_cast<std::uint64_t>(n)};
-      return {.status = Status::Moved, .count = taken, .asked = bytes_, .error = {}};
+      return {
+          .status = Status::Moved, .count = taken, .asked = bytes_, .copied = taken, .error = {}};
     }
     if (errno != EINTR) return failed_attempt("sendmsg");  // EINTR: a signal before the first byte
   }

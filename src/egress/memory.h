@@ -18,8 +18,14 @@ struct Attempt {
       Status::Failed;  ///< Moved, WantWrite, SourceTruncated, PeerGone, Unsupported, Failed
   ByteCount count;     ///< Moved: taken by the socket, > 0
   ByteCount asked;     ///< Moved: fewer taken than asked means that the socket is full
+  ByteCount copied;    ///< between user and kernel memory; also when nothing was taken
   Error error;
 };
+
+/// Nothing moved, and no errno says why.
+inline Attempt stopped(Status status) {
+  return {.status = status, .count = {}, .asked = {}, .copied = {}, .error = {}};
+}
 
 /// Of a call on the socket that returned -1; looks at errno. EINTR is the caller's.
 Attempt failed_attempt(const char* operation);

@@ -7,18 +7,16 @@
 // address space. Rests on mmap(2), send(2), sys/mapping.h.
 //
 // What truncation does to a mapping, and why no byte that is not the file's completes a length:
-// - Whole pages beyond the new end: user code would get SIGBUS, so it never touches the mapping;
-// the
-//   kernel, copying for send, gets the same fault as EFAULT, after handing over what came before.
+// - Whole pages beyond the new end: user code would get SIGBUS, so it never touches the mapping.
+//   The kernel, copying for send, gets the same fault as EFAULT, after handing over what came
+//   before.
 // - The page with the new end in it stays readable, and reads as zeros from the end on. Such zeros
-// may
-//   go out. But the mapping never sends the slice's last byte: it stops at the last page boundary
-//   *before* the slice's end, and the rest (1 byte to one page) goes by pread(2), which sees that
-//   the file is too short. So after zeros there always comes an EFAULT or a short pread, and the
-//   response is cut, never completed.
-// - A file truncated and then grown again between two steps passes both; its mtime has changed
-// then,
-//   and step() looks at it before the end.
+//   may go out. But the mapping never sends the slice's last byte: it stops at the last page
+//   boundary *before* the slice's end, and the rest (1 byte to one page) goes by pread(2), which
+//   sees that the file is too short. So after zeros there always comes an EFAULT or a short pread,
+//   and the response is cut, never completed.
+// - A file truncated and then grown again between two steps passes both. Its mtime has changed
+//   then, and step() looks at it before the end.
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -82,8 +80,8 @@ Attempt failed_page(const Transfer& transfer, ByteRange range) {
 
 Attempt send_window(Transfer& transfer, ByteRange rest) {
   const Result<void> mapped = map_window(transfer, rest);
-  if (!mapped) {  // ENODEV, EACCES: the filesystem cannot; ENOMEM: address space or
-                  // vm.max_map_count
+  // ENODEV, EACCES: the filesystem cannot; ENOMEM: address space or vm.max_map_count.
+  if (!mapped) {
     Attempt attempt;
     attempt.status = unsupported_or_failed(transfer);
     attempt.error = mapped.error();
@@ -98,7 +96,8 @@ Attempt send_window(Transfer& transfer, ByteRange rest) {
         ::send(transfer.transport.socket_fd, transfer.mapping.at(rest.offset), asked.value, flags);
     if (n > 0) {
       const ByteCount taken{static_cast<std::uint64_t>(n)};
-      return {.status = Status::Moved, .count = taken, .asked = asked, .error = {}};
+      return {
+          .status = Status::Moved, .count = taken, .asked = asked, .copied = taken, .error = {}};
     }
     if (n < 0 && errno == EINTR) continue;  // a signal before the first byte
     if (n < 0 && errno == EFAULT) return failed_page(transfer, {rest.offset, asked});
@@ -112,14 +111,14 @@ Attempt send_tail(Transfer& transfer, ByteRange rest) {
   const int fd = transfer.segments[transfer.index].file->fd();
   const Result<ByteCount> got = sys::read_at(fd, rest.offset, scratch.first(asked.value));
   if (!got) {  // EIO: the disk
-    return {.status = Status::Failed, .count = {}, .asked = {}, .error = got.error()};
+    return {.status = Status::Failed, .count = {}, .asked = {}, .copied = {}, .error = got.error()};
   }
-  if (*got < asked) {
-    return {.status = Status::SourceTruncated, .count = {}, .asked = {}, .error = {}};
-  }
+  if (*got < asked) return stopped(Status::SourceTruncated);
   Gather gather;
   gather.add(scratch.data(), asked.value);
-  return gather.send(transfer.transport.socket_fd, more_after(transfer, asked));
+  Attempt attempt = gather.send(transfer.transport.socket_fd, more_after(transfer, asked));
+  attempt.copied += *got;
+  return attempt;
 }
 
 StepResult step_mmap(Transfer& transfer, ByteCount quantum) {

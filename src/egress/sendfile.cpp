@@ -26,9 +26,10 @@ Attempt send_slice(Transfer& transfer, ByteCount limit) {
         ::sendfile(transfer.transport.socket_fd, segment.file->fd(), &offset, rest.count.value);
     if (n > 0) {
       const ByteCount taken{static_cast<std::uint64_t>(n)};
-      return {.status = Status::Moved, .count = taken, .asked = rest.count, .error = {}};
+      return {
+          .status = Status::Moved, .count = taken, .asked = rest.count, .copied = {}, .error = {}};
     }
-    if (n == 0) return {.status = Status::SourceTruncated, .count = {}, .asked = {}, .error = {}};
+    if (n == 0) return stopped(Status::SourceTruncated);
     if (errno == EINTR) continue;  // a signal before the first byte
     Attempt attempt = failed_attempt("sendfile");
     switch (attempt.error.errno_value) {

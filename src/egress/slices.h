@@ -49,6 +49,7 @@ StepResult step_by_slices(Transfer& transfer, ByteCount quantum, SendSlice send_
   while (!transfer.finished() && left.value > 0 && result.calls < max_calls_per_step) {
     const bool memory = transfer.segments[transfer.index].kind == content::Segment::Kind::Memory;
     const Attempt attempt = memory ? send_memory(transfer, quantum) : send_slice(transfer, left);
+    result.copied += attempt.copied;
     if (attempt.status != Status::Moved) {
       if (result.moved.value > 0) break;
       result.status = attempt.status;

@@ -56,9 +56,13 @@ Attempt fill_pipe(Transfer& transfer, ByteCount limit) {
                                rest.count.value, splice_flags(false));
     if (n > 0) {
       transfer.in_pipe = ByteCount{static_cast<std::uint64_t>(n)};
-      return {.status = Status::Moved, .count = transfer.in_pipe, .asked = {}, .error = {}};
+      return {.status = Status::Moved,
+              .count = transfer.in_pipe,
+              .asked = {},
+              .copied = {},
+              .error = {}};
     }
-    if (n == 0) return {.status = Status::SourceTruncated, .count = {}, .asked = {}, .error = {}};
+    if (n == 0) return stopped(Status::SourceTruncated);
     if (errno == EINTR) continue;  // a signal before the first page
     Attempt attempt;
     attempt.error = {"splice(file)", errno};
@@ -88,7 +92,7 @@ Attempt drain_pipe(Transfer& transfer, ByteCount limit) {
     if (n > 0) {
       const ByteCount taken{static_cast<std::uint64_t>(n)};
       transfer.in_pipe -= taken;
-      return {.status = Status::Moved, .count = taken, .asked = asked, .error = {}};
+      return {.status = Status::Moved, .count = taken, .asked = asked, .copied = {}, .error = {}};
     }
     // 0 would mean an empty pipe without a writer; ours has both. It must not look like progress.
     if (n == 0) errno = EIO;

@@ -47,9 +47,9 @@ const Path* next_path(const Transfer& transfer) {
 StepResult step(Transfer& transfer, ByteCount quantum) {
   PW_CHECK(quantum.value > 0);
   transfer.advance({});  // over segments that are empty from the start
-  if (transfer.finished()) return {.status = Status::Done, .moved = {}, .error = {}};
+  if (transfer.finished()) return {.status = Status::Done, .moved = {}, .copied = {}, .error = {}};
   if (transfer.stepped && source_changed(transfer, quantum)) {
-    return {.status = Status::SourceChanged, .moved = {}, .error = {}};
+    return {.status = Status::SourceChanged, .moved = {}, .copied = {}, .error = {}};
   }
   transfer.stepped = true;
   for (;;) {

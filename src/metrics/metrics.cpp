@@ -81,6 +81,7 @@ void write_requests(std::string& text, Workers workers) {
 struct PathSums {
   std::array<std::uint64_t, max_paths> responses{};
   std::array<std::uint64_t, max_paths> bytes{};
+  std::array<std::uint64_t, max_paths> copied{};
   std::array<std::uint64_t, max_paths> calls{};
 };
 
@@ -90,6 +91,7 @@ PathSums path_sums(Workers workers) {
     for (std::size_t path = 0; path < max_paths; ++path) {
       sums.responses[path] += worker->path_responses[path].value();
       sums.bytes[path] += worker->path_bytes[path].value();
+      sums.copied[path] += worker->path_copied[path].value();
       sums.calls[path] += worker->path_calls[path].value();
     }
   }
@@ -111,6 +113,9 @@ void write_paths(std::string& text, Workers workers, const std::vector<std::stri
   family(text, "pagewire_path_bytes_total", "counter",
          "Bytes that sockets took, heads included, by egress path.");
   path_samples(text, "pagewire_path_bytes_total", labels, sums.bytes);
+  family(text, "pagewire_path_copied_bytes_total", "counter",
+         "Bytes that the CPU copied between user and kernel memory for that, by egress path.");
+  path_samples(text, "pagewire_path_copied_bytes_total", labels, sums.copied);
   family(text, "pagewire_path_calls_total", "counter",
          "System calls that moved those bytes, by egress path.");
   path_samples(text, "pagewire_path_calls_total", labels, sums.calls);

@@ -106,9 +106,10 @@ void Connection::run_transfer() {
 }
 
 void Connection::account(const egress::StepResult& result) {
-  if (result.calls == 0) return;
+  if (result.calls == 0 && result.copied.value == 0) return;
   const std::size_t path = egress::index_of(*exchange_->transfer.path);
   metrics::WorkerMetrics& metrics = worker_.metrics();
+  metrics.path_copied[path].add(result.copied.value);
   metrics.path_bytes[path].add(result.moved.value);
   metrics.path_calls[path].add(result.calls);
   sent_bytes_ += result.moved.value;

@@ -172,6 +172,26 @@ TEST_P(Slices, ASmallFileIsOneCallByCopyAndTwoBySlices) {
   EXPECT_EQ(outcome.calls, path().name == "copy" ? 1U : 2U);
 }
 
+/// What the bill of a path rests on. A new path says here what it copies.
+TEST_P(Slices, CountsWhatTheCpuCopied) {
+  constexpr std::uint64_t size = 1'000'000;
+  constexpr std::uint64_t page = 4096;
+  const FileRef file = make_file(dir_.file("f"), size);
+  const Segment segments[] = {Segment::of_memory(head), slice_of(file, {{0}, {size}})};
+  const Outcome outcome = send_by(path(), segments);
+  ASSERT_TRUE(outcome.all_right());
+  const std::uint64_t head_bytes = head.size();
+  if (path().name == "sendfile" || path().name == "splice") {
+    EXPECT_EQ(outcome.copied, head_bytes);
+  } else if (path().name == "mmap") {  // the last part of a page is read and sent
+    EXPECT_EQ(outcome.copied, head_bytes + size + size % page);
+  } else if (path().name == "copy") {  // and more where the socket was full: that is read again
+    EXPECT_GE(outcome.copied, head_bytes + 2 * size);
+  } else {
+    ADD_FAILURE() << path().name << ": say here how often this path copies a byte";
+  }
+}
+
 /// A last segment that was announced with MSG_MORE would stay in the kernel for 200 ms.
 TEST_P(Slices, NothingIsHeldBackAtTheEnd) {
   const FileRef file = make_file(dir_.file("f"), 5000);

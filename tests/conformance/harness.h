@@ -272,6 +272,7 @@ struct Outcome {
   std::uint64_t received = 0;
   std::uint64_t wrong_at = Expectation::npos;
   std::uint64_t calls = 0;
+  std::uint64_t copied = 0;
   const egress::Path* path = nullptr;  ///< the one that it ended on
   std::size_t idle_pipes = 0;
   ByteCount pipe_capacity;
@@ -335,6 +336,7 @@ inline void drive(Transfer& transfer, const SendOptions& options, Outcome& outco
     check_step(transfer, result, options.quantum);
     outcome.sent += result.moved.value;
     outcome.calls += result.calls;
+    outcome.copied += result.copied.value;
     outcome.status = result.status;
     outcome.error = result.error;
     if (result.status == Status::WantWrite) {

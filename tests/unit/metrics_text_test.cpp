@@ -73,6 +73,7 @@ TEST(MetricsText, AddsTheWorkersUp) {
   workers.a->path_bytes[0].add(3000);
   workers.b->path_bytes[0].add(1000);
   workers.a->path_calls[0].add(8);
+  workers.a->path_copied[0].add(12);
   workers.b->path_reasons[0][1].add(7);
   workers.a->connections_open.add(5);
   workers.a->connections_open.subtract(2);
@@ -91,6 +92,7 @@ TEST(MetricsText, AddsTheWorkersUp) {
       {"pagewire_path_responses_total{path=\"copy\"}", "0"},
       {"pagewire_path_bytes_total{path=\"sendfile\"}", "4000"},
       {"pagewire_path_calls_total{path=\"sendfile\"}", "8"},
+      {"pagewire_path_copied_bytes_total{path=\"sendfile\"}", "12"},
       {"pagewire_path_bytes_per_call{path=\"sendfile\"}", "500"},
       {"pagewire_path_reasons_total{path=\"sendfile\",reason=\"large-body\"}", "7"},
       {"pagewire_connections_open", "3"},
