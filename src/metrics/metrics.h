@@ -63,7 +63,7 @@ std::string_view token(ConnectionEnd end);
 struct WorkerMetrics {
   std::array<Counter, 600> responses;  ///< by status code
   std::array<Counter, max_paths> path_responses;
-  std::array<Counter, max_paths> path_bytes;  ///< that the socket took, heads included
+  std::array<Counter, max_paths> path_bytes;   ///< that the socket took, heads included
   std::array<Counter, max_paths> path_copied;  ///< bytes copied between user and kernel memory
   std::array<Counter, max_paths> path_calls;   ///< syscalls that moved them
   std::array<std::array<Counter, max_reasons>, max_paths> path_reasons;
