@@ -10,6 +10,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -108,6 +109,10 @@ struct Environment {
   std::vector<std::string> notes;  ///< sentences that belong beside every figure
 };
 
+/// What BreakEven::reason says where a path never crosses copy: the chooser reads these two.
+inline constexpr std::string_view cheaper_at_every_size = "cheaper at every size";
+inline constexpr std::string_view dearer_at_every_size = "dearer at every size";
+
 /// From which size on a path costs less CPU per byte than copy does (sweep).
 struct BreakEven {
   std::string path;
@@ -128,6 +133,10 @@ struct Report {
   std::vector<BreakEven> break_evens;  ///< sweep only
   std::vector<std::string> remarks;    ///< what a reader should know: "client was the bottleneck"
 };
+
+/// The figures of one metric that count: of the billed rounds where any has it, else of the
+/// instrumented ones. Failed rounds have none.
+std::vector<double> values_of(const Contender& contender, Metric metric);
 
 /// Fills `summary` of every contender from its rounds: billed rounds where they have the metric,
 /// else the instrumented one; a metric that none has gets the reason of the last round.
