@@ -27,7 +27,7 @@
 #include <string>
 #include <vector>
 
-#include "load/histogram.h"
+#include "bench/histogram.h"
 #include "load/options.h"
 #include "load/position_code.h"
 #include "load/response_head.h"
