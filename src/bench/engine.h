@@ -10,6 +10,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -20,24 +21,53 @@
 
 namespace pagewire::bench {
 
-/// A forked child and our end of its control socket.
+/// What ended a round before its time, as one line: "the file shrank while it was sent", "the
+/// server closed a connection: Connection reset by peer".
+struct Fault {
+  std::string text;
+};
+template <class T>
+using OrFault = tl::expected<T, Fault>;
+
+struct ChildReport;  // engine_messages.h
+
+/// A forked child and our end of its control socket. Every wait for it has a limit (10 s), so that
+/// a wedged child is a Fault, never a hang. The first fault stays: it is what every later call
+/// says.
 class Child {
  public:
   Child() = default;
-  Child(pid_t pid, sys::Fd control) : pid_(pid), control_(std::move(control)) {}
+  /// `role` ("server") names it in faults; a literal.
+  Child(pid_t pid, sys::Fd control, const char* role)
+      : pid_(pid), control_(std::move(control)), role_(role) {}
   Child(Child&& other) noexcept;
   Child& operator=(Child&& other) noexcept;
   ~Child();  ///< SIGKILL and waitpid
 
   pid_t pid() const { return pid_; }
-  int control() const { return control_.get(); }
+  /// Waits for what the child says next.
+  OrFault<ChildReport> next_report();
+  /// Asks for a sample and waits for it.
+  OrFault<ChildReport> sample();
+  /// Whether the child has said something that has not been read, or has ended; waits until then,
+  /// at most `limit_ms`.
+  bool has_news(int limit_ms) const;
+  /// A fault that it has told meanwhile, or its unexpected end; does not wait.
+  std::optional<Fault> fault();
 
  private:
+  void end();
+  Fault fail(std::string text);
+  Fault ended();
+
   pid_t pid_ = -1;
   sys::Fd control_;
+  const char* role_ = "";
+  std::optional<Fault> fault_;
 };
 
-/// TCP_INFO of one moment, summed over the connections that are open.
+/// TCP_INFO of one moment, summed over all connections, also those that are closed by now: it never
+/// goes back.
 struct TcpSample {
   std::uint64_t retransmits = 0;
   std::uint64_t busy_us = 0;
@@ -65,32 +95,28 @@ struct ClientSample {
   std::uint64_t late_asks = 0;  ///< at an offered rate: requests that could not go out in time
 };
 
-/// What ended a round before its time, as one line: "the file shrank while it was sent
-/// (sendfile returned 0)", "the client lost its connections: Connection reset by peer".
-struct Fault {
-  std::string text;
-};
-template <class T>
-using OrFault = tl::expected<T, Fault>;
-
 struct ServerSettings {
-  int file_fd = -1;
+  int file_fd = -1;  ///< readable; stays the caller's
   const egress::Path* path = nullptr;
-  const Network* network = nullptr;
+  const Network* network = nullptr;  ///< none: 127.0.0.1, in the caller's namespace
   std::optional<int> cpu;
 };
 
 class ServerProcess {
  public:
-  /// Listens on a port of the kernel's choice. Errors: fork (EAGAIN, ENOMEM), bind, affinity.
+  /// Listens on a port of the kernel's choice. Faults: fork (EAGAIN, ENOMEM), bind, affinity; a
+  /// file that is empty or no regular file.
   static OrFault<ServerProcess> start(const ServerSettings& settings);
   pid_t pid() const { return child_.pid(); }
   const sys::Address& address() const { return address_; }
   OrFault<ServerSample> sample();
-  /// A fault that the child has reported meanwhile, or its unexpected end; does not wait.
-  std::optional<Fault> fault();
+  /// As Child::fault(). To be asked before the client's: what goes wrong here also ends the
+  /// client's connections, and only the server knows why.
+  std::optional<Fault> fault() { return child_.fault(); }
 
  private:
+  ServerProcess(Child child, const sys::Address& address)
+      : child_(std::move(child)), address_(address) {}
   Child child_;
   sys::Address address_;
 };
@@ -111,20 +137,29 @@ class ClientProcess {
   static OrFault<ClientProcess> start(const ClientSettings& settings);
   pid_t pid() const { return child_.pid(); }
   OrFault<ClientSample> sample();
-  std::optional<Fault> fault();
+  std::optional<Fault> fault() { return child_.fault(); }
 
  private:
+  explicit ClientProcess(Child child) : child_(std::move(child)) {}
   Child child_;
 };
 
-/// One connection asks for the whole file (request mode: a head and the file) by `server`'s path
-/// and compares every byte with what pread says. Returns the bytes of the file that were compared.
-OrFault<std::uint64_t> verify_content(const ClientSettings& client, int file_fd);
+/// Asked now and then by what may take long; true ends it. Empty: nobody will say stop.
+using StopAsked = std::function<bool()>;
 
-/// A file of `size` whose every 8 bytes hold their own offset (little endian), already without a
-/// name (O_TMPFILE, else unlinked), so that nothing is left behind; written back to the disk.
-/// Errors: ENOSPC, EDQUOT, EACCES, EROFS, EFBIG.
-Result<sys::Fd> make_position_coded_file(const std::string& folder, ByteCount size);
+/// One connection asks for the whole file (request mode: a head and the file) by `server`'s path
+/// and compares every byte with what pread says, in a process of its own. Returns the bytes of the
+/// file that were compared. Fault "stopped" when that was asked for.
+OrFault<std::uint64_t> verify_content(const ClientSettings& client, int file_fd,
+                                      const StopAsked& stop_asked = {});
+
+/// A position-coded file of `size`: every 8 bytes hold their own offset (the low 56 bits, little
+/// endian, each byte XORed with 0x5A) and a mark, so that not even its first byte is a zero. It is
+/// without a name already (O_TMPFILE, else unlinked), so that nothing is left behind; written back
+/// to the disk. Errors: ENOSPC, EDQUOT, EACCES, EROFS, EFBIG; EINVAL for no bytes at all; EINTR
+/// when a stop was asked for.
+Result<sys::Fd> make_position_coded_file(const std::string& folder, ByteCount size,
+                                         const StopAsked& stop_asked = {});
 
 /// Drops the clean pages of the file (POSIX_FADV_DONTNEED). Returns the bytes that are still
 /// resident afterwards, as mincore(2) or cachestat(2) sees it; nullopt where neither does.
