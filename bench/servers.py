@@ -58,7 +58,7 @@ class Server:
         return lines[0].removeprefix("nginx version: ") if lines else None
 
 
-def nginx_config(at: Setting, sendfile: str) -> str:
+def nginx_config(at: Setting, lines: str) -> str:
     return f"""daemon off;
 worker_processes 1;
 pid {at.folder}/nginx.pid;
@@ -67,7 +67,7 @@ worker_rlimit_nofile {at.max_connections + 1000};
 events {{ use epoll; worker_connections {at.max_connections + 100}; }}
 http {{
   access_log off;
-  sendfile {sendfile};
+  {lines}
   tcp_nopush off;
   tcp_nodelay on;
   keepalive_timeout 3600s;
@@ -85,10 +85,10 @@ http {{
 """
 
 
-def nginx_command(sendfile: str) -> Callable[[Setting], list[str]]:
+def nginx_command(lines: str) -> Callable[[Setting], list[str]]:
     def command(at: Setting) -> list[str]:
         config = at.folder / "nginx.conf"
-        config.write_text(nginx_config(at, sendfile))
+        config.write_text(nginx_config(at, lines))
         return ["-p", str(at.folder), "-e", str(at.folder / "error.log"), "-c", str(config)]
     return command
 
@@ -144,12 +144,26 @@ def pagewire_server(build: Path, path: str, flags: str) -> Server:
                   install="./dev build")
 
 
+def nginx(name: str, lines: str) -> Server:
+    return Server(name, "peer", "nginx", nginx_command(lines), ["-v"],
+                  "apt-get install nginx-light")
+
+
+def python_server() -> Server:
+    """The naive example. 3.11 is the first whose --protocol keeps connections."""
+    def command(at: Setting) -> list[str]:
+        return ["-m", "http.server", str(at.port), "--bind", "127.0.0.1", "--protocol", "HTTP/1.1",
+                "--directory", str(at.root)]
+    return Server("python", "peer", "/usr/bin/python3", command, ["--version"],
+                  "apt-get install python3")
+
+
 def known_servers(build: Path, paths: list[str], pagewire_flags: str) -> list[Server]:
     apt = "apt-get install "
     return [
         *(pagewire_server(build, path, pagewire_flags) for path in paths),
-        Server("nginx", "peer", "nginx", nginx_command("on"), ["-v"], apt + "nginx-light"),
-        Server("nginx-copy", "peer", "nginx", nginx_command("off"), ["-v"], apt + "nginx-light"),
+        nginx("nginx", "sendfile on;"),
+        nginx("nginx-copy", "sendfile off;"),
         Server("h2o", "peer", "h2o", h2o_command, ["--version"], apt + "h2o"),
         Server("lighttpd", "peer", "lighttpd", lighttpd_command, ["-v"], apt + "lighttpd"),
         Server("floor-send", "floor", str(build / "bench_epoll_send"),

@@ -1,0 +1,88 @@
+"""What a reader of `./dev bench serve` has to know beside the figures: bars, and what disturbed.
+Sentences from a finished report's rows; nothing is measured here."""
+
+from reporting import cheapest, find, median
+
+FLOOR_REQUEST_US_BAR = 6.5   # on 1 KiB
+FLOOR_RATIO_BAR = 1.15
+IDLE_BYTES_BAR = 1024
+
+METHOD = (
+    "One worker pinned to one CPU, the client to another; keep-alive, closed loop, bodies thrown "
+    "away in the client's kernel. Contenders take turns and the order rotates. CPU: the "
+    "scheduler's run time of the process tree. Requests: bytes received over size, so parts of "
+    "bodies count. Latency is closed-loop: at saturation, not at a rate of arrival. TCP_INFO (by "
+    "ss) is taken at nine tenths of the window and counts from the connection's begin."
+)
+
+
+def kept(held: bool) -> str:
+    return "held:" if held else "MISSED:"
+
+
+def of_peers(row: dict, peers: set[str]) -> list[str]:
+    """pagewire should not be dearer than the best peer in any row."""
+    own, best = find(row, "pagewire"), cheapest(row, peers)
+    cost = median(own, "cpu_ms_per_gbit") if own else None
+    if cost is None or best is None:
+        return []
+    ratio = cost / best[1]
+    return [f"{kept(ratio <= 1)} {row['title']}: CPU per Gbit {ratio:.2f} of the best peer's "
+            f"({best[0]}), bar 1.00"]
+
+
+def of_floors(row: dict, floors: set[str]) -> list[str]:
+    """On 1 KiB pagewire should be close to the barest loop; elsewhere the distance is told."""
+    own, floor = find(row, "pagewire"), cheapest(row, floors)
+    cost = median(own, "cpu_ms_per_gbit") if own else None
+    if cost is None:
+        return []
+    lines = []
+    small = row["size_bytes"] == 1024
+    if small:
+        spent = median(own, "cpu_us_per_request")
+        lines.append(f"{kept(spent <= FLOOR_REQUEST_US_BAR)} {row['title']}: {spent:.2f} us of "
+                     f"CPU a request, bar {FLOOR_REQUEST_US_BAR}")
+    if floor:
+        ratio = cost / floor[1]
+        text = f"{row['title']}: {ratio:.2f} of the floor ({floor[0]})"
+        lines.append(f"{kept(ratio <= FLOOR_RATIO_BAR)} {text}, bar {FLOOR_RATIO_BAR}" if small
+                     else text)
+    return lines
+
+
+def of_idle(idle: dict) -> str:
+    each = idle["bytes_per_connection"]
+    if each is None:
+        return f"idle: no figure: {idle['reason']}"
+    return (f"{kept(each < IDLE_BYTES_BAR)} idle: {each:.0f} bytes of user memory a connection at "
+            f"{idle['connections']:,} ({idle['source']}), bar {IDLE_BYTES_BAR}")
+
+
+def baseline_text(row: dict) -> str:
+    return (f"{row['title']}: ratios are to {row['baseline']}, the cheapest peer of this row"
+            if row["baseline"] else f"{row['title']}: no peer has figures, so there are no ratios")
+
+
+def disturbances(row: dict) -> list[str]:
+    lines = []
+    waits = [wait for one in row["contenders"]
+             if (wait := median(one, "server_wait_percent")) is not None]
+    if waits and max(waits) > 5:
+        lines.append(f"{row['title']}: the machine was not quiet: other programs had the servers' "
+                     f"CPU for {min(waits):.0f}% to {max(waits):.0f}% of the time; trust no "
+                     "figure of this row")
+    for one in row["contenders"]:
+        name = f"{row['title']}: {one['name']}"
+        failed = [done["failed"] for done in one["rounds"] if done["failed"]]
+        if failed:
+            lines.append(f"{name} lost {len(failed)} of {len(one['rounds'])} rounds: {failed[0]}")
+        ksoftirqd = median(one, "ksoftirqd_percent")
+        if ksoftirqd is not None and ksoftirqd > 1:
+            lines.append(f"{name}: ksoftirqd used {ksoftirqd:.0f}% of the CPU beside the server; "
+                         "its cost is too low by that")
+        client, server = (median(one, metric) for metric in ("client_cpu_percent", "cpu_percent"))
+        if client is not None and client > 95 > server:
+            lines.append(f"{name}: the client was the bottleneck; CPU per byte holds, throughput "
+                         "is the client's")
+    return lines
