@@ -1,12 +1,16 @@
-// Assignment: one option with what a user gave it, from a flag or from a line of the file.
+// Assignment: one option with what a user gave it, from a flag, a line of the file or the
+// environment; and apply(), which hands the values to a command's settings.
 #pragma once
 
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <tl/expected.hpp>
 
-#include "cli/options.h"
+#include "base/check.h"
+#include "cli/option.h"
 
 namespace pagewire::cli {
 
@@ -17,7 +21,7 @@ struct Value {
 };
 
 struct Assignment {
-  const Option* option = nullptr;
+  const OptionFacts* option = nullptr;
   std::vector<Value> values;  ///< more than one for a list only
 };
 
@@ -28,5 +32,26 @@ struct UsageError {
 
 template <class T>
 using OrUsageError = tl::expected<T, UsageError>;
+
+/// "... --path takes auto or copy, not "cpoy" (did you mean copy?)"
+UsageError not_taken(const OptionFacts& option, const Value& value);
+
+/// Values to settings, in the order of `assignments`, which are of the same table.
+template <class Settings>
+OrUsageError<void> apply(const std::vector<BasicOption<Settings>>& table,
+                         std::span<const Assignment> assignments, Settings& settings) {
+  for (const Assignment& assignment : assignments) {
+    const BasicOption<Settings>* option = nullptr;
+    for (const BasicOption<Settings>& each : table) {
+      if (&each == assignment.option) option = &each;
+    }
+    PW_CHECK(option != nullptr);
+    if (option->clear) option->clear(settings);
+    for (const Value& value : assignment.values) {
+      if (!option->set(value.text, settings)) return tl::unexpected(not_taken(*option, value));
+    }
+  }
+  return {};
+}
 
 }  // namespace pagewire::cli

@@ -14,7 +14,7 @@ namespace pagewire::cli {
 
 namespace {
 
-using Kind = Option::Kind;
+using Kind = OptionFacts::Kind;
 
 struct Line {
   toml::source_index number = 0;
@@ -34,13 +34,19 @@ std::vector<Line> lines_of(const toml::table& table) {
   return lines;
 }
 
-UsageError unknown_key(const ConfigText& config, const Line& line) {
+/// What is read, by which table.
+struct Source {
+  const CommandTable& table;
+  const ConfigText& config;
+};
+
+UsageError unknown_key(const Source& source, const Line& line) {
   std::vector<std::string_view> known;
-  for (const Option& option : serve_options()) {
-    if (option.in_file) known.push_back(option.name);
+  for (const OptionFacts* const option : source.table.options) {
+    if (option->in_file) known.push_back(option->name);
   }
   const std::optional<std::string_view> near = near_match(line.key, known);
-  return {fmt::format("{}:{}: unknown key '{}'{}", config.name, line.number, line.key,
+  return {fmt::format("{}:{}: unknown key '{}'{}", source.config.name, line.number, line.key,
                       near ? fmt::format(" (did you mean '{}'?)", *near) : "")};
 }
 
@@ -78,7 +84,7 @@ std::optional<std::string> text_for(Kind kind, const toml::node& node) {
   return std::nullopt;
 }
 
-OrUsageError<Value> value_of(const ConfigText& config, const Option& option,
+OrUsageError<Value> value_of(const ConfigText& config, const OptionFacts& option,
                              const toml::node& node) {
   const std::string where =
       fmt::format("{}:{}: {}", config.name, node.source().begin.line, option.name);
@@ -90,9 +96,9 @@ OrUsageError<Value> value_of(const ConfigText& config, const Option& option,
   return Value{.text = std::move(*text), .shown = shown(node), .where = where};
 }
 
-OrUsageError<Assignment> assignment_of(const ConfigText& config, const Line& line) {
-  const Option* const option = find_option(line.key);
-  if (option == nullptr || !option->in_file) return tl::unexpected(unknown_key(config, line));
+OrUsageError<Assignment> assignment_of(const Source& source, const Line& line) {
+  const OptionFacts* const option = source.table.find(line.key);
+  if (option == nullptr || !option->in_file) return tl::unexpected(unknown_key(source, line));
   Assignment assignment{.option = option, .values = {}};
   std::vector<const toml::node*> nodes{line.node};
   if (const toml::array* const array = line.node->as_array();
@@ -101,7 +107,7 @@ OrUsageError<Assignment> assignment_of(const ConfigText& config, const Line& lin
     for (const toml::node& element : *array) nodes.push_back(&element);
   }
   for (const toml::node* const node : nodes) {
-    OrUsageError<Value> value = value_of(config, *option, *node);
+    OrUsageError<Value> value = value_of(source.config, *option, *node);
     if (!value) return tl::unexpected(value.error());
     assignment.values.push_back(std::move(*value));
   }
@@ -125,25 +131,25 @@ std::string quoted(const std::string& text) {
 
 }  // namespace
 
-OrUsageError<std::vector<Assignment>> parse_config(const ConfigText& config) {
-  toml::table table;
+OrUsageError<std::vector<Assignment>> parse_config(const CommandTable& table,
+                                                   const ConfigText& config) {
+  toml::table read;
   try {
-    table = toml::parse(config.text, config.name);
+    read = toml::parse(config.text, config.name);
   } catch (const toml::parse_error& error) {
     return tl::unexpected(UsageError{
         fmt::format("{}:{}: {}", config.name, error.source().begin.line, error.description())});
   }
   std::vector<Assignment> assignments;
-  for (const Line& line : lines_of(table)) {
-    OrUsageError<Assignment> assignment = assignment_of(config, line);
+  for (const Line& line : lines_of(read)) {
+    OrUsageError<Assignment> assignment = assignment_of({.table = table, .config = config}, line);
     if (!assignment) return tl::unexpected(assignment.error());
     assignments.push_back(std::move(*assignment));
   }
   return assignments;
 }
 
-std::string config_line(const Option& option, const ServeSettings& settings) {
-  std::vector<std::string> values = option.show(settings);
+std::string config_line(const OptionFacts& option, std::vector<std::string> values) {
   switch (option.kind) {
     case Kind::Switch:
     case Kind::Number:

@@ -1,4 +1,4 @@
-// The TOML file of `pagewire serve --config`: flat, its keys are the names of the options.
+// The TOML file of a command's --config: flat, its keys are the names of the options.
 #pragma once
 
 #include <string>
@@ -16,9 +16,11 @@ struct ConfigText {
 
 /// Pure. In the order of the lines; the first wrong line is the error: bad TOML, an unknown key, a
 /// value of a type that the option cannot take.
-OrUsageError<std::vector<Assignment>> parse_config(const ConfigText& config);
+OrUsageError<std::vector<Assignment>> parse_config(const CommandTable& table,
+                                                   const ConfigText& config);
 
 /// One option as a line of such a file: `listen = ["[::]:8080"]`.
-std::string config_line(const Option& option, const ServeSettings& settings);
+/// `values` are what its show() says.
+std::string config_line(const OptionFacts& option, std::vector<std::string> values);
 
 }  // namespace pagewire::cli

@@ -1,4 +1,4 @@
-// The command line of `pagewire serve`, taken apart.
+// A command line, taken apart by the command's table.
 #pragma once
 
 #include <span>
@@ -9,12 +9,12 @@
 
 namespace pagewire::cli {
 
-struct ServeFlags {
+struct Flags {
   bool help = false;  ///< then nothing else counts
   std::vector<Assignment> assignments;
 };
 
-/// Splits `arguments` (those after "serve") by the table of options. Values are not looked at yet.
-OrUsageError<ServeFlags> parse_flags(std::span<const std::string> arguments);
+/// Splits `arguments` (those after the command). Values are not looked at yet.
+OrUsageError<Flags> parse_flags(const CommandTable& table, std::span<const std::string> arguments);
 
 }  // namespace pagewire::cli

@@ -49,7 +49,7 @@ int complain(const std::string& line, int status) {
   return status;
 }
 
-OrUsageError<ServeSettings> settings_from(const ServeFlags& flags);
+OrUsageError<ServeSettings> settings_from(const Flags& flags);
 int check_config(const ServeSettings& settings);
 void raise_descriptor_limit(const ServeSettings& settings);
 sigset_t block_signals();
@@ -61,7 +61,7 @@ void drain(server::Server& server, std::int64_t timeout_ms);
 }  // namespace
 
 int serve(std::span<const std::string> arguments) {
-  const OrUsageError<ServeFlags> flags = parse_flags(arguments);
+  const OrUsageError<Flags> flags = parse_flags(serve_command(), arguments);
   if (!flags) return complain(flags.error().text, exit_usage);
   if (flags->help) {
     (void)std::fputs(serve_help_text().c_str(), stdout);
@@ -119,14 +119,14 @@ Result<std::string> read_whole(const std::string& name) {
   }
 }
 
-std::optional<std::string> config_name(const ServeFlags& flags) {
+std::optional<std::string> config_name(const Flags& flags) {
   for (const Assignment& assignment : flags.assignments) {
     if (assignment.option->name == "config") return assignment.values.back().text;
   }
   return std::nullopt;
 }
 
-OrUsageError<ServeSettings> settings_from(const ServeFlags& flags) {
+OrUsageError<ServeSettings> settings_from(const Flags& flags) {
   std::vector<Assignment> from_file;
   if (const std::optional<std::string> name = config_name(flags)) {
     Result<std::string> text = read_whole(*name);
@@ -135,7 +135,7 @@ OrUsageError<ServeSettings> settings_from(const ServeFlags& flags) {
           fmt::format("pagewire serve: --config {}: {}", *name, describe(text.error()))});
     }
     OrUsageError<std::vector<Assignment>> parsed =
-        parse_config({.name = *name, .text = std::move(*text)});
+        parse_config(serve_command(), {.name = *name, .text = std::move(*text)});
     if (!parsed) return tl::unexpected(parsed.error());
     from_file = std::move(*parsed);
   }

@@ -10,19 +10,6 @@ namespace pagewire::cli {
 
 namespace {
 
-OrUsageError<void> apply(std::span<const Assignment> assignments, ServeSettings& settings) {
-  for (const Assignment& assignment : assignments) {
-    const Option& option = *assignment.option;
-    if (option.clear) option.clear(settings);
-    for (const Value& value : assignment.values) {
-      if (option.set(value.text, settings)) continue;
-      return tl::unexpected(
-          UsageError{fmt::format("{} takes {}, not {}", value.where, option.takes, value.shown)});
-    }
-  }
-  return {};
-}
-
 /// Workers and their CPUs, which hang on each other and on the machine.
 OrUsageError<void> resolve_workers(const Machine& machine, ServeSettings& settings) {
   const std::vector<int>& list = settings.pin_list;
@@ -59,8 +46,8 @@ OrUsageError<void> check_whole(const ServeSettings& settings) {
 
 OrUsageError<ServeSettings> build_settings(const Sources& sources, const Machine& machine) {
   ServeSettings settings = default_settings();
-  return apply(sources.file, settings)
-      .and_then([&] { return apply(sources.flags, settings); })
+  return apply(serve_options(), sources.file, settings)
+      .and_then([&] { return apply(serve_options(), sources.flags, settings); })
       .and_then([&] { return resolve_workers(machine, settings); })
       .and_then([&] { return check_whole(settings); })
       .map([&] { return settings; });
@@ -68,8 +55,8 @@ OrUsageError<ServeSettings> build_settings(const Sources& sources, const Machine
 
 std::string show_settings(const ServeSettings& settings) {
   std::string text;
-  for (const Option& option : serve_options()) {
-    if (option.in_file) text += config_line(option, settings) + '\n';
+  for (const ServeOption& option : serve_options()) {
+    if (option.in_file) text += config_line(option, option.show(settings)) + '\n';
   }
   return text;
 }

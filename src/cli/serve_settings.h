@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "cli/assignment.h"
+#include "cli/serve_options.h"
 
 namespace pagewire::cli {
 

@@ -8,7 +8,7 @@
 #include <cstdint>
 #include <string>
 
-#include "cli/options.h"
+#include "cli/serve_options.h"
 #include "metrics/metrics.h"
 
 namespace pagewire::cli {

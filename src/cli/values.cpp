@@ -109,6 +109,44 @@ std::string show_duration(std::int64_t duration_ms) {
   return show_in_units(static_cast<std::uint64_t>(duration_ms), time_units);
 }
 
+std::optional<double> parse_decimal(std::string_view text) {
+  if (text.find_first_not_of("0123456789.") != std::string_view::npos) return std::nullopt;
+  double number = 0;
+  const char* const end = text.data() + text.size();
+  const auto [stopped_at, error] =
+      std::from_chars(text.data(), end, number, std::chars_format::fixed);
+  if (error != std::errc{} || stopped_at != end) return std::nullopt;
+  return number;
+}
+
+std::string show_decimal(double value) {
+  return fmt::format("{}", value);
+}
+
+std::optional<double> parse_seconds(std::string_view text) {
+  const std::size_t digits = std::min(text.find_first_not_of("0123456789."), text.size());
+  const std::optional<double> number = parse_decimal(text.substr(0, digits));
+  const std::string_view name = text.substr(digits);
+  if (!number || name.empty()) return number;
+  for (const Unit& unit : time_units) {
+    if (unit.name == name) return *number * static_cast<double>(unit.factor) / 1e3;
+  }
+  return std::nullopt;
+}
+
+std::optional<double> parse_share(std::string_view text) {
+  const bool percent = text.ends_with('%');
+  if (percent) text.remove_suffix(1);
+  const std::optional<double> number = parse_decimal(text);
+  if (!number) return std::nullopt;
+  if (percent) return *number / 100;
+  return *number <= 1 ? number : std::nullopt;
+}
+
+std::string show_share(double share) {
+  return fmt::format("{:.6g}%", share * 100);
+}
+
 std::optional<std::vector<int>> parse_cpu_list(std::string_view text) {
   std::vector<int> cpus;
   for (;;) {

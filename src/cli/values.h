@@ -23,6 +23,17 @@ std::string show_size(std::uint64_t bytes);
 std::optional<std::int64_t> parse_duration_ms(std::string_view text);
 std::string show_duration(std::int64_t duration_ms);
 
+/// "3", "0.5": no sign, no exponent.
+std::optional<double> parse_decimal(std::string_view text);
+std::string show_decimal(double value);
+
+/// "3", "0.5", "3s", "500ms", "1.5m": seconds, where there is no unit.
+std::optional<double> parse_seconds(std::string_view text);
+
+/// "5%" and "0.05" are both 0.05. A bare number above 1 is none: "5" could mean either.
+std::optional<double> parse_share(std::string_view text);
+std::string show_share(double share);
+
 /// CPU numbers: "0,1" or "0-3,6".
 std::optional<std::vector<int>> parse_cpu_list(std::string_view text);
 std::string show_cpu_list(std::span<const int> cpus);

@@ -21,9 +21,9 @@ using Arguments = std::vector<std::string>;
 const Machine four_cpus{.cpus = {0, 1, 2, 5}};
 
 OrUsageError<ServeSettings> settings_of(const Arguments& arguments, const std::string& toml = "") {
-  const auto flags = parse_flags(arguments);
+  const auto flags = parse_flags(serve_command(), arguments);
   if (!flags) return tl::unexpected(flags.error());
-  const auto file = parse_config({.name = "edge.toml", .text = toml});
+  const auto file = parse_config(serve_command(), {.name = "edge.toml", .text = toml});
   if (!file) return tl::unexpected(file.error());
   return build_settings({.file = *file, .flags = flags->assignments}, four_cpus);
 }
@@ -184,6 +184,8 @@ TEST(ServeSettings, AWrongFlagIsOneLineThatNamesItAndWhatItTakes) {
        "--listen takes an address with a port, such as 127.0.0.1:8080, [::1]:8080 or :8080, not "
        "\"nowhere\""},
       {{"--path", "fast"}, "--path takes auto, "},
+      {{"--log-format", "jsn"},
+       "--log-format takes combined or json, not \"jsn\" (did you mean json?)"},
       {{"--cors=perhaps"}, "--cors takes true or false, not \"perhaps\""},
       {{"--server-header", "true"}, "--server-header takes on or off, not \"true\""},
       {{"--quantum", "1KB"},
@@ -268,13 +270,14 @@ TEST(Options, NamesAreUniqueGroupsStandTogetherAndDefaultsAreAccepted) {
   std::set<std::string_view> groups;
   std::string_view group;
   const ServeSettings defaults = default_settings();
-  for (const Option& option : serve_options()) {
+  for (const ServeOption& option : serve_options()) {
     EXPECT_TRUE(names.insert(option.name).second) << option.name;
     if (option.group != group) {
       EXPECT_TRUE(groups.insert(option.group).second) << option.group << " stands twice";
     }
     group = option.group;
-    EXPECT_EQ(option.kind == Option::Kind::List, static_cast<bool>(option.clear)) << option.name;
+    EXPECT_EQ(option.kind == OptionFacts::Kind::List, static_cast<bool>(option.clear))
+        << option.name;
     // workers is 0 and config empty only until they are resolved.
     if (option.name == "workers" || option.name == "config") continue;
     for (const std::string& value : option.show(defaults)) {
@@ -286,8 +289,8 @@ TEST(Options, NamesAreUniqueGroupsStandTogetherAndDefaultsAreAccepted) {
 
 TEST(Help, NamesEveryOptionWithinTheWidth) {
   const std::string help = serve_help_text();
-  for (const Option& option : serve_options()) {
-    if (option.kind == Option::Kind::Positional) continue;
+  for (const ServeOption& option : serve_options()) {
+    if (option.kind == OptionFacts::Kind::Positional) continue;
     EXPECT_TRUE(help.find("  --" + std::string(option.name)) != std::string::npos ||
                 help.find("  --no-" + std::string(option.name)) != std::string::npos)
         << option.name;
@@ -299,7 +302,7 @@ TEST(Help, NamesEveryOptionWithinTheWidth) {
 }
 
 TEST(Flags, HelpWinsOverMistakes) {
-  const auto flags = parse_flags(Arguments{"--zzz", "--help"});
+  const auto flags = parse_flags(serve_command(), Arguments{"--zzz", "--help"});
   ASSERT_TRUE(flags.has_value());
   EXPECT_TRUE(flags->help);
 }

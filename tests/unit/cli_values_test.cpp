@@ -71,5 +71,33 @@ TEST(NearMatch, FindsSlipsAndNothingElse) {
   EXPECT_EQ(near_match("completely-other", known), std::nullopt);
 }
 
+TEST(Seconds, AreDecimalWithOrWithoutAUnit) {
+  EXPECT_EQ(parse_seconds("3"), 3.0);
+  EXPECT_EQ(parse_seconds("0.5"), 0.5);
+  EXPECT_EQ(parse_seconds("500ms"), 0.5);
+  EXPECT_EQ(parse_seconds("3s"), 3.0);
+  EXPECT_EQ(parse_seconds("1.5m"), 90.0);
+  for (const char* wrong : {"", "s", "-1", "+1", "1e3", "inf", "nan", "0x1", "1.2.3", "3 s", "3S",
+                            ".", "1,5", "3sec"}) {
+    EXPECT_EQ(parse_seconds(wrong), std::nullopt) << wrong;
+  }
+  for (const double value : {0.0, 0.1, 2.5, 3.0, 1200.0}) {
+    EXPECT_EQ(parse_decimal(show_decimal(value)), value);
+  }
+}
+
+TEST(Shares, ArePercentOrAFractionButNeverAGuess) {
+  EXPECT_EQ(parse_share("5%"), 0.05);
+  EXPECT_EQ(parse_share("0.05"), 0.05);
+  EXPECT_EQ(parse_share("0"), 0.0);
+  EXPECT_EQ(parse_share("150%"), 1.5);
+  EXPECT_EQ(parse_share("5"), std::nullopt);
+  for (const char* wrong : {"", "%", "x", "-5%", "5%%", "5 %", "5 percent"}) {
+    EXPECT_EQ(parse_share(wrong), std::nullopt) << wrong;
+  }
+  EXPECT_EQ(show_share(0.05), "5%");
+  EXPECT_EQ(show_share(0.025), "2.5%");
+}
+
 }  // namespace
 }  // namespace pagewire::cli

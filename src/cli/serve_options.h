@@ -1,0 +1,37 @@
+// The options of `pagewire serve`: one table drives flags, TOML keys, help and --check-config.
+//
+// A new option is one entry in the serve_options_*.cpp of its group.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "cli/option.h"
+#include "server/server.h"
+
+namespace pagewire::cli {
+
+enum class StatusMode : std::uint8_t { Auto, On, Off };
+enum class PinMode : std::uint8_t { Off, Auto, List };
+
+/// Everything that flags and file say. `server` is complete once resolve() has looked at the
+/// machine.
+struct ServeSettings {
+  server::Settings server;
+  std::size_t workers = 0;  ///< 0: as many as CPUs
+  PinMode pin_mode = PinMode::Off;
+  std::vector<int> pin_list;
+  StatusMode status = StatusMode::Auto;
+  std::string config_file;  ///< "" is none
+  bool check_config = false;
+};
+/// What holds when neither flags nor file say anything.
+ServeSettings default_settings();
+
+using ServeOption = BasicOption<ServeSettings>;
+/// In the order of the help: groups stand together.
+const std::vector<ServeOption>& serve_options();
+CommandTable serve_command();
+
+}  // namespace pagewire::cli

@@ -1,0 +1,145 @@
+// Where the server listens, with which workers, and how it sends.
+//
+// Every entry reads and shows one member of ServeSettings; bounds are here, so that no other room
+// has to doubt what it is given.
+#include "cli/serve_option_groups.h"
+#include "cli/values.h"
+
+namespace pagewire::cli {
+
+namespace {
+
+using Kind = OptionFacts::Kind;
+
+ServeOption listen_option() {
+  ServeOption option = Make::described(
+      Kind::List,
+      {.name = "listen",
+       .group = "Listening",
+       .placeholder = "ADDR:PORT",
+       .help = "listen here; repeatable. IPv6 stands in brackets ([::1]:8080); without an address "
+               "(:8080) it is every interface; port 0 lets the kernel choose",
+       .default_text = ":8080"},
+      "an address with a port, such as 127.0.0.1:8080, [::1]:8080 or :8080");
+  option.set = [](std::string_view value, ServeSettings& settings) {
+    const Result<sys::Address> address = sys::Address::parse(value);
+    if (address) settings.server.listen.push_back(*address);
+    return address.has_value();
+  };
+  option.clear = [](ServeSettings& settings) { settings.server.listen.clear(); };
+  option.show = [](const ServeSettings& settings) {
+    std::vector<std::string> shown;
+    for (const sys::Address& address : settings.server.listen) shown.push_back(address.to_string());
+    return shown;
+  };
+  return option;
+}
+
+ServeOption workers_option() {
+  constexpr std::uint64_t most = 256;
+  ServeOption option = Make::number(
+      {.name = "workers",
+       .group = "Workers",
+       .placeholder = "N",
+       .help = "threads that serve, each with its own listeners, loop and caches",
+       .default_text = "the CPUs this process may run on"},
+      {.least = 1, .most = most}, [](auto& s) -> auto& { return s.workers; });
+  return option;
+}
+
+ServeOption pin_option() {
+  ServeOption option = Make::described(
+      Kind::Text,
+      {.name = "pin",
+       .group = "Workers",
+       .placeholder = "LIST|auto|off",
+       .help = "tie each worker to a CPU: a list such as 0,1 or 0-3 (one CPU a worker), or auto "
+               "for the CPUs this process may run on, in turn"},
+      "a list of CPUs such as 0,1 or 0-3, auto or off");
+  option.set = [](std::string_view value, ServeSettings& settings) {
+    settings.pin_list.clear();
+    settings.pin_mode = value == "auto" ? PinMode::Auto : PinMode::Off;
+    if (value == "auto" || value == "off") return true;
+    const std::optional<std::vector<int>> cpus = parse_cpu_list(value);
+    if (!cpus) return false;
+    settings.pin_mode = PinMode::List;
+    settings.pin_list = *cpus;
+    return true;
+  };
+  option.show = [](const ServeSettings& settings) -> std::vector<std::string> {
+    switch (settings.pin_mode) {
+      case PinMode::Off:
+        return {"off"};
+      case PinMode::Auto:
+        return {"auto"};
+      case PinMode::List:
+        return {show_cpu_list(settings.pin_list)};
+    }
+    return {};
+  };
+  return option;
+}
+
+ServeOption path_option() {
+  std::vector<Choice<const egress::Path*>> choices{{.name = "auto", .value = nullptr}};
+  for (const egress::Path* const path : egress::paths()) {
+    choices.push_back({.name = path->name, .value = path});
+  }
+  return Make::choice<const egress::Path*>(
+      {.name = "path",
+       .group = "Sending",
+       .placeholder = "NAME",
+       .help = "how file bytes go to the socket. auto: small bodies are copied together with "
+               "their head, larger ones go by sendfile; a name pins that path where it fits"},
+      std::move(choices), [](auto& s) -> auto& { return s.server.chooser.pinned; });
+}
+
+}  // namespace
+
+void add_listening(std::vector<ServeOption>& table) {
+  table.push_back(listen_option());
+}
+
+void add_workers(std::vector<ServeOption>& table) {
+  table.push_back(workers_option());
+  table.push_back(pin_option());
+}
+
+void add_sending(std::vector<ServeOption>& table) {
+  table.push_back(path_option());
+  table.push_back(Make::size(
+      {.name = "small-body",
+       .group = "Sending",
+       .placeholder = "SIZE",
+       .help = "auto: bodies up to this go in one send with their head"},
+      {.least = 0, .most = 16 * mib},
+      [](auto& s) -> auto& { return s.server.chooser.small_body; }));
+  table.push_back(Make::size(
+      {.name = "quantum",
+       .group = "Sending",
+       .placeholder = "SIZE",
+       .help = "about what one connection sends before others get their turn"},
+      {.least = 4 * kib, .most = gib}, [](auto& s) -> auto& { return s.server.limits.quantum; }));
+  table.push_back(Make::size(
+      {.name = "unsent-limit",
+       .group = "Sending",
+       .placeholder = "SIZE",
+       .help = "unsent bytes that the kernel queues for one reader "
+               "(TCP_NOTSENT_LOWAT); 0 leaves it to the kernel"},
+      {.least = 0, .most = gib}, [](auto& s) -> auto& { return s.server.limits.unsent; }));
+  table.push_back(Make::size(
+      {.name = "pipe-size",
+       .group = "Sending",
+       .placeholder = "SIZE",
+       .help = "splice: asked of the kernel for each pipe"},
+      {.least = 4 * kib, .most = 16 * mib},
+      [](auto& s) -> auto& { return s.server.pipes.capacity; }));
+  table.push_back(Make::number(
+      {.name = "idle-pipes",
+       .group = "Sending",
+       .placeholder = "N",
+       .help = "splice: empty pipes that each worker keeps"},
+      {.least = 0, .most = 65'536}, [](auto& s) -> auto& { return s.server.pipes.idle; }));
+}
+
+}  // namespace pagewire::cli
