@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "bench/format_number.h"
 #include "bench/run.h"
 #include "bench/statistics.h"
 
@@ -98,13 +99,6 @@ std::optional<double> crossing_before(const std::vector<Difference>& differences
   return std::exp2(log_left + share * (std::log2(right.size_bytes) - log_left));
 }
 
-std::string size_text(double size_bytes) {
-  if (size_bytes < static_cast<double>(mib)) {
-    return fmt::format("{:.4g} KiB", size_bytes / static_cast<double>(kib));
-  }
-  return fmt::format("{:.4g} MiB", size_bytes / static_cast<double>(mib));
-}
-
 /// Why there is no break-even although the path was measured and is surely cheaper nowhere above
 /// the last size at which it is surely dearer.
 std::string reason_without_cheaper(const std::vector<Difference>& differences,
@@ -112,7 +106,7 @@ std::string reason_without_cheaper(const std::vector<Difference>& differences,
   const bool ever_cheaper = last_of(differences, Sign::Cheaper).has_value();
   if (ever_cheaper) {
     return fmt::format("no clear crossing: cheaper at some sizes, but dearer again at {}",
-                       size_text(differences[*last_dearer].size_bytes));
+                       format_size(differences[*last_dearer].size_bytes));
   }
   if (!last_dearer) return "no clear crossing: within the noise at every size";
   if (std::all_of(differences.begin(), differences.end(),
@@ -120,7 +114,7 @@ std::string reason_without_cheaper(const std::vector<Difference>& differences,
     return std::string(dearer_at_every_size);
   }
   return fmt::format("no clear crossing: dearer up to {}, within the noise above",
-                     size_text(differences[*last_dearer].size_bytes));
+                     format_size(differences[*last_dearer].size_bytes));
 }
 
 BreakEven break_even_of(std::string_view path, const std::vector<Difference>& differences) {

@@ -21,7 +21,7 @@ struct Calibration {
   std::vector<BreakEven> break_evens;
 
   /// The largest body that copy carries for less than `path` does; nullopt when the sweep did not
-  /// find out. 0: the path was cheaper at every size.
+  /// find out. 0: the path was cheaper at every size. max_file_size_bytes: dearer at every size.
   std::optional<ByteCount> copy_up_to(std::string_view path) const;
 };
 
