@@ -1,0 +1,117 @@
+#include "sys/netlink.h"
+
+#include <libmnl/libmnl.h>
+#include <linux/if_link.h>
+#include <linux/rtnetlink.h>
+#include <linux/veth.h>
+#include <net/if.h>
+
+#include <array>
+#include <utility>
+
+namespace pagewire::sys {
+
+namespace {
+
+/// A message under way: the header and what stands behind it.
+struct Message {
+  alignas(nlmsghdr) std::array<char, 1024> buffer{};
+  nlmsghdr& header;
+
+  Message(std::uint16_t type, std::uint16_t flags) : header(*mnl_nlmsg_put_header(buffer.data())) {
+    header.nlmsg_type = type;
+    header.nlmsg_flags = static_cast<std::uint16_t>(NLM_F_REQUEST | NLM_F_ACK | flags);
+  }
+  Message(const Message&) = delete;
+
+  template <class T>
+  T& put() {
+    return *static_cast<T*>(mnl_nlmsg_put_extra_header(&header, sizeof(T)));
+  }
+};
+
+constexpr std::uint16_t make_it = NLM_F_CREATE | NLM_F_EXCL;
+
+// 0 (and ENODEV) in a namespace that has no such interface; the socket and the thread are in the
+// same one here.
+Result<unsigned> index_of(const std::string& interface) {
+  const unsigned index = ::if_nametoindex(interface.c_str());
+  if (index == 0) return last_error("if_nametoindex");
+  return index;
+}
+
+}  // namespace
+
+Result<Netlink> Netlink::open() {
+  mnl_socket* const socket = ::mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
+  if (socket == nullptr) return last_error("socket(AF_NETLINK)");
+  Netlink netlink(socket);
+  if (::mnl_socket_bind(socket, 0, MNL_SOCKET_AUTOPID) != 0) return last_error("bind(AF_NETLINK)");
+  return netlink;
+}
+
+Netlink::Netlink(Netlink&& other) noexcept
+    : socket_(std::exchange(other.socket_, nullptr)), sequence_(other.sequence_) {}
+
+Netlink::~Netlink() {
+  if (socket_ != nullptr) ::mnl_socket_close(socket_);
+}
+
+Result<void> Netlink::add_veth(const VethPair& pair) {
+  Message message(RTM_NEWLINK, make_it);
+  message.put<ifinfomsg>().ifi_family = AF_UNSPEC;
+  nlmsghdr* const header = &message.header;
+  ::mnl_attr_put_strz(header, IFLA_IFNAME, pair.here.c_str());
+  nlattr* const info = ::mnl_attr_nest_start(header, IFLA_LINKINFO);
+  ::mnl_attr_put_str(header, IFLA_INFO_KIND, "veth");
+  nlattr* const data = ::mnl_attr_nest_start(header, IFLA_INFO_DATA);
+  nlattr* const peer = ::mnl_attr_nest_start(header, VETH_INFO_PEER);
+  message.put<ifinfomsg>().ifi_family = AF_UNSPEC;
+  ::mnl_attr_put_strz(header, IFLA_IFNAME, pair.there.c_str());
+  ::mnl_attr_put_u32(header, IFLA_NET_NS_FD, static_cast<std::uint32_t>(pair.there_namespace));
+  ::mnl_attr_nest_end(header, peer);
+  ::mnl_attr_nest_end(header, data);
+  ::mnl_attr_nest_end(header, info);
+  return ask(message.header, "RTM_NEWLINK");
+}
+
+Result<void> Netlink::set_up(const std::string& interface) {
+  const Result<unsigned> index = index_of(interface);
+  if (!index) return tl::unexpected(index.error());
+  Message message(RTM_NEWLINK, 0);
+  auto& link = message.put<ifinfomsg>();
+  link.ifi_family = AF_UNSPEC;
+  link.ifi_index = static_cast<int>(*index);
+  link.ifi_flags = IFF_UP;
+  link.ifi_change = IFF_UP;
+  return ask(message.header, "RTM_NEWLINK");
+}
+
+Result<void> Netlink::add_address(const InterfaceAddress& address) {
+  const Result<unsigned> index = index_of(address.interface);
+  if (!index) return tl::unexpected(index.error());
+  Message message(RTM_NEWADDR, make_it);
+  auto& header = message.put<ifaddrmsg>();
+  header.ifa_family = AF_INET;
+  header.ifa_prefixlen = address.prefix_bits;
+  header.ifa_scope = RT_SCOPE_UNIVERSE;
+  header.ifa_index = *index;
+  ::mnl_attr_put_u32(&message.header, IFA_LOCAL, address.address.s_addr);
+  ::mnl_attr_put_u32(&message.header, IFA_ADDRESS, address.address.s_addr);
+  return ask(message.header, "RTM_NEWADDR");
+}
+
+// NLM_F_ACK: the kernel has done it, or says why not, before this returns.
+Result<void> Netlink::ask(nlmsghdr& message, const char* operation) {
+  message.nlmsg_seq = ++sequence_;
+  if (::mnl_socket_sendto(socket_, &message, message.nlmsg_len) < 0) return last_error(operation);
+  alignas(nlmsghdr) std::array<char, 8192> answer{};
+  const ssize_t n = ::mnl_socket_recvfrom(socket_, answer.data(), answer.size());
+  if (n < 0) return last_error(operation);
+  const int done = ::mnl_cb_run(answer.data(), static_cast<std::size_t>(n), sequence_,
+                                ::mnl_socket_get_portid(socket_), nullptr, nullptr);
+  if (done < 0) return last_error(operation);
+  return {};
+}
+
+}  // namespace pagewire::sys
