@@ -1,8 +1,9 @@
-// What the kernel says of the server's process and its CPU: schedstat, stat, status, perf events.
+// What the kernel says of the server's process and its CPU: its CPU clock, schedstat, stat, status,
+// perf events.
 //
-// Sources: /proc/PID/schedstat (run and wait time in ns), /proc/PID/stat (user and system ticks,
-// faults), /proc/PID/status (context switches), /proc/stat (softirq and steal ticks),
-// perf_event_open(2). Reading costs the reader, not the server.
+// Sources: clock_getcpuclockid(3) (run time in ns), /proc/PID/schedstat (wait time in ns),
+// /proc/PID/stat (user and system ticks, faults), /proc/PID/status (context switches), /proc/stat
+// (softirq and steal ticks), perf_event_open(2). Reading costs the reader, not the server.
 #pragma once
 
 #include <sys/types.h>
