@@ -1,0 +1,16 @@
+// What runs in the client's process of a round.
+#pragma once
+
+#include "bench/engine.h"
+
+namespace pagewire::bench {
+
+/// Connects, begins to ask, reports Ready, and goes on until the control socket ends. Reports a
+/// Fault instead when it cannot connect.
+void run_client(const ClientSettings& settings, sys::Fd control);
+
+/// A connected, blocking socket with TCP_NODELAY. Connecting gives up after some seconds (ETIMEDOUT
+/// or EAGAIN). Errors: as connect(2).
+Result<sys::Fd> connect_to(const sys::Address& server);
+
+}  // namespace pagewire::bench

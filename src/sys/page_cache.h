@@ -1,0 +1,24 @@
+// What the page cache holds of a file, and emptying it.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "base/result.h"
+#include "base/units.h"
+
+namespace pagewire::sys {
+
+/// Writes the file back, so that its pages are clean, and drops them (POSIX_FADV_DONTNEED). Pages
+/// that somebody has mapped or is sending stay. Errors: ESPIPE (a FIFO), EIO.
+Result<void> drop_cached_pages(int fd);
+
+/// The bytes of the file that the page cache holds, in whole pages but at most its size; nullopt
+/// where the kernel does not tell. cachestat(2) (Linux 6.5) where there is one, else mincore(2).
+/// Both tell only whoever may write the file.
+Result<std::optional<ByteCount>> resident_bytes(int fd);
+
+/// The second of the two ways. Errors: as mmap(2), mincore(2).
+Result<std::optional<ByteCount>> resident_bytes_by_mincore(int fd);
+
+}  // namespace pagewire::sys
