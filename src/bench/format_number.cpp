@@ -51,6 +51,12 @@ bool is_large(Metric metric) {
   return metric == Metric::CyclesPerGbit || metric == Metric::LlcMissesPerGbit;
 }
 
+/// Counted one by one: 12, not 12.0.
+bool is_count(Metric metric) {
+  return metric == Metric::MinorFaults || metric == Metric::MajorFaults ||
+         metric == Metric::Retransmits;
+}
+
 }  // namespace
 
 std::string format_number(double value) {
@@ -85,7 +91,15 @@ std::string format_large(double value) {
 std::string format_figure(Metric metric, double value) {
   if (is_size(metric)) return format_size(value);
   if (is_large(metric)) return format_large(value);
+  // A percentage that happens to be whole has as many digits as the one below it.
+  if (is_whole(value) && value != 0 && !is_count(metric)) {
+    return with_decimals(value, decimals_for(value));
+  }
   return format_number(value);
+}
+
+std::string_view unit_beside(Metric metric) {
+  return is_size(metric) ? "" : info(metric).unit;
 }
 
 std::string format_summary(Metric metric, const Summary& summary) {

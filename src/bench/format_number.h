@@ -22,6 +22,8 @@ std::string format_large(double value);
 
 /// By the metric: bytes as sizes, cycles with a suffix, everything else as a number. No unit.
 std::string format_figure(Metric metric, double value);
+/// What stands beside format_figure()'s text: "" where the text has its unit already.
+std::string_view unit_beside(Metric metric);
 /// "14.2 ±0.3": the median, and half of the interval of the mean. The median alone without one;
 /// "2 to 4" for a modelled range. "" when there is no value.
 std::string format_summary(Metric metric, const Summary& summary);
