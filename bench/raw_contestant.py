@@ -8,6 +8,7 @@ socket buffers at the end.
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -122,11 +123,17 @@ def compare(stream: socket.socket, path: Path) -> int:
 def pagewire_sink(build: Path) -> RawClient:
     def command(plan: Plan, row: Row, port: int) -> list[str]:
         return plan.on_client_cpu(plan.pagewire, "bench", "sink", f"{HOST}:{port}",
-                                  "-P", row.connections, "-t", plan.seconds, "--json")
-    def read(output: str) -> tuple[int, float]:
-        said = json.loads(output)
-        return said["received_bytes"], said["seconds"]
-    return RawClient(str(build / "pagewire"), command, read, verifies=True)
+                                  "-P", row.connections, "-t", plan.seconds)
+    return RawClient(str(build / "pagewire"), command, read_sink, verifies=True)
+
+
+def read_sink(output: str) -> tuple[int, float]:
+    """"4096.0 MB in 3.20 s, 1280.0 MB/s ...": the rate tells the seconds more closely."""
+    match = re.search(r"([\d.]+) MB in [\d.]+ s, ([\d.]+) MB/s", output)
+    if match is None:
+        raise RuntimeError(f"the sink said: {output.strip()}")
+    megabytes, rate = float(match[1]), float(match[2])
+    return round(megabytes * 1e6), megabytes / rate if rate else 0.0
 
 
 def iperf3_client(*flags: str) -> RawClient:
@@ -159,3 +166,9 @@ def iperf3_server(name: str) -> Server:
     return Server(name, "peer", "iperf3",
                   lambda at: ["-s", "-B", HOST, "-p", str(at.port)], ["--version"],
                   "apt-get install iperf3")
+
+
+def readwrite_loop(build: Path, buffer_bytes: int) -> Server:
+    return Server(f"readwrite {buffer_bytes >> 10}K", "floor", str(build / "bench_readwrite_loop"),
+                  lambda at: [f"{HOST}:{at.port}", str(at.file), str(buffer_bytes)],
+                  install="./dev build")
