@@ -6,9 +6,7 @@
 // write raise SIGPIPE and SIGXFSZ, which are ignored: the calls then return EPIPE and EFBIG.
 #include "cli/serve.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sched.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -23,11 +21,12 @@
 #include "cli/config_file.h"
 #include "cli/flags.h"
 #include "cli/help.h"
+#include "cli/machine.h"
 #include "cli/serve_settings.h"
 #include "cli/status_line.h"
+#include "cli/text_file.h"
 #include "cli/values.h"
 #include "server/server.h"
-#include "sys/fd.h"
 
 namespace pagewire::cli {
 
@@ -91,33 +90,6 @@ int serve(std::span<const std::string> arguments) {
 namespace {
 
 // ---------------------------------------------------------------- settings
-
-Machine this_machine() {
-  Machine machine;
-  cpu_set_t cpus;
-  CPU_ZERO(&cpus);
-  // EINVAL on a machine of more CPUs than a cpu_set_t holds (1024): one worker is a safe answer.
-  if (::sched_getaffinity(0, sizeof(cpus), &cpus) == 0) {
-    for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
-      if (CPU_ISSET(static_cast<std::size_t>(cpu), &cpus)) machine.cpus.push_back(cpu);
-    }
-  }
-  if (machine.cpus.empty()) machine.cpus.push_back(0);
-  return machine;
-}
-
-Result<std::string> read_whole(const std::string& name) {
-  const sys::Fd file(::open(name.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!file.is_open()) return last_error("open");
-  std::string text;
-  std::array<char, 16 * kib> part;
-  for (;;) {
-    const ssize_t count = ::read(file.get(), part.data(), part.size());
-    if (count < 0) return last_error("read");  // EISDIR: the name is a folder's
-    if (count == 0) return text;
-    text.append(part.data(), static_cast<std::size_t>(count));
-  }
-}
 
 std::optional<std::string> config_name(const Flags& flags) {
   for (const Assignment& assignment : flags.assignments) {

@@ -6,14 +6,10 @@
 #include <vector>
 
 #include "cli/assignment.h"
+#include "cli/machine.h"
 #include "cli/serve_options.h"
 
 namespace pagewire::cli {
-
-/// What the settings depend on besides flags and file.
-struct Machine {
-  std::vector<int> cpus;  ///< those that this process may run on; not empty
-};
 
 /// Where the settings come from, the weaker source first.
 struct Sources {

@@ -1,12 +1,12 @@
 #include "cli/status_line.h"
 
 #include <fmt/format.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <cstdio>
 #include <ctime>
 
+#include "cli/terminal.h"
 #include "sys/clock.h"
 
 namespace pagewire::cli {
@@ -14,16 +14,6 @@ namespace pagewire::cli {
 namespace {
 
 constexpr std::size_t default_columns = 80;
-constexpr const char* erase_line = "\r\x1b[K";
-
-/// Asked each time: the window may have been resized.
-std::size_t terminal_columns() {
-  winsize window{};
-  if (::ioctl(STDOUT_FILENO, TIOCGWINSZ, &window) != 0 || window.ws_col == 0) {
-    return default_columns;
-  }
-  return window.ws_col;
-}
 
 StatusSample sample_now(const metrics::Totals& totals) {
   timespec cpu{};
@@ -71,7 +61,8 @@ StatusLine::StatusLine(const ServeSettings& settings)
 void StatusLine::update(const metrics::Totals& totals) {
   const StatusSample now = sample_now(totals);
   // The last column stays empty: some terminals wrap when it is written.
-  const std::size_t columns = in_place_ ? terminal_columns() - 1 : default_columns;
+  const std::size_t columns =
+      in_place_ ? terminal_columns(STDOUT_FILENO, default_columns) - 1 : default_columns;
   const std::string text = status_text(last_, now, columns);
   if (in_place_) {
     (void)std::fprintf(stdout, "%s%s", erase_line, text.c_str());
