@@ -76,12 +76,22 @@ def bill(window: Window) -> dict:
     return {
         "throughput_gbit_per_s": counted(gbit / client.seconds),
         "cpu_percent": measured(between(window, "run_ns") / 1e7 / span),
-        "cpu_user_percent": measured(between(window, "user_s") * 100 / span),
-        "cpu_system_percent": measured(between(window, "system_s") * 100 / span),
+        **user_and_system(window),
         "cpu_ms_per_gbit": measured(ms_per_gbit),
         "cycles_per_gbit": cycles,
         "service_demand_us_per_kib": measured(cpu * 1e6 / (client.received_bytes / 1024)),
     }
+
+
+def user_and_system(window: Window) -> dict:
+    """Ticks give the proportion, the scheduler's nanoseconds the amount."""
+    names = ("cpu_user_percent", "cpu_system_percent")
+    ticked_s = [between(window, "user_s"), between(window, "system_s")]
+    if sum(ticked_s) <= 0:
+        return dict.fromkeys(names, missing("less CPU time than the kernel's unit of counting, "
+                                            "a tick"))
+    per_tick = between(window, "run_ns") / 1e7 / span_s(window) / sum(ticked_s)
+    return {name: measured(ticked * per_tick) for name, ticked in zip(names, ticked_s)}
 
 
 def requests(window: Window) -> dict:
