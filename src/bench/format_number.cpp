@@ -88,6 +88,11 @@ std::string format_large(double value) {
   return with_decimals(value, decimals_for(value)) + suffixes[suffix];
 }
 
+std::string format_tick(double value) {
+  if (std::fabs(value) >= 1000 || !std::isfinite(value)) return format_number(value);
+  return fmt::format("{:.3g}", value);
+}
+
 std::string format_figure(Metric metric, double value) {
   if (is_size(metric)) return format_size(value);
   if (is_large(metric)) return format_large(value);
@@ -115,7 +120,9 @@ std::string format_summary(Metric metric, const Summary& summary) {
   // As many decimals as the median has, or else they would say more than it does.
   const std::size_t point = median.find('.');
   const int decimals = point == std::string::npos ? 0 : static_cast<int>(median.size() - point - 1);
-  return fmt::format("{} ±{}", median, with_decimals(half, decimals));
+  const double rounded = half * std::pow(10, decimals);
+  return fmt::format("{} ±{}", median,
+                     rounded < 0.5 ? fmt::format("{:.1g}", half) : with_decimals(half, decimals));
 }
 
 std::string format_ratio(double ratio) {
@@ -137,6 +144,19 @@ std::string cut_to(std::string_view text, std::size_t columns) {
     ++end;
   }
   return std::string(text.substr(0, end)) + "…";
+}
+
+std::string cut_in_the_middle(std::string_view text, std::size_t columns) {
+  const std::size_t all = columns_of(text);
+  if (all <= columns || columns < 3) return cut_to(text, columns);
+  const std::size_t behind = (columns - 1) / 2;
+  std::size_t begin = 0;
+  for (std::size_t passed = 0; passed < all - behind; ++passed) {
+    do {
+      ++begin;
+    } while (begin < text.size() && !is_utf8_start(text[begin]));
+  }
+  return cut_to(text, columns - behind) + std::string(text.substr(begin));
 }
 
 std::vector<std::string> wrap(std::string_view text, std::size_t columns) {

@@ -20,6 +20,9 @@ std::string format_size(double bytes);
 /// As format_number, but 1e6 and more get a suffix: "310 M", "14.2 G".
 std::string format_large(double value);
 
+/// For the ticks of an axis: as few digits as it takes, 0.7 and not 0.70.
+std::string format_tick(double value);
+
 /// By the metric: bytes as sizes, cycles with a suffix, everything else as a number. No unit.
 std::string format_figure(Metric metric, double value);
 /// What stands beside format_figure()'s text: "" where the text has its unit already.
@@ -34,6 +37,8 @@ std::string format_ratio(double ratio);
 std::size_t columns_of(std::string_view text);
 /// The first `columns` of a UTF-8 text, with "…" as the last one when something was cut off.
 std::string cut_to(std::string_view text, std::size_t columns);
+/// The same with "…" in the middle: versions at the end of names are what tells them apart.
+std::string cut_in_the_middle(std::string_view text, std::size_t columns);
 /// Broken at spaces so that no line is longer than `columns`, but for words that are.
 std::vector<std::string> wrap(std::string_view text, std::size_t columns);
 
