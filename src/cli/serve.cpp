@@ -22,6 +22,7 @@
 #include "cli/flags.h"
 #include "cli/help.h"
 #include "cli/machine.h"
+#include "cli/serve_calibration.h"
 #include "cli/serve_settings.h"
 #include "cli/status_line.h"
 #include "cli/text_file.h"
@@ -98,6 +99,18 @@ std::optional<std::string> config_name(const Flags& flags) {
   return std::nullopt;
 }
 
+OrUsageError<ServeSettings> calibrated(ServeSettings settings) {
+  if (settings.calibration_file.empty()) return settings;
+  return load_calibration(settings).map([&](const std::vector<std::string>& warnings) {
+    for (const std::string& warning : warnings) {
+      (void)complain(fmt::format("pagewire serve: warning: calibration {}: {}",
+                                 settings.calibration_file, warning),
+                     exit_done);
+    }
+    return settings;
+  });
+}
+
 OrUsageError<ServeSettings> settings_from(const Flags& flags) {
   std::vector<Assignment> from_file;
   if (const std::optional<std::string> name = config_name(flags)) {
@@ -111,7 +124,8 @@ OrUsageError<ServeSettings> settings_from(const Flags& flags) {
     if (!parsed) return tl::unexpected(parsed.error());
     from_file = std::move(*parsed);
   }
-  return build_settings({.file = from_file, .flags = flags.assignments}, this_machine());
+  return build_settings({.file = from_file, .flags = flags.assignments}, this_machine())
+      .and_then(calibrated);
 }
 
 int check_config(const ServeSettings& settings) {

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/units.h"
 #include "cli/option.h"
 #include "server/server.h"
 
@@ -23,9 +24,14 @@ struct ServeSettings {
   PinMode pin_mode = PinMode::Off;
   std::vector<int> pin_list;
   StatusMode status = StatusMode::Auto;
-  std::string config_file;  ///< "" is none
+  std::string calibration_file;   ///< "" is none; sets small_body, unless ...
+  bool small_body_given = false;  ///< ... flag or file did
+  std::string config_file;        ///< "" is none
   bool check_config = false;
 };
+/// What --small-body can be, and a calibration make of it.
+inline constexpr std::uint64_t largest_small_body = 16 * mib;
+
 /// What holds when neither flags nor file say anything.
 ServeSettings default_settings();
 

@@ -94,6 +94,42 @@ ServeOption path_option() {
       std::move(choices), [](auto& s) -> auto& { return s.server.chooser.pinned; });
 }
 
+ServeOption small_body_option() {
+  ServeOption option = Make::size(
+      {.name = "small-body",
+       .group = "Sending",
+       .placeholder = "SIZE",
+       .help = "auto: bodies up to this go in one send with their head"},
+      {.least = 0, .most = largest_small_body},
+      [](auto& s) -> auto& { return s.server.chooser.small_body; });
+  option.set = [set = option.set](std::string_view value, ServeSettings& settings) {
+    settings.small_body_given = true;
+    return set(value, settings);
+  };
+  return option;
+}
+
+ServeOption calibration_option() {
+  ServeOption option =
+      Make::described(Kind::Text,
+                      {.name = "calibration",
+                       .group = "Sending",
+                       .placeholder = "FILE|off",
+                       .help = "take --small-body, where it is not given, from what pagewire bench "
+                               "sweep --save FILE found on this machine"},
+                      "the name of a file, or off");
+  option.set = [](std::string_view value, ServeSettings& settings) {
+    if (value.empty() || value.find('\0') != std::string_view::npos) return false;
+    settings.calibration_file = value == "off" ? "" : value;
+    return true;
+  };
+  option.show = [](const ServeSettings& settings) {
+    const std::string& file = settings.calibration_file;
+    return std::vector<std::string>{file.empty() ? "off" : file};
+  };
+  return option;
+}
+
 }  // namespace
 
 void add_listening(std::vector<ServeOption>& table) {
@@ -107,13 +143,8 @@ void add_workers(std::vector<ServeOption>& table) {
 
 void add_sending(std::vector<ServeOption>& table) {
   table.push_back(path_option());
-  table.push_back(Make::size(
-      {.name = "small-body",
-       .group = "Sending",
-       .placeholder = "SIZE",
-       .help = "auto: bodies up to this go in one send with their head"},
-      {.least = 0, .most = 16 * mib},
-      [](auto& s) -> auto& { return s.server.chooser.small_body; }));
+  table.push_back(small_body_option());
+  table.push_back(calibration_option());
   table.push_back(Make::size(
       {.name = "quantum",
        .group = "Sending",
