@@ -160,6 +160,17 @@ std::vector<NamedText> environment_of(const Report& report) {
   return facts;
 }
 
+std::string machine_of(const Report& report) {
+  const Environment& environment = report.environment;
+  std::vector<std::string> known;
+  for (const std::string& part :
+       {environment.cpu_model, environment.kernel.empty() ? "" : "Linux " + environment.kernel,
+        environment.network, environment.filesystem, environment.date}) {
+    if (!part.empty()) known.push_back(part);
+  }
+  return joined(known, ", ");
+}
+
 std::string load_of(const Report& report) {
   std::set<std::string> loads;
   for (const Row& row : report.rows) {

@@ -24,6 +24,8 @@ using NamedText = std::pair<std::string, std::string>;
 
 /// What the figures depend on; what is not known says "unknown".
 std::vector<NamedText> environment_of(const Report& report);
+/// In one line, without what is not known: a picture travels without its report.
+std::string machine_of(const Report& report);
 /// "saturation: ..." or "offered: 10 Gbit/s, ...".
 std::string load_of(const Report& report);
 

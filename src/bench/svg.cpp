@@ -143,18 +143,6 @@ std::string placed(const PanelLine& line, const std::string& prefix, Document& d
   return markup;
 }
 
-/// A picture travels without its report: what its figures depend on, in one line.
-std::string machine_of(const Report& report) {
-  const Environment& environment = report.environment;
-  std::string text;
-  for (const std::string& part :
-       {environment.cpu_model, environment.kernel.empty() ? "" : "Linux " + environment.kernel,
-        environment.network, environment.filesystem, environment.date}) {
-    if (!part.empty()) text += (text.empty() ? "" : ", ") + part;
-  }
-  return text;
-}
-
 std::vector<PanelLine> panels_of_sweep(const Report& report, const std::string& prefix) {
   PanelLine cpu;
   for (const CurveSpec& spec : {CurveSpec{Metric::CpuMsPerGbit, false, true},
