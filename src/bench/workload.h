@@ -1,4 +1,4 @@
-// What a bench sends, and over what. Values only.
+// What a bench sends, and over what: values, and the CPUs to choose from.
 #pragma once
 
 #include <cstddef>
@@ -24,6 +24,13 @@ struct Pinning {
   std::optional<int> client;
 };
 
+/// The CPUs that this process may use (sched_getaffinity(2)), ascending; never empty.
+std::vector<int> allowed_cpus();
+
+/// Server and client on two cores where there are two, else on two threads of one core. With one
+/// CPU: both wherever the scheduler likes, which a run remarks.
+Pinning default_pinning();
+
 struct RunSettings {
   std::string file;           ///< "": a position-coded one of `size` is made and removed
   ByteCount size{256 * mib};  ///< of the file that is made
@@ -35,7 +42,9 @@ struct RunSettings {
   std::size_t connections = 4;
   std::size_t repeat = 5;
   NetKind net = NetKind::Loopback;
-  bool cold = false;                      ///< the file's pages are dropped before each round
+  /// The file's pages are dropped before each round, and nothing warms them up again: the window
+  /// opens with the first answer.
+  bool cold = false;
   std::optional<double> rate_gbit_per_s;  ///< offered by the client; none: saturation
   Pinning pin;
   bool instrument = true;  ///< one more round per path, traced and sampled

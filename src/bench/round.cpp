@@ -1,0 +1,193 @@
+// Starting the two processes, waiting, and taking a moment at either end of the window.
+//
+// Invariants: both moments are taken in the same order (events, meter, server, client), so that
+// what passes between two samples is the same at both ends; a round is either complete, or failed
+// with a reason, or not there at all.
+#include "bench/round.h"
+
+#include <algorithm>
+#include <ctime>
+
+#include "bench/figures.h"
+#include "sys/clock.h"
+
+namespace pagewire::bench {
+
+namespace {
+
+/// A stop is asked for, and faults are looked for, this often. Waking up costs a CPU that the
+/// round may need, so not more often than a person notices.
+constexpr std::int64_t poll_ms = 40;
+/// What the server has found wrong is on its way when the client loses its connections.
+constexpr std::int64_t server_says_ms = 50;
+
+constexpr double ns_per_s = 1e9;
+
+void sleep_ms(std::int64_t ms) {
+  // EINTR ends it early: a stop may have been asked for.
+  const timespec time{.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1'000'000};
+  ::nanosleep(&time, nullptr);
+}
+
+double warmup_seconds(const RunSettings& settings) {
+  // What a warm-up would warm is what is to be cold.
+  return settings.cold ? 0 : settings.warmup_seconds;
+}
+
+/// The processes of a round, and what watches them.
+class Stage {
+ public:
+  Stage(const RoundPlan& plan, const RoundTick& tick) : plan_(plan), tick_(tick) {}
+
+  /// false: stopped.
+  OrFault<bool> play(Round& round);
+
+ private:
+  OrFault<void> start();
+  OrFault<bool> wait_until(std::int64_t deadline_ns);
+  OrFault<Moment> moment();
+  Fault why(Fault client_fault);
+
+  const RoundPlan& plan_;
+  const RoundTick& tick_;
+  std::int64_t started_ns_ = 0;
+  std::optional<ServerProcess> server_;
+  std::optional<ClientProcess> client_;
+  std::optional<Instruments> instruments_;  ///< while the window is open
+};
+
+ServerSettings server_settings(const RoundPlan& plan) {
+  return {.file_fd = plan.source->fd.get(),
+          .path = plan.path,
+          .network = plan.network,
+          .cpu = plan.settings->pin.server};
+}
+
+ClientSettings client_settings(const RoundPlan& plan, const sys::Address& server) {
+  return {.server = server,
+          .mode = plan.settings->mode,
+          .file_bytes = plan.source->status.size.value,
+          .connections = plan.settings->connections,
+          .rate_gbit_per_s = plan.settings->rate_gbit_per_s,
+          .network = plan.network,
+          .cpu = plan.settings->pin.client};
+}
+
+}  // namespace
+
+double seconds_of_round(const RunSettings& settings) {
+  return warmup_seconds(settings) + settings.seconds;
+}
+
+std::optional<Round> measure_round(const RoundPlan& plan, const RoundTick& tick) {
+  Round round;
+  round.instrumented = plan.instruments == Instruments::Kind::Tracing;
+  const OrFault<bool> complete = Stage(plan, tick).play(round);
+  if (!complete) {
+    round.failed = complete.error().text;
+    round.figures.clear();
+    return round;
+  }
+  if (!*complete) return std::nullopt;
+  return round;
+}
+
+OrFault<std::uint64_t> verify_path(const RoundPlan& plan, const StopAsked& stop_asked) {
+  OrFault<ServerProcess> server = ServerProcess::start(server_settings(plan));
+  if (!server) return tl::unexpected(server.error());
+  ClientSettings client = client_settings(plan, server->address());
+  client.connections = 1;
+  client.rate_gbit_per_s.reset();
+  const OrFault<std::uint64_t> verified = verify_content(client, plan.source->fd.get(), stop_asked);
+  if (verified) return verified;
+  // The verifier only sees its connection end; the server knows why.
+  sleep_ms(server_says_ms);
+  return tl::unexpected(server->fault().value_or(verified.error()));
+}
+
+namespace {
+
+OrFault<bool> Stage::play(Round& round) {
+  if (const OrFault<void> started = start(); !started) return tl::unexpected(started.error());
+  started_ns_ = sys::monotonic_ns();
+  const auto at = [this](double seconds) {
+    return started_ns_ + static_cast<std::int64_t>(seconds * ns_per_s);
+  };
+  const double warmup_s = warmup_seconds(*plan_.settings);
+  if (OrFault<bool> waited = wait_until(at(warmup_s)); !waited || !*waited) return waited;
+
+  instruments_ = Instruments::open(server_->pid(), plan_.instruments);
+  instruments_->begin();
+  const OrFault<Moment> opened = moment();
+  if (!opened) return tl::unexpected(opened.error());
+  const double passed_s = static_cast<double>(sys::monotonic_ns() - started_ns_) / ns_per_s;
+  if (OrFault<bool> waited = wait_until(at(passed_s + plan_.settings->seconds));
+      !waited || !*waited) {
+    return waited;
+  }
+  instruments_->end();
+  const OrFault<Moment> closed = moment();
+  if (!closed) return tl::unexpected(closed.error());
+
+  round.seconds = static_cast<double>(closed->client.at_ns - opened->client.at_ns) / ns_per_s;
+  round.figures = figures_of({.opened = *opened,
+                              .closed = *closed,
+                              .counts = {.cycles = instruments_->cycles(),
+                                         .llc_load_misses = instruments_->llc_load_misses(),
+                                         .syscalls = instruments_->syscalls(),
+                                         .copy_share_percent = instruments_->copy_share_percent()},
+                              .mode = plan_.settings->mode,
+                              .tsc_hz = plan_.tsc_hz});
+  return true;
+}
+
+OrFault<void> Stage::start() {
+  OrFault<ServerProcess> server = ServerProcess::start(server_settings(plan_));
+  if (!server) return tl::unexpected(server.error());
+  server_ = std::move(*server);
+  OrFault<ClientProcess> client = ClientProcess::start(client_settings(plan_, server_->address()));
+  if (!client) return tl::unexpected(why(client.error()));
+  client_ = std::move(*client);
+  return {};
+}
+
+/// false: stopped. Looks at both children, and for a stop, until the deadline.
+OrFault<bool> Stage::wait_until(std::int64_t deadline_ns) {
+  for (;;) {
+    if (std::optional<Fault> fault = server_->fault()) return tl::unexpected(*fault);
+    if (std::optional<Fault> fault = client_->fault()) return tl::unexpected(why(*fault));
+    if (instruments_) instruments_->drain();
+    const std::int64_t now_ns = sys::monotonic_ns();
+    if (tick_(static_cast<double>(now_ns - started_ns_) / ns_per_s)) return false;
+    if (now_ns >= deadline_ns) return true;
+    sleep_ms(std::min(poll_ms, (deadline_ns - now_ns) / 1'000'000 + 1));
+  }
+}
+
+OrFault<Moment> Stage::moment() {
+  Moment moment;
+  const Result<MeterSample> meter = sample_process(server_->pid(), plan_.settings->pin.server);
+  // ESRCH: it has ended; it may have said why.
+  if (!meter) {
+    return tl::unexpected(
+        server_->fault().value_or(Fault{"the server's process: " + describe(meter.error())}));
+  }
+  moment.meter = *meter;
+  const OrFault<ServerSample> server = server_->sample();
+  if (!server) return tl::unexpected(server.error());
+  moment.server = *server;
+  const OrFault<ClientSample> client = client_->sample();
+  if (!client) return tl::unexpected(why(client.error()));
+  moment.client = *client;
+  return moment;
+}
+
+/// The client only sees its connections end; the server, if it has a fault, knows why.
+Fault Stage::why(Fault client_fault) {
+  sleep_ms(server_says_ms);
+  return server_->fault().value_or(std::move(client_fault));
+}
+
+}  // namespace
+
+}  // namespace pagewire::bench
