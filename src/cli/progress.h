@@ -13,9 +13,9 @@
 namespace pagewire::cli {
 
 struct ProgressState {
-  double done = 0;
-  double total = 0;
-  std::int64_t elapsed_ns = 0;  ///< since the beginning
+  double done_s = 0;  ///< of total_s, as it was planned
+  double total_s = 0;
+  double pace = 1;  ///< seconds that a planned one takes
   std::string_view what;
 };
 
@@ -36,13 +36,16 @@ class Progress final : public bench::Watch {
   void clear();
 
  private:
+  double pace(double done_s, std::int64_t now_ns);
+
   std::string command_;
   StopSignals& signals_;
   bool in_place_;  ///< standard error is a terminal
   bool shown_ = false;
   bool stopping_ = false;
-  std::int64_t began_ns_;
   std::int64_t drawn_ns_ = 0;
+  std::int64_t first_ns_ = 0;  ///< when something was done for the first time ...
+  double first_done_s_ = 0;    ///< ... and how much
 };
 
 }  // namespace pagewire::cli

@@ -6,10 +6,8 @@
 namespace pagewire::cli {
 namespace {
 
-constexpr std::int64_t second_ns = 1'000'000'000;
-
 ProgressState half_way() {
-  return {.done = 12, .total = 24, .elapsed_ns = 12 * second_ns, .what = "round 2 of 5: splice"};
+  return {.done_s = 12, .total_s = 24, .pace = 1, .what = "round 2 of 5: splice"};
 }
 
 TEST(Progress, SaysWhatHowMuchAndHowLong) {
@@ -26,19 +24,19 @@ TEST(Progress, GivesUpTheBarFirstAndNeverExceedsTheWidth) {
   }
 }
 
-TEST(Progress, TellsNoTimeBeforeAnythingIsDone) {
-  EXPECT_EQ(progress_text({.done = 0, .total = 0, .elapsed_ns = 5, .what = "x"}, 30),
-            "x  [...................]    0%");
-  EXPECT_EQ(progress_text({.done = 0, .total = 9, .elapsed_ns = second_ns, .what = "x"}, 30),
+TEST(Progress, TellsNoTimeWhereThereIsNoPlan) {
+  EXPECT_EQ(progress_text({.done_s = 0, .total_s = 0, .pace = 1, .what = "x"}, 30),
             "x  [...................]    0%");
 }
 
-TEST(Progress, EndsAtAHundredPercentAndCountsLongTimesInMinutes) {
-  EXPECT_EQ(progress_text({.done = 9, .total = 9, .elapsed_ns = 9 * second_ns, .what = "x"}, 30),
+TEST(Progress, MeasuresWhatIsLeftByThePaceSoFar) {
+  EXPECT_EQ(progress_text({.done_s = 9, .total_s = 9, .pace = 2, .what = "x"}, 30),
             "x  [#########]  100%  0 s left");
-  EXPECT_EQ(progress_text({.done = 10, .total = 9, .elapsed_ns = 9 * second_ns, .what = "x"}, 30),
+  EXPECT_EQ(progress_text({.done_s = 10, .total_s = 9, .pace = 2, .what = "x"}, 30),
             "x  [#########]  100%  0 s left");
-  EXPECT_EQ(progress_text({.done = 1, .total = 300, .elapsed_ns = second_ns, .what = "sweep"}, 30),
+  EXPECT_EQ(progress_text({.done_s = 8, .total_s = 16, .pace = 1.5, .what = "x"}, 30),
+            "x  [####....]   50%  12 s left");
+  EXPECT_EQ(progress_text({.done_s = 1, .total_s = 301, .pace = 1, .what = "sweep"}, 30),
             "sweep    0%  5 min left");
 }
 
