@@ -117,7 +117,8 @@ std::string who(const std::vector<Row>& rows, bool (*holds)(Place)) {
   std::string text;
   for (const auto& [name, in_rows] : found) {
     text += (text.empty() ? "" : ", ") + name;
-    if (rows.size() > 1) text += " (" + sizes_text(in_rows) + ")";
+    if (rows.size() == 1) continue;
+    text += in_rows.size() == rows.size() ? " (every size)" : " (" + sizes_text(in_rows) + ")";
   }
   return text;
 }
