@@ -11,7 +11,7 @@ namespace pagewire::bench {
 class Watch {
  public:
   virtual ~Watch() = default;
-  /// `done` of `total` units of time have passed; `what` is going on: "round 2 of 5: splice".
+  /// `done` of `total` seconds of the plan have passed; `what` is going on: "round 2 of 5: copy".
   virtual void progress(double done, double total, std::string_view what) = 0;
   /// A line that must be seen now: a round that failed, a path that is not available.
   virtual void note(const std::string& line) = 0;
