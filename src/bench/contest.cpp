@@ -18,7 +18,7 @@ namespace {
 
 /// For the progress alone: what starting two processes costs, and what a comparison gets through.
 constexpr double overhead_s = 0.1;
-constexpr double verified_bytes_per_s = 1e9;
+constexpr double verified_bytes_per_s = 6e8;
 
 double seconds_to_verify(ByteCount size) {
   return overhead_s + static_cast<double>(size.value) / verified_bytes_per_s;

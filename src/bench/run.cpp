@@ -68,7 +68,7 @@ tl::expected<Report, CannotRun> run(const RunSettings& settings, Watch& watch) {
   if (const auto prepared = contest.prepare(); !prepared) {
     return tl::unexpected(prepared.error());
   }
-  watch.progress(0, 1, "the file");
+  watch.progress(0, 0, "getting the file ready");
   const tl::expected<SourceFile, CannotRun> source = source_of(settings, watch);
   if (!source) return tl::unexpected(source.error());
 
