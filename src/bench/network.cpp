@@ -10,7 +10,8 @@
 #include <sched.h>
 #include <sys/socket.h>
 
-#include <cstring>
+#include <ctime>
+#include <string>
 
 #include "sys/netlink.h"
 
@@ -65,15 +66,30 @@ struct End {
   const char* ip;
 };
 
-/// In the thread's namespace.
-Result<void> raise(const End& end) {
+/// In the thread's namespace, to which what is returned stays tied.
+Result<sys::Netlink> raise(const End& end) {
   Result<sys::Netlink> netlink = sys::Netlink::open();
-  if (!netlink) return tl::unexpected(netlink.error());
+  if (!netlink) return netlink;
   sys::InterfaceAddress address{.interface = end.interface, .prefix_bits = prefix_bits};
   ::inet_pton(AF_INET, end.ip, &address.address);
-  const Result<void> added = netlink->add_address(address);
-  if (!added) return added;
-  return netlink->set_up(end.interface);
+  Result<void> done = netlink->add_address(address);
+  if (done) done = netlink->set_up(end.interface);
+  if (!done) return tl::unexpected(done.error());
+  return netlink;
+}
+
+/// The end that was raised first gets its carrier from the other one, by work that the kernel puts
+/// off; until then it drops what is sent, and the first SYN would be sent again after a second.
+Result<void> wait_for_carrier(sys::Netlink& netlink, const End& end) {
+  constexpr int limit_ms = 5000;  // then TCP has to see to it
+  for (int waited_ms = 0; waited_ms < limit_ms; ++waited_ms) {
+    const Result<bool> operational = netlink.is_operational(end.interface);
+    if (!operational) return tl::unexpected(operational.error());
+    if (*operational) return {};
+    constexpr timespec interval{.tv_sec = 0, .tv_nsec = 1'000'000};
+    ::nanosleep(&interval, nullptr);
+  }
+  return {};
 }
 
 Result<void> join(const sys::Fd& server_namespace) {
@@ -86,6 +102,22 @@ Result<void> join(const sys::Fd& server_namespace) {
 
 Result<sys::Address> address_with_port_0(const char* ip) {
   return sys::Address::parse(std::string(ip) + ":0");
+}
+
+/// Starts in the client's namespace, ends in the server's.
+Result<void> connect(const Network& network) {
+  constexpr End client{.interface = client_interface, .ip = client_ip};
+  constexpr End server{.interface = server_interface, .ip = server_ip};
+  const Result<void> joined = join(network.server_namespace);
+  if (!joined) return joined;
+  Result<sys::Netlink> at_client = raise(client);
+  if (!at_client) return tl::unexpected(at_client.error());
+  const Result<void> entered = enter_namespace(network.server_namespace);
+  if (!entered) return entered;
+  Result<sys::Netlink> at_server = raise(server);
+  if (!at_server) return tl::unexpected(at_server.error());
+  // The server's had its carrier from the start.
+  return wait_for_carrier(*at_client, client);
 }
 
 Result<Network> make_veth() {
@@ -101,13 +133,9 @@ Result<Network> make_veth() {
   if (!client) return tl::unexpected(client.error());
   network.client_namespace = std::move(*client);
 
-  Result<void> done = join(network.server_namespace);
-  if (done) done = raise({.interface = client_interface, .ip = client_ip});
-  if (done) done = enter_namespace(network.server_namespace);
-  if (done) done = raise({.interface = server_interface, .ip = server_ip});
+  Result<void> done = connect(network);
   if (done) done = back.go();
   if (!done) return tl::unexpected(done.error());
-
   const Result<sys::Address> address = address_with_port_0(server_ip);
   if (!address) return tl::unexpected(address.error());
   network.server_address = *address;

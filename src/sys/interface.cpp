@@ -37,6 +37,7 @@ class Ethtool {
   Ethtool(const Fd& socket, const std::string& interface) : socket_(socket) {
     std::copy(interface.begin(), interface.end(), request_.ifr_name);
   }
+  bool has_interface() { return ::ioctl(socket_.get(), SIOCGIFINDEX, &request_) == 0; }
   template <class T>
   bool ask(T& about) {
     request_.ifr_data = reinterpret_cast<char*>(&about);
@@ -58,10 +59,10 @@ class Ethtool {
 
 Result<InterfaceInfo> describe_interface(const std::string& name) {
   if (name.size() >= IFNAMSIZ) return failure("interface", ENAMETOOLONG);
-  if (::if_nametoindex(name.c_str()) == 0) return last_error("if_nametoindex");
   const Fd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   if (!socket.is_open()) return last_error("socket");
   Ethtool ethtool(socket, name);
+  if (!ethtool.has_interface()) return last_error("ioctl(SIOCGIFINDEX)");
   InterfaceInfo info;
   ethtool_drvinfo driver{};
   driver.cmd = ETHTOOL_GDRVINFO;

@@ -1,11 +1,13 @@
 #include "sys/netlink.h"
 
 #include <libmnl/libmnl.h>
+#include <linux/if.h>
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>
 #include <linux/veth.h>
-#include <net/if.h>
+#include <sys/ioctl.h>
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -32,12 +34,26 @@ struct Message {
 
 constexpr std::uint16_t make_it = NLM_F_CREATE | NLM_F_EXCL;
 
-// 0 (and ENODEV) in a namespace that has no such interface; the socket and the thread are in the
-// same one here.
-Result<unsigned> index_of(const std::string& interface) {
-  const unsigned index = ::if_nametoindex(interface.c_str());
-  if (index == 0) return last_error("if_nametoindex");
-  return index;
+// netdevice(7): any socket will do, and says what its own namespace has.
+Result<ifreq> ask_interface(const mnl_socket* socket, unsigned long what,
+                            const std::string& interface) {
+  ifreq request{};
+  if (interface.size() >= sizeof request.ifr_name) return failure("interface", ENODEV);
+  std::copy(interface.begin(), interface.end(), request.ifr_name);
+  if (::ioctl(::mnl_socket_get_fd(socket), what, &request) != 0)
+    return last_error("ioctl(SIOCGIF)");
+  return request;
+}
+
+int look_for_operational_state(const nlattr* attribute, void* into) {
+  if (::mnl_attr_get_type(attribute) == IFLA_OPERSTATE) {
+    *static_cast<bool*>(into) = ::mnl_attr_get_u8(attribute) == IF_OPER_UP;
+  }
+  return MNL_CB_OK;
+}
+
+int take_operational_state(const nlmsghdr* answer, void* into) {
+  return ::mnl_attr_parse(answer, sizeof(ifinfomsg), look_for_operational_state, into);
 }
 
 }  // namespace
@@ -76,40 +92,55 @@ Result<void> Netlink::add_veth(const VethPair& pair) {
 }
 
 Result<void> Netlink::set_up(const std::string& interface) {
-  const Result<unsigned> index = index_of(interface);
-  if (!index) return tl::unexpected(index.error());
+  const Result<ifreq> found = ask_interface(socket_, SIOCGIFINDEX, interface);
+  if (!found) return tl::unexpected(found.error());
   Message message(RTM_NEWLINK, 0);
   auto& link = message.put<ifinfomsg>();
   link.ifi_family = AF_UNSPEC;
-  link.ifi_index = static_cast<int>(*index);
+  link.ifi_index = found->ifr_ifindex;
   link.ifi_flags = IFF_UP;
   link.ifi_change = IFF_UP;
   return ask(message.header, "RTM_NEWLINK");
 }
 
 Result<void> Netlink::add_address(const InterfaceAddress& address) {
-  const Result<unsigned> index = index_of(address.interface);
-  if (!index) return tl::unexpected(index.error());
+  const Result<ifreq> found = ask_interface(socket_, SIOCGIFINDEX, address.interface);
+  if (!found) return tl::unexpected(found.error());
   Message message(RTM_NEWADDR, make_it);
   auto& header = message.put<ifaddrmsg>();
   header.ifa_family = AF_INET;
   header.ifa_prefixlen = address.prefix_bits;
   header.ifa_scope = RT_SCOPE_UNIVERSE;
-  header.ifa_index = *index;
+  header.ifa_index = static_cast<std::uint32_t>(found->ifr_ifindex);
   ::mnl_attr_put_u32(&message.header, IFA_LOCAL, address.address.s_addr);
   ::mnl_attr_put_u32(&message.header, IFA_ADDRESS, address.address.s_addr);
   return ask(message.header, "RTM_NEWADDR");
 }
 
+Result<bool> Netlink::is_operational(const std::string& interface) {
+  const Result<ifreq> found = ask_interface(socket_, SIOCGIFINDEX, interface);
+  if (!found) return tl::unexpected(found.error());
+  Message message(RTM_GETLINK, 0);
+  message.header.nlmsg_flags = NLM_F_REQUEST;  // its answer is the acknowledgement
+  auto& link = message.put<ifinfomsg>();
+  link.ifi_family = AF_UNSPEC;
+  link.ifi_index = found->ifr_ifindex;
+  bool is_up = false;
+  const Result<void> asked = ask(message.header, "RTM_GETLINK", take_operational_state, &is_up);
+  if (!asked) return tl::unexpected(asked.error());
+  return is_up;
+}
+
 // NLM_F_ACK: the kernel has done it, or says why not, before this returns.
-Result<void> Netlink::ask(nlmsghdr& message, const char* operation) {
+Result<void> Netlink::ask(nlmsghdr& message, const char* operation,
+                          int (*take)(const nlmsghdr*, void*), void* into) {
   message.nlmsg_seq = ++sequence_;
   if (::mnl_socket_sendto(socket_, &message, message.nlmsg_len) < 0) return last_error(operation);
   alignas(nlmsghdr) std::array<char, 8192> answer{};
   const ssize_t n = ::mnl_socket_recvfrom(socket_, answer.data(), answer.size());
   if (n < 0) return last_error(operation);
   const int done = ::mnl_cb_run(answer.data(), static_cast<std::size_t>(n), sequence_,
-                                ::mnl_socket_get_portid(socket_), nullptr, nullptr);
+                                ::mnl_socket_get_portid(socket_), take, into);
   if (done < 0) return last_error(operation);
   return {};
 }

@@ -37,15 +37,21 @@ class Netlink {
   Netlink& operator=(Netlink&&) = delete;
   ~Netlink();
 
-  /// Errors of all three: EPERM (no CAP_NET_ADMIN), ENODEV (no such interface).
+  /// Errors of all four: EPERM (no CAP_NET_ADMIN), ENODEV (no such interface).
   /// Also EOPNOTSUPP (no veth in this kernel), EEXIST (a name is taken).
   Result<void> add_veth(const VethPair& pair);
   Result<void> set_up(const std::string& interface);
   Result<void> add_address(const InterfaceAddress& address);
+  /// Whether the interface is operational (RFC 2863): it has a carrier, and the kernel's link watch
+  /// has opened its queue. What is sent before that is dropped without a word. Newer kernels let
+  /// the link watch catch up for whoever asks; older ones take up to a second.
+  Result<bool> is_operational(const std::string& interface);
 
  private:
   explicit Netlink(mnl_socket* socket) : socket_(socket) {}
-  Result<void> ask(nlmsghdr& message, const char* operation);
+  /// One request, one answer; `take` (see mnl_cb_run) gets what is not an acknowledgement.
+  Result<void> ask(nlmsghdr& message, const char* operation,
+                   int (*take)(const nlmsghdr*, void*) = nullptr, void* into = nullptr);
 
   mnl_socket* socket_;
   std::uint32_t sequence_ = 0;
