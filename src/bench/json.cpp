@@ -190,7 +190,7 @@ std::string on_one_line(const Json& json) {
 
 /// A figure, a summary, a list of flags: what has no object inside and is short.
 bool is_short(const Json& json, std::size_t indent) {
-  constexpr std::size_t columns = 160;
+  constexpr std::size_t columns = 240;
   for (const Json& element : json) {
     if (element.is_object()) return false;
   }

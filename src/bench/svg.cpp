@@ -191,13 +191,12 @@ std::string to_svg(const Report& report) {
 }
 
 std::string svg_of(const Panel& panel, const std::string& prefix, std::size_t number) {
-  Panel inside = panel;
   return document_of({.id = fmt::format("{}-{}", prefix, number),
                       .title = panel.title,
                       .description = panel.description,
-                      .width = panel.width + 2 * margin,
-                      .height = panel.height + 2 * margin},
-                     prefix, moved(inside, {margin, margin}));
+                      .width = panel.width + margin,
+                      .height = panel.height + margin},
+                     prefix, moved(panel, {margin / 2, margin / 2}));
 }
 
 std::vector<PanelLine> panels_of(const Report& report, const std::string& prefix) {
