@@ -1,0 +1,412 @@
+"""The figures of `pagewire bench` beside those of tools that are not ours: strace, GNU time, iperf3
+and ss. What is compared is accounting (do both count the same thing?), never speed: a slow or busy
+machine changes both sides."""
+
+import json
+import mmap
+import os
+import re
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+import unittest
+
+from support import BINARY, SANITIZER, TestFolder, coded_bytes, first_difference
+
+PATHS = ("sendfile", "splice", "mmap", "copy")
+SIZE = 8 << 20
+LIMIT_S = 60
+LISTENS = re.compile(r"on 127\.0\.0\.1:(\d+)")
+RESULT = re.compile(r"([\d.]+) MB in ([\d.]+) s, ([\d.]+) MB/s")
+
+
+def why_no(*programs):
+    missing = [program for program in programs if shutil.which(program) is None]
+    return f"not installed: {', '.join(missing)}" if missing else ""
+
+
+def why_no_strace():
+    if SANITIZER:
+        return "a sanitized program cannot be traced (LeakSanitizer uses ptrace)"
+    return why_no("strace")
+
+
+def bench_run(*flags, prefix=(), cwd=None, start=None):
+    """The report of `pagewire bench run`. `start(process)` is called while it runs."""
+    with tempfile.TemporaryDirectory() as folder:
+        into = os.path.join(folder, "run.json")
+        process = subprocess.Popen([*prefix, BINARY, "bench", "run", *flags, "--json", into],
+                                   cwd=cwd or folder, stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        try:
+            if start is not None:
+                start(process)
+            output, _ = process.communicate(timeout=LIMIT_S)
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+        if process.returncode != 0:
+            raise AssertionError(f"bench run {' '.join(flags)} ended with {process.returncode}:\n"
+                                 f"{output}")
+        with open(into, encoding="utf-8") as file:
+            return json.load(file)
+
+
+def figures(report, instrumented=False):
+    """Metric -> value, of the one path's last round of that kind."""
+    [contender] = report["rows"][0]["contenders"]
+    [*_, done] = [one for one in contender["rounds"] if one["instrumented"] == instrumented]
+    return {name: one["value"] for name, one in done["figures"].items()} | {
+        "seconds": done["seconds"]}
+
+
+class Sender:
+    """`pagewire bench send`, listening. Use as a context manager; ended by SIGTERM or --count."""
+
+    def __init__(self, file, *flags, prefix=()):
+        self.lines = []
+        self.process = subprocess.Popen(
+            [*prefix, BINARY, "bench", "send", file, "--listen", "127.0.0.1:0", *flags],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self.port = int(self.line_with(LISTENS)[1])
+
+    def line_with(self, pattern):
+        """The match of the next line that has one; fails at the program's end."""
+        watchdog = threading.Timer(LIMIT_S, self.process.kill)
+        watchdog.start()
+        try:
+            for line in self.process.stdout:
+                self.lines.append(line)
+                match = pattern.search(line)
+                if match:
+                    return match
+        finally:
+            watchdog.cancel()
+        raise AssertionError(f"bench send ended without {pattern.pattern}:\n{''.join(self.lines)}")
+
+    def wait(self):
+        """Its own end, after --count."""
+        output, _ = self.process.communicate(timeout=LIMIT_S)
+        if self.process.returncode != 0:
+            raise AssertionError(f"ended with {self.process.returncode}:\n{''.join(self.lines)}"
+                                 f"{output}")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.terminate()
+        try:
+            self.process.wait(LIMIT_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process.stdout.close()
+
+
+def receive(port):
+    got = bytearray()
+    with socket.create_connection(("127.0.0.1", port), timeout=LIMIT_S) as stream:
+        while part := stream.recv(1 << 18):
+            got += part
+    return bytes(got)
+
+
+class Trace:
+    """A log of strace -yy, call by call."""
+
+    CALL = re.compile(r"^\d+ +(\w+)\((.*)\) += (-?\d+)")
+
+    def __init__(self, path):
+        with open(path, encoding="utf-8", errors="replace") as file:
+            lines = file.read().splitlines()
+        self.calls = [(match[1], match[2].split(", "), int(match[3]))
+                      for match in map(self.CALL.match, lines) if match]
+
+    @staticmethod
+    def target(name, arguments):
+        """The descriptor, with its name, that the call writes to."""
+        return arguments[2] if name == "splice" else arguments[0]
+
+    def sent(self):
+        """Name of each call -> bytes that it gave to a TCP socket."""
+        sums = {}
+        for name, arguments, result in self.calls:
+            if name not in ("read", "pread64", "recvfrom") and result > 0 \
+                    and "<TCP" in self.target(name, arguments):
+                sums[name] = sums.get(name, 0) + result
+        return sums
+
+    def read_from(self, file):
+        return sum(result for name, arguments, result in self.calls
+                   if name in ("read", "pread64") and file in arguments[0] and result > 0)
+
+
+class BytesTest(unittest.TestCase):
+    """Bytes and copies of each path, by strace's account of return values."""
+
+    SENT_BY = {"sendfile": {"sendfile"}, "splice": {"splice"}, "mmap": {"sendto", "sendmsg"},
+               "copy": {"sendto", "sendmsg"}}
+    # Into the program. mmap reads the last page, so that it sees a file that has become shorter;
+    # copy reads again what the socket did not take.
+    READS = {"sendfile": (0, 0), "splice": (0, 0), "mmap": (1, mmap.PAGESIZE),
+             "copy": (SIZE, 16 * SIZE)}
+
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = TestFolder()
+        cls.addClassCleanup(cls.folder.close)
+        cls.file = cls.folder.coded("big.bin", SIZE)
+
+    def trace(self, path):
+        log = self.folder.outside(f"{path}.strace")
+        calls = "sendfile,splice,read,pread64,write,writev,sendto,sendmsg"
+        with Sender(self.file, "--path", path, "--count", "1", prefix=(
+                "strace", "-f", "-yy", "-o", log, "-e", f"trace={calls}")) as sender:
+            body = receive(sender.port)
+            sender.wait()
+        self.assertIsNone(first_difference(body, coded_bytes(0, SIZE)))
+        return Trace(log)
+
+    @unittest.skipIf(why_no_strace(), why_no_strace())
+    def test_strace_sees_the_bytes_where_each_path_says_they_go(self):
+        for path in PATHS:
+            with self.subTest(path=path):
+                trace = self.trace(path)
+                sent = trace.sent()
+                self.assertEqual(sum(sent.values()), SIZE, sent)
+                self.assertLessEqual(set(sent), self.SENT_BY[path])
+                least, most = self.READS[path]
+                self.assertGreaterEqual(trace.read_from(self.file), least)
+                self.assertLessEqual(trace.read_from(self.file), most)
+
+    @unittest.skipIf(why_no_strace(), why_no_strace())
+    def test_copies_per_byte_are_those_that_strace_sees(self):
+        """Bytes that calls moved through user memory, over bytes sent. Copy reads again what the
+        socket did not take, so it has a range."""
+        for path in PATHS:
+            with self.subTest(path=path):
+                trace = self.trace(path)
+                through_memory = trace.read_from(self.file) + sum(
+                    count for name, count in trace.sent().items() if name.startswith("send")
+                    and name != "sendfile")
+                seen = through_memory / SIZE
+                report = bench_run("--file", self.file, "--path", path, "-t", "0.3", "--warmup",
+                                   "0.1", "--repeat", "1", "--no-instrument")
+                ours = figures(report)["copies_per_byte"]
+                if path == "copy":
+                    self.assertGreaterEqual(seen, 2)
+                    self.assertGreaterEqual(ours, 1.99)
+                else:
+                    self.assertAlmostEqual(ours, seen, delta=0.05)
+
+
+class CpuTest(unittest.TestCase):
+    """CPU time, by GNU time (wait4(2)) around all that bench runs."""
+
+    FLAGS = ("--path", "copy", "--warmup", "0", "--repeat", "1", "--no-instrument", "-P", "4")
+
+    def time_of(self, seconds):
+        """User and system seconds of bench run and all its processes, and its report."""
+        with tempfile.NamedTemporaryFile("r") as said:
+            report = bench_run("--file", self.file, "-t", seconds, *self.FLAGS, prefix=(
+                "/usr/bin/time", "-f", "%U %S", "-o", said.name))
+            user, system = said.read().split()[-2:]
+        return float(user) + float(system), report
+
+    @unittest.skipUnless(os.path.exists("/usr/bin/time"), "not installed: /usr/bin/time")
+    def test_time_sees_the_cpu_of_server_and_client(self):
+        folder = TestFolder()
+        self.addCleanup(folder.close)
+        self.file = folder.coded("big.bin", SIZE)
+        around, short = self.time_of("0.05")  # starting, checking every byte, describing
+        total, long = self.time_of("4")
+        ours = 0
+        for report, sign in ((long, 1), (short, -1)):
+            found = figures(report)
+            share = found["cpu_percent"] + found["client_cpu_percent"]
+            ours += sign * share / 100 * found["seconds"]
+        self.assertGreater(ours, 0.2, "too little work to compare")
+        self.assertAlmostEqual((total - around) / ours, 1, delta=0.25,
+                               msg=f"time: {total:.2f} s - {around:.2f} s, bench: {ours:.2f} s")
+
+
+class Iperf3Test(unittest.TestCase):
+    """The bytes and the rate of one test, as iperf3's client and as bench send tell them."""
+
+    def setUp(self):
+        self.folder = TestFolder()
+        self.addCleanup(self.folder.close)
+        self.file = self.folder.coded("big.bin", SIZE)
+
+    def run_client(self, port, *flags):
+        done = subprocess.run(["iperf3", "-c", "127.0.0.1", "-p", str(port), "-R", "-J", *flags],
+                              capture_output=True, text=True, timeout=LIMIT_S, check=False)
+        said = json.loads(done.stdout)
+        self.assertNotIn("error", said)
+        return said["end"]
+
+    @unittest.skipIf(why_no("iperf3"), why_no("iperf3"))
+    def test_iperf3_sees_the_bytes_and_the_rate_that_we_say(self):
+        for path in ("sendfile", "copy"):
+            with self.subTest(path=path), Sender(self.file, "--iperf3", "--path", path) as sender:
+                end = self.run_client(sender.port, "-P", "4", "-t", "2")
+                megabytes, seconds, rate = map(float, sender.line_with(RESULT).groups())
+                received, sent = end["sum_received"], end["sum_sent"]
+                # What stood in socket buffers when the test ended was sent and not received.
+                self.assertLessEqual(received["bytes"], sent["bytes"])
+                self.assertAlmostEqual(sent["bytes"] / 1e6, megabytes, delta=0.06)
+                self.assertAlmostEqual(received["bytes"] / 1e6 / megabytes, 1, delta=0.05)
+                theirs = received["bits_per_second"] / 8e6
+                self.assertAlmostEqual(theirs / rate, 1, delta=0.05,
+                                       msg=f"iperf3 {theirs:.1f} MB/s, bench send {rate} MB/s")
+
+
+class SyscallTest(unittest.TestCase):
+    """Calls per byte, by strace around the same run. At an offered rate far below what can be done,
+    so that being traced changes nothing but the time that a call takes."""
+
+    # A call that another process of the trace interrupted is on two lines; the second has its end.
+    CALL = re.compile(r"^(\d+) +(?:<\.\.\. )?(\w+)(?:\(| resumed>).* = (-?\d+)")
+
+    def calls_of_last_server(self, log):
+        """Name and result of each call of the process that sent last: the instrumented round's."""
+        by_process, last = {}, None
+        with open(log, encoding="utf-8", errors="replace") as file:
+            for pid, name, result in (match.groups() for match in map(self.CALL.match, file)
+                                      if match):
+                by_process.setdefault(pid, []).append((name, int(result)))
+                last = pid if name == "sendfile" else last
+        self.assertIsNotNone(last, "nobody called sendfile")
+        return by_process[last]
+
+    @unittest.skipIf(why_no_strace(), why_no_strace())
+    def test_strace_sees_the_bytes_per_call_that_the_tracepoint_counts(self):
+        folder = TestFolder()
+        self.addCleanup(folder.close)
+        file, log = folder.coded("big.bin", SIZE), folder.outside("strace")
+        report = bench_run("--file", file, "--path", "sendfile", "-P", "2", "-t", "2", "--warmup",
+                           "0.2", "--repeat", "1", "--rate", "0.2",
+                           prefix=("strace", "-f", "-o", log))
+        ours = figures(report, instrumented=True)["bytes_per_syscall"]
+        if ours is None:
+            [contender] = report["rows"][0]["contenders"]
+            self.skipTest(contender["summary"]["bytes_per_syscall"]["reason"])
+        calls = self.calls_of_last_server(log)
+        sends = [number for number, (name, _) in enumerate(calls) if name == "sendfile"]
+        window = calls[sends[0]:sends[-1]]
+        sent = sum(max(0, result) for name, result in window if name == "sendfile")
+        self.assertAlmostEqual(sent / len(window) / ours, 1, delta=0.15,
+                               msg=f"strace {sent / len(window):.0f} B a call, bench {ours:.0f}")
+
+
+def network_namespace(pid):
+    try:
+        return os.readlink(f"/proc/{pid}/ns/net")
+    except OSError:  # it has ended
+        return None
+
+
+def descendants(pid):
+    found = [pid]
+    for member in found:
+        try:
+            with open(f"/proc/{member}/task/{member}/children", encoding="ascii") as file:
+                found += map(int, file.read().split())
+        except OSError:
+            pass
+    return found[1:]
+
+
+def inside(pid, *command):
+    done = subprocess.run(["nsenter", "-t", str(pid), "-n", *command], capture_output=True,
+                          text=True, timeout=LIMIT_S, check=False)
+    return done.stdout
+
+
+def why_no_lossy_network():
+    if os.geteuid() != 0:
+        return "namespaces and tc need root"
+    return why_no("nsenter", "ss", "tc", "ip")
+
+
+class RetransmitTest(unittest.TestCase):
+    """TCP's retransmits, by ss in the server's namespace. A token bucket with a short queue loses
+    packets, so that the figure is not simply 0."""
+
+    SECONDS, WARM_UP, SLACK_S = 3, 1, 0.4
+
+    def watch(self, process):
+        """Spoils the server's link, then notes the retransmits of each of its connections."""
+        self.seen = {}  # connection -> [(time, retransmits so far)]
+        self.spoilt = False
+        deadline = time.monotonic() + LIMIT_S
+        while process.poll() is None and time.monotonic() < deadline:
+            for pid in descendants(process.pid):
+                if network_namespace(pid) == network_namespace(os.getpid()):
+                    continue
+                listening = inside(pid, "ss", "-tlnH").split()
+                if len(listening) < 4:
+                    continue  # the client's side, or it has ended
+                self.spoilt = self.spoilt or self.spoil(pid)
+                self.note(inside(pid, "ss", "-tinHO", f"sport = :{listening[3].split(':')[-1]}"))
+                break
+            time.sleep(0.03)
+
+    def spoil(self, pid):
+        """False when the process has ended meanwhile: the next one is in the same namespace."""
+        links = re.findall(r"^\d+: ([^:@]+)", inside(pid, "ip", "-o", "link", "show", "type",
+                                                     "veth"), re.MULTILINE)
+        for link in links:
+            inside(pid, "tc", "qdisc", "add", "dev", link, "root", "tbf", "rate", "200mbit",
+                   "burst", "32kb", "limit", "64kb")
+            return "tbf" in inside(pid, "tc", "qdisc", "show", "dev", link)
+        return False
+
+    def note(self, output):
+        now = time.monotonic()
+        for line in output.splitlines():
+            state, _, _, local, peer, *_ = line.split()
+            if state == "ESTAB":
+                total = re.search(r"\sretrans:\d+/(\d+)", line)
+                self.seen.setdefault((local, peer), []).append(
+                    (now, int(total[1]) if total else 0))
+
+    def bounds(self):
+        """The least and the most that any window of that length has, after the warm-up."""
+        series = max(self.seen.values(), key=lambda one: one[-1][0] - one[0][0])
+        begin, end = series[0][0] + self.WARM_UP - self.SLACK_S, series[-1][0]
+        gaps = [after[0] - before[0] for before, after in zip(series, series[1:])]
+        if max(gaps) > self.SLACK_S / 2:
+            self.skipTest(f"the machine is too busy: ss was kept waiting for {max(gaps):.1f} s")
+        def within(opens, length):
+            inner = [total for when, total in series if opens <= when <= opens + length]
+            return inner[-1] - inner[0]
+        starts = [when for when, _ in series if begin <= when <= end - self.SECONDS + self.SLACK_S]
+        return (min(within(when, self.SECONDS - self.SLACK_S) for when in starts),
+                max(within(when - self.SLACK_S / 2, self.SECONDS + self.SLACK_S)
+                    for when in starts))
+
+    @unittest.skipIf(why_no_lossy_network(), why_no_lossy_network())
+    def test_ss_sees_the_retransmits_that_we_report(self):
+        folder = TestFolder()
+        self.addCleanup(folder.close)
+        file = folder.coded("big.bin", SIZE)
+        report = bench_run("--file", file, "--path", "sendfile", "--net", "veth", "-P", "1", "-t",
+                           str(self.SECONDS), "--warmup", str(self.WARM_UP), "--repeat", "1",
+                           "--no-instrument", start=self.watch)
+        self.assertTrue(self.spoilt, "the link was never made to lose packets")
+        ours = figures(report)["retransmits"]
+        least, most = self.bounds()
+        self.assertGreater(ours, 0, "a lossy link without a retransmit")
+        self.assertGreaterEqual(ours, least)
+        self.assertLessEqual(ours, most)
+
+
+if __name__ == "__main__":
+    unittest.main()
