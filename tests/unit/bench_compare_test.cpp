@@ -185,13 +185,13 @@ TEST(Compare, TellsOfPathsAndFiguresThatAreGone) {
 }
 
 TEST(CompareTable, IsAlignedAndSaysTheVerdict) {
-  const auto comparison = compare(report_with(Metric::CpuMsPerGbit, {10, 10.1, 9.9}),
-                                  report_with(Metric::CpuMsPerGbit, {20, 20.1, 19.9}), threshold);
+  const auto comparison = compare(report_with(Metric::CpuMsPerGbit, {200, 202, 198}),
+                                  report_with(Metric::CpuMsPerGbit, {400, 402, 398}), threshold);
   ASSERT_TRUE(comparison.has_value());
   EXPECT_EQ(to_table(*comparison, 100),
             "256 MiB x 4, stream\n"
             "path      figure            before  after    change       95% interval\n"
-            "sendfile  CPU per Gbit, ms      10     20  +100.0 %  +97.7 .. +102.3 %  WORSE\n"
+            "sendfile  CPU per Gbit, ms     200    400  +100.0 %  +97.7 .. +102.3 %  WORSE\n"
             "\n"
             "1 of 1 figures got worse, 0 better, beyond the threshold and the noise.\n");
   EXPECT_EQ(to_table(*comparison, 70).find("95%"), string::npos);
