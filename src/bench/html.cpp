@@ -55,7 +55,7 @@ dd{margin-bottom:.5rem}.facts th{width:8rem}}
 @media print{@page{margin:14mm}body{max-width:none;padding:0;font-size:10pt}
 h2,h3{break-after:avoid}table,svg,.pictures,dl>*{break-inside:avoid}tr{break-inside:avoid}
 .wide{overflow:visible}table{font-size:7.2pt}th,td{padding:.15rem .3rem;white-space:normal}
-.pictures svg{width:49%}.screen{display:none}h2{break-before:auto}}
+.pictures svg{width:49%}.pictures.curves svg{width:80%}.screen{display:none}h2{break-before:auto}}
 )css";
 
 /// `text_columns` of them are text; the first one names the line.
@@ -120,7 +120,7 @@ std::string pictures_of(const Report& report) {
   std::size_t number = 0;
   for (const PanelLine& line : panels_of(report, prefix)) {
     if (!line.heading.empty()) html += "<h3>" + escape_markup(line.heading) + "</h3>\n";
-    html += "<div class=\"pictures\">\n";
+    html += is_sweep(report) ? "<div class=\"pictures curves\">\n" : "<div class=\"pictures\">\n";
     for (const Panel& panel : line.panels) html += svg_of(panel, prefix, ++number);
     html += "</div>\n";
   }

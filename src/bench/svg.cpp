@@ -89,17 +89,21 @@ struct Document {
   double height = 0;
 };
 
-std::string document_of(const Document& document, const std::string& prefix,
+/// What drawings refer to: once in a file, also in an HTML page with several documents.
+std::string shared_by_documents(const std::string& prefix) {
+  return fmt::format("<style>{}</style>\n<defs>{}</defs>\n", style_sheet, patterns(prefix));
+}
+
+std::string document_of(const Document& document, const std::string& shared,
                         const std::string& markup) {
   return fmt::format(
       R"(<svg xmlns="http://www.w3.org/2000/svg" class="pw-chart" width="{0:.0f}" height="{1:.0f}" )"
       R"(viewBox="0 0 {0:.0f} {1:.0f}" role="img" aria-labelledby="{2}-title {2}-desc">)"
       "\n<title id=\"{2}-title\">{3}</title>\n<desc id=\"{2}-desc\">{4}</desc>\n"
-      "<style>{5}</style>\n<defs>{6}</defs>\n"
-      R"(<rect class="pw-back" width="{0:.0f}" height="{1:.0f}" rx="6"/>)"
-      "\n{7}</svg>\n",
+      R"({5}<rect class="pw-back" width="{0:.0f}" height="{1:.0f}" rx="6"/>)"
+      "\n{6}</svg>\n",
       document.width, document.height, document.id, escape_markup(document.title),
-      escape_markup(document.description), style_sheet, patterns(prefix), markup);
+      escape_markup(document.description), shared, markup);
 }
 
 double width_of(const PanelLine& line) {
@@ -187,7 +191,7 @@ std::string to_svg(const Report& report) {
   foot.text({margin, document.height + 6}, Anchor::Start, "pw-soft pw-small",
             lines.empty() ? "no figures" : cut_to(machine_of(report), columns_in(width, 11)));
   document.height += margin + 6;
-  return document_of(document, prefix, markup + foot.markup());
+  return document_of(document, shared_by_documents(prefix), markup + foot.markup());
 }
 
 std::string svg_of(const Panel& panel, const std::string& prefix, std::size_t number) {
@@ -196,7 +200,8 @@ std::string svg_of(const Panel& panel, const std::string& prefix, std::size_t nu
                       .description = panel.description,
                       .width = panel.width + margin,
                       .height = panel.height + margin},
-                     prefix, moved(panel, {margin / 2, margin / 2}));
+                     number == 1 ? shared_by_documents(prefix) : "",
+                     moved(panel, {margin / 2, margin / 2}));
 }
 
 std::vector<PanelLine> panels_of(const Report& report, const std::string& prefix) {

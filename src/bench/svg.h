@@ -85,7 +85,8 @@ struct PanelLine {
 };
 std::vector<PanelLine> panels_of(const Report& report, const std::string& prefix);
 
-/// A document of one panel, for the HTML page; the prefix is that of panels_of().
+/// A document of one panel, for the HTML page; the prefix is that of panels_of(). `number` counts
+/// from 1: the first one holds what all of them refer to.
 std::string svg_of(const Panel& panel, const std::string& prefix, std::size_t number);
 
 // Inside: what the two kinds of panels are made by.
