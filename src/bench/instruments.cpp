@@ -91,8 +91,10 @@ Sampler open_sampler(pid_t pid) {
   Sampler sampler;
   Result<sys::KernelSymbols> symbols = sys::KernelSymbols::load();
   if (!symbols) {
-    // EACCES: kernel.kptr_restrict, or no CAP_SYSLOG. ENOENT: no CONFIG_KALLSYMS.
-    sampler.reason = "no names of kernel functions: /proc/kallsyms: " + describe(symbols.error());
+    // EACCES: kptr_restrict, or perf_event_paranoid above 1. ENOENT: no CONFIG_KALLSYMS.
+    sampler.reason = symbols.error().errno_value == EACCES
+                         ? "the addresses in /proc/kallsyms are hidden from us: needs CAP_SYSLOG"
+                         : "/proc/kallsyms: " + describe(symbols.error());
     return sampler;
   }
   Result<sys::CpuSampler> event = sys::CpuSampler::open(pid, {.period_ns = sample_period_ns});

@@ -192,7 +192,9 @@ TEST(PerfCounter, SaysThatTheProcessHasEnded) {
   ::waitpid(pid, nullptr, 0);
   const Result<PerfCounter> counter = PerfCounter::open(PerfEvent::CpuClock, pid);
   ASSERT_FALSE(counter);
-  EXPECT_EQ(counter.error().errno_value, ESRCH);
+  // Whoever may not look at any process is told that first.
+  const int error = counter.error().errno_value;
+  EXPECT_TRUE(error == ESRCH || error == EACCES || error == EPERM) << describe(counter.error());
 }
 
 TEST(PerfCounter, TellsNobodyWhoHasToPermitIt) {
