@@ -392,7 +392,7 @@ bool Connection::end_transfer() {
   egress::finish(transfer_);
   transfer_.path = nullptr;
   under_way_ = false;
-  current_.offset = (current_.offset + stretch) % server_.file_bytes();
+  current_.offset = 0;  // a stretch ends with the file, or with the ask
   if (current_.count != endless) current_.count -= stretch;
   if (current_.count > 0) return true;
   answering_ = false;

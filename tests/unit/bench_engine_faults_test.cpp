@@ -77,6 +77,17 @@ TEST_P(EveryPathAndMode, AFileThatIsOverwrittenIsAFault) {
   EXPECT_EQ(fault_of(*both.server), overwritten);
 }
 
+/// One that goes out in a single step is looked at, too.
+TEST_P(EveryPathAndMode, ASmallFileThatIsOverwrittenIsAFault) {
+  const sys::Fd file = make_file(4095);
+  OrFault<ServerProcess> server = serve(file, by());
+  ASSERT_TRUE(server.has_value()) << server.error().text;
+  const OrFault<ClientProcess> client = ClientProcess::start(ask(*server, mode(), 4095));
+  ASSERT_TRUE(client.has_value()) << client.error().text;
+  ASSERT_EQ(::pwrite(file.get(), "x", 1, 2'000), 1);
+  EXPECT_EQ(fault_of(*server), overwritten);
+}
+
 INSTANTIATE_TEST_SUITE_P(All, EveryPathAndMode,
                          ::testing::Combine(::testing::ValuesIn(egress::paths().begin(),
                                                                 egress::paths().end()),
@@ -277,6 +288,11 @@ TEST_F(FaultTest, ChildrenDieWithTheParent) {
   if (parent == 0) {
     Both both = start(file, path("sendfile"), Mode::Stream);
     const pid_t pids[2] = {both.server->pid(), both.client->pid()};
+    // Stopped, they cannot see that the control socket has ended, which would do as well.
+    for (const pid_t pid : pids) {
+      ::kill(pid, SIGSTOP);
+      ::waitpid(pid, nullptr, WUNTRACED);
+    }
     static_cast<void>(::write(write_end.get(), pids, sizeof pids) == sizeof pids);
     ::raise(SIGKILL);
   }

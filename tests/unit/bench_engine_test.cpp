@@ -211,6 +211,8 @@ TEST_F(AsksTest, ImpossibleOnesEndTheConnectionOnly) {
     ASSERT_TRUE(socket.has_value());
     ASSERT_EQ(::send(socket->get(), &impossible, sizeof impossible, MSG_NOSIGNAL),
               static_cast<ssize_t>(sizeof impossible));
+    const timeval limit{.tv_sec = 30, .tv_usec = 0};
+    ::setsockopt(socket->get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
     char byte = 0;
     EXPECT_EQ(::recv(socket->get(), &byte, 1, 0), -1);
     EXPECT_EQ(errno, ECONNRESET);
