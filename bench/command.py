@@ -24,15 +24,19 @@ def at_least_one(text: str) -> int:
     return value
 
 
+def absolute(text: str) -> Path:
+    return Path(text).resolve()  # what is started has another folder as its own
+
+
 def parser_for(name: str, about: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=f"./dev bench {name}", description=about)
     add = parser.add_argument
     add("--rounds", type=at_least_one, default=5, help="rounds, interleaved (5)")
     add("--seconds", type=float, default=2.0, help="length of one measurement (2)")
     add("--warm-up", type=float, default=0.3, help="seconds before each (0.3)")
-    add("--build", type=Path, default=reporting.REPOSITORY / "build/release", metavar="DIR",
+    add("--build", type=absolute, default=reporting.REPOSITORY / "build/release", metavar="DIR",
         help="where the binaries are (build/release)")
-    add("--work-dir", type=Path, default=Path("/var/tmp"), metavar="DIR",
+    add("--work-dir", type=absolute, default=Path("/var/tmp"), metavar="DIR",
         help="where the temporary files go: on a disk (/var/tmp)")
     add("--server-cpu", type=int, default=0, help="(0)")
     add("--client-cpu", type=int, default=1, help="(1)")

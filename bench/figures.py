@@ -43,6 +43,7 @@ class Window:
     # client's window opens and closes, and only their rates hold.
     whole: bool
     tsc_mhz: float | None
+    threaded: bool = False  # the server's threads share its CPU
 
 
 def figures_of(window: Window) -> dict:
@@ -137,7 +138,9 @@ def trust(window: Window) -> dict:
     return {
         "cpu_softirq_percent": measured(between(window, "softirq_s") * 100 / taken_s),
         "client_cpu_percent": measured(window.client.cpu_s * 100 / window.client.seconds),
-        "server_wait_percent": measured(between(window, "wait_ns") / 1e7 / taken_s),
+        "server_wait_percent": (missing("its threads wait for each other on the one CPU")
+                                if window.threaded else
+                                measured(between(window, "wait_ns") / 1e7 / taken_s)),
         "ksoftirqd_percent": measured(between(window, "ksoftirqd_ns") / 1e7 / taken_s),
         "steal_percent": (measured(between(window, "steal_s") * 100 / machine_s) if machine_s
                           else missing("the window was shorter than a tick")),

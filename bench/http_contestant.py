@@ -75,7 +75,7 @@ class HttpContestant:
             raise RuntimeError("the load client ended without a result (see above)")
         said = checked(json.loads(line))
         window = Window(before, after, said, tcp, self.row.size, whole=False,
-                        tsc_mhz=self.plan.tsc_mhz)
+                        tsc_mhz=self.plan.tsc_mhz, threaded=self.server.threaded)
         return said.seconds, figures_of(window)
 
 

@@ -60,7 +60,7 @@ def contestants_of(plan: Plan, row: Row, table: str, paths: list[str]) -> list[C
                       RawContestant(plan, row, iperf3_server("iperf3 -Z"), iperf3_client("-Z"))]
     servers = [pagewire_server(build, path, "") for path in paths]
     servers += [server for server in known_servers(build, [], "") if server.kind == "peer"]
-    servers += [nginx("nginx-aio", "sendfile on; aio threads;"), python_server()]
+    servers += [nginx("nginx-aio", "sendfile on; aio threads;", threaded=True), python_server()]
     return [HttpContestant(plan, row, server) for server in servers]
 
 

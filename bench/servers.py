@@ -42,6 +42,7 @@ class Server:
     version: list[str] = field(default_factory=list)
     install: str = ""                            # how to get it
     rows: tuple[str, ...] | None = None          # None: every row
+    threaded: bool = False                       # its threads share the one CPU
 
     def path(self) -> str | None:
         return shutil.which(self.program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
@@ -144,9 +145,9 @@ def pagewire_server(build: Path, path: str, flags: str) -> Server:
                   install="./dev build")
 
 
-def nginx(name: str, lines: str) -> Server:
+def nginx(name: str, lines: str, threaded: bool = False) -> Server:
     return Server(name, "peer", "nginx", nginx_command(lines), ["-v"],
-                  "apt-get install nginx-light")
+                  "apt-get install nginx-light", threaded=threaded)
 
 
 def python_server() -> Server:
@@ -155,7 +156,7 @@ def python_server() -> Server:
         return ["-m", "http.server", str(at.port), "--bind", "127.0.0.1", "--protocol", "HTTP/1.1",
                 "--directory", str(at.root)]
     return Server("python", "peer", "/usr/bin/python3", command, ["--version"],
-                  "apt-get install python3")
+                  "apt-get install python3", threaded=True)
 
 
 def known_servers(build: Path, paths: list[str], pagewire_flags: str) -> list[Server]:

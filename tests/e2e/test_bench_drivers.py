@@ -102,11 +102,19 @@ class SeedTextTest(unittest.TestCase):
                              [contender(*pair) for pair in cycles.items()])
 
     def test_a_ratio_holds_or_not(self):
-        for readwrite, word in ((310, ": holds"), (60, ": holds in direction, not in size"),
-                                (10, ": does not hold")):
-            lines = seed_text.ratios(self.row(copy=readwrite, sendfile=14))
-            self.assertTrue(lines[0].endswith(word), lines[0])
-            self.assertIn("text 22.1", lines[0])
+        for readwrite, word in ((310, "22.1 and 22.1, holds;"),
+                                (70, "22.1 and 5.0, holds in direction, not in size;"),
+                                (7, "22.1 and 0.5, does not hold;")):
+            [line] = seed_text.ratios(self.row(copy=readwrite, sendfile=14))
+            self.assertIn(f"cycles per Gbit readwrite : sendfile {word}", line)
+
+    def test_the_likest_contender_stands_for_the_text(self):
+        row = self.row(**{"iperf3": 5, "copy": 6, "readwrite 64K": 7, "iperf3 -Z": 8})
+        self.assertEqual(list(seed_text.seen_in(row, "readwrite")),
+                         ["readwrite 64K", "copy", "iperf3"])
+        self.assertEqual(seed_text.first_of(row, "readwrite").cycles_per_gbit, 7e6)
+        self.assertEqual(seed_text.first_of(row, "sendfile").cycles_per_gbit, 8e6)
+        self.assertIsNone(seed_text.first_of(row, "mmap"))
 
     def test_the_texts_own_arithmetic(self):
         [line] = seed_text.arithmetic()
@@ -181,7 +189,7 @@ class DriversTest(unittest.TestCase):
         self.assertTrue(all(self.bills(report).values()))
         said = "\n".join(report["remarks"])
         self.assertIn("the text's own arithmetic", said)
-        self.assertIn("cycles per Gbit, readwrite : sendfile: text 22.1, here", said)
+        self.assertIn("cycles per Gbit readwrite : sendfile 22.1 and ", said)
 
 
 if __name__ == "__main__":
