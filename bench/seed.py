@@ -32,10 +32,9 @@ REMARKS = [
     "own path, which reads up to 256 KiB at once.",
     "Loopback: the sender's CPU holds the receiver's softirqs; the text does not say what was "
     "between its two ends, nor how fast its clock was.",
-    "iperf3's client copies every byte to user space and is then often the bottleneck. A sender "
-    "that uses sendfile has CPU to spare, shows a small share of a core, and part of what it was "
-    "charged for as softirqs is done by the client instead. 18% of a core at 38.2 Gbit/s is of "
-    "that kind: the text's sender waited for something else.",
+    "18% of a core at 38.2 Gbit/s says that the text's sender waited for something else, a card "
+    "or its client, while its readwrite was short of CPU: the two bills are not at equal load. "
+    "Here every sender has a core to fill.",
 ]
 
 
