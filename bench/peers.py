@@ -21,10 +21,10 @@ REMARKS = [
     "streams are billed from the client's first packet to its last, requests between two moments "
     "of a window. Compare within a table: each has its own client, and a slower client changes "
     "what the sender pays.",
-    "iperf3's client copies every byte to user space, which pagewire's sink does not, so a sender's "
-    "bill differs between the two tables. iperf3 sends one block of 128 KiB again and again, from "
-    "memory or (-Z) from a file of that size, which stays in the CPU's cache; pagewire sends the "
-    "whole file.",
+    "iperf3's client copies every byte to user space, which pagewire's sink does not, so the bill "
+    "of a sender differs between the two tables. iperf3 sends one block of 128 KiB again and "
+    "again, from memory or (-Z) from a file of that size, which stays in the CPU's cache; pagewire "
+    "sends the whole file.",
     "haproxy is not among them: it proxies and cannot serve files.",
 ]
 
