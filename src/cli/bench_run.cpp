@@ -53,6 +53,17 @@ bool save_calibration(const bench::Report& report, const MeasureSettings& settin
                            invocation.command);
 }
 
+bool has_failed_round(const bench::Report& report) {
+  for (const bench::Row& row : report.rows) {
+    for (const bench::Contender& contender : row.contenders) {
+      for (const bench::Round& round : contender.rounds) {
+        if (!round.failed.empty()) return true;
+      }
+    }
+  }
+  return false;
+}
+
 /// `measure` is bench::run or bench::sweep with its settings.
 template <class Measure>
 int measured(const Invocation& invocation, const MeasureSettings& settings, Measure measure) {
@@ -77,7 +88,7 @@ int measured(const Invocation& invocation, const MeasureSettings& settings, Meas
   const bool delivered = deliver(*report, settings.outputs, invocation.command);
   const bool saved = save_calibration(*report, settings, invocation);
   if (report->partial) return signals.exit_status().value_or(bench_failed);
-  return delivered && saved ? bench_done : bench_failed;
+  return delivered && saved && !has_failed_round(*report) ? bench_done : bench_failed;
 }
 
 int run_with(const Invocation& invocation, const MeasureSettings& settings) {

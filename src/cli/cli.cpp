@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+#include "cli/bench.h"
 #include "cli/help.h"
 #include "cli/serve.h"
 #include "cli/values.h"
@@ -22,7 +23,7 @@ int say(const std::string& text) {
 }
 
 int unknown_word(const std::string& word) {
-  constexpr std::array<std::string_view, 1> commands{"serve"};
+  constexpr std::array<std::string_view, 2> commands{"serve", "bench"};
   constexpr std::array<std::string_view, 2> flags{"--help", "--version"};
   const bool is_flag = word.starts_with('-');
   const std::optional<std::string_view> near =
@@ -40,6 +41,7 @@ int run(std::span<const std::string> arguments) {
   if (arguments.empty()) return say(overview_text());
   const std::string& word = arguments.front();
   if (word == "serve") return serve(arguments.subspan(1));
+  if (word == "bench") return bench(arguments.subspan(1));
   if (word == "--help" || word == "-h" || word == "help") return say(help_text());
   if (word == "--version") return say(version_text());
   return unknown_word(word);
