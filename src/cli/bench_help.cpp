@@ -8,8 +8,8 @@ namespace pagewire::cli {
 namespace {
 
 constexpr const char* stops =
-    "\nCtrl-C or SIGTERM ends it after the step at hand: what was measured is kept and marked\n"
-    "partial; a second one ends it at once.\n\n"
+    "\nCtrl-C or SIGTERM drops the round at hand: what was measured before is kept, reported and\n"
+    "marked partial; a second one ends it at once.\n\n"
     "Exit status: 0 done; 1 it could not be done, or not whole, or a report could not be\n"
     "written; 2 the flags are wrong; 130, 143 stopped by SIGINT, SIGTERM.\n\n";
 
@@ -49,7 +49,7 @@ std::string run_help_text() {
          "  pagewire bench run --path all --size 256M -t 3 --repeat 5 --json r.json --html r.html\n"
          "  pagewire bench run --file movie.mp4 --path sendfile,readwrite -P 8 --rate 2\n"
          "  pagewire bench run --mode request --size 16K --net veth --cold\n"
-         "  pagewire bench run --path copy -t 1 --json - | jq .rows[0].contenders[0].summary\n";
+         "  pagewire bench run --path copy -t 1 --json - | jq '.rows[0].contenders'\n";
 }
 
 std::string sweep_help_text() {

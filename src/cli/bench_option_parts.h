@@ -32,12 +32,12 @@ void add_outputs(std::vector<BasicOption<Settings>>& table) {
     std::string Outputs::*member;
   };
   constexpr Format formats[] = {
-      {"json", "everything, as docs/bench.schema.json says; - is standard output", &Outputs::json},
-      {"csv", "one line per path, round and metric; -", &Outputs::csv},
-      {"html", "one page with pictures, table and the JSON, that needs no network; -",
-       &Outputs::html},
-      {"svg", "the picture alone; -", &Outputs::svg},
-      {"md", "the table as Markdown; -", &Outputs::markdown},
+      {"json", "everything, as docs/bench.schema.json says; - is standard output, here and below",
+       &Outputs::json},
+      {"csv", "one line per path, round and metric", &Outputs::csv},
+      {"html", "one page with pictures, table and the JSON, that needs no network", &Outputs::html},
+      {"svg", "the picture alone", &Outputs::svg},
+      {"md", "the table as Markdown", &Outputs::markdown},
   };
   for (const Format& format : formats) {
     table.push_back(OptionKinds<Settings>::text(
