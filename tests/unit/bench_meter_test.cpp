@@ -8,6 +8,9 @@
 #include <sys/syscall.h>
 
 #include <atomic>
+#include <fstream>
+#include <sstream>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -133,6 +136,12 @@ TEST(Meter, CountsInvoluntarySwitchesAndWaitingWhereTwoShareACpu) {
   const MeterSample after = sample_of(child);
   EXPECT_GT(after.involuntary_switches, before.involuntary_switches);
   EXPECT_GT(after.wait_ns - before.wait_ns, 10'000'000);
+  std::ifstream schedstat("/proc/" + std::to_string(child.pid()) + "/schedstat");
+  std::int64_t run_ns = 0;
+  std::int64_t wait_ns = 0;
+  schedstat >> run_ns >> wait_ns;
+  EXPECT_EQ(after.wait_ns, wait_ns);
+  EXPECT_EQ(after.run_ns, run_ns) << "asleep, it has no tick to come";
 }
 
 TEST(Meter, CountsFaultsOfFreshPages) {
@@ -176,6 +185,35 @@ TEST(Meter, AddsUpAllThreads) {
   const MeterSample after = sample_of(child);
   EXPECT_GE(after.voluntary_switches - before.voluntary_switches, 51u);
   EXPECT_GE(after.run_ns - before.run_ns, 50'000'000);
+}
+
+/// The seconds of one column of a line of /proc/stat.
+double stat_seconds(const std::string& cpu, std::size_t column) {
+  std::ifstream stat("/proc/stat");
+  for (std::string line; std::getline(stat, line);) {
+    std::istringstream words(line);
+    std::string name;
+    words >> name;
+    if (name != cpu) continue;
+    double ticks = 0;
+    for (std::size_t i = 0; i <= column; ++i) words >> ticks;
+    return ticks / static_cast<double>(::sysconf(_SC_CLK_TCK));
+  }
+  return -1;
+}
+
+TEST(Meter, TakesSoftirqAndStealFromTheirColumns) {
+  constexpr std::size_t softirq = 6;
+  constexpr std::size_t steal = 7;
+  SteppingChild child([] {});
+  const double softirq_before = stat_seconds("cpu0", softirq);
+  const double steal_before = stat_seconds("cpu", steal);
+  const MeterSample sample = sample_of(child, 0);
+  ASSERT_TRUE(sample.softirq_s);
+  EXPECT_GE(*sample.softirq_s, softirq_before);
+  EXPECT_LE(*sample.softirq_s, stat_seconds("cpu0", softirq));
+  EXPECT_GE(sample.steal_s, steal_before);
+  EXPECT_LE(sample.steal_s, stat_seconds("cpu", steal));
 }
 
 TEST(Meter, LooksAtTheCpuOnlyWhenItIsToldWhich) {
