@@ -30,15 +30,6 @@ std::string listed(const std::vector<std::string>& texts) {
 
 // ---------------------------------------------------------------- the verdict
 
-bool overlap(const Bounds& a, const Bounds& b) {
-  return a.low <= b.high && b.low <= a.high;
-}
-
-/// By the intervals of the means. Without intervals (a single round) nothing is known.
-bool may_be_the_same(const Summary& a, const Summary& b) {
-  return a.ci95 && b.ci95 && overlap(*a.ci95, *b.ci95);
-}
-
 /// "sendfile costs 0.31 of copy's CPU per Gbit, splice 0.45 and zerocopy 1.20".
 std::string costs_of(std::vector<std::pair<std::string, double>> ratios,
                      const std::string& baseline) {

@@ -22,13 +22,13 @@ std::string with_separators(const std::string& number) {
   return grouped + number.substr(end);
 }
 
-/// Enough for three digits, and never more than the number has.
+/// Enough for two or three digits.
 int decimals_for(double value) {
   const double size = std::fabs(value);
   if (size >= 100) return 0;
   if (size >= 10) return 1;
   if (size >= 0.1) return 2;
-  return 4;
+  return size >= 0.01 ? 3 : 4;
 }
 
 std::string with_decimals(double value, int decimals) {

@@ -12,7 +12,7 @@
 
 namespace pagewire::bench {
 
-/// About three digits: 0.0031, 0.31, 14.2, 815, 1,108,910; "0" for nothing.
+/// About three digits: 0.031, 0.31, 14.2, 815, 1,108,910; "0" for nothing.
 std::string format_number(double value);
 /// "256 MiB", "1.50 KiB", "17 B": the largest unit that leaves at least 1. What is not a whole
 /// number of units has two decimals at most.

@@ -112,6 +112,10 @@ const Summary* summary_with_value(const Contender& contender, Metric metric) {
   return found != contender.summary.end() && found->second.median ? &found->second : nullptr;
 }
 
+bool may_be_the_same(const Summary& a, const Summary& b) {
+  return a.ci95 && b.ci95 && a.ci95->low <= b.ci95->high && b.ci95->low <= a.ci95->high;
+}
+
 std::vector<std::string> contender_names(const Report& report) {
   std::vector<std::string> names;
   for (const Row& row : report.rows) {
@@ -160,12 +164,19 @@ SheetColumn column_of(const Row& row, const ColumnSpec& spec) {
           .importance = spec.importance};
 }
 
-/// The best of what can be told apart, if the others are not all the same.
-std::optional<double> best_of(const std::vector<double>& values, Better better) {
-  if (values.size() < 2 || better == Better::Neither) return std::nullopt;
-  const auto [least, most] = std::ranges::minmax(values);
-  if (least == most) return std::nullopt;
-  return better == Better::Lower ? least : most;
+/// Better than every other one, or like it; a difference within the intervals is none.
+bool is_best_in(const Row& row, const Contender& contender, Metric metric) {
+  const Summary& ours = *summary_with_value(contender, metric);
+  bool is_better_than_one = false;
+  for (const Contender& other : row.contenders) {
+    const Summary* const theirs = summary_with_value(other, metric);
+    if (theirs == nullptr || *theirs->median == *ours.median) continue;
+    const bool is_lower = *ours.median < *theirs->median;
+    if (is_lower != (info(metric).better == Better::Lower)) return false;
+    if (may_be_the_same(ours, *theirs)) return false;
+    is_better_than_one = true;
+  }
+  return is_better_than_one;
 }
 
 /// Only what is paid for is worth a prize; the rest explains it.
@@ -174,24 +185,24 @@ bool is_contest(const ColumnSpec& spec) {
 }
 
 void add_column(Sheet& sheet, const Row& row, const ColumnSpec& spec) {
-  std::vector<double> values;
-  for (const Contender& contender : row.contenders) {
-    if (const auto value = value_of(row, contender, spec)) values.push_back(*value);
+  if (std::ranges::none_of(row.contenders, [&](const Contender& contender) {
+        return value_of(row, contender, spec).has_value();
+      })) {
+    return;
   }
-  if (values.empty()) return;
-  const auto best = is_contest(spec) ? best_of(values, info(spec.metric).better) : std::nullopt;
   sheet.columns.push_back(column_of(row, spec));
   std::size_t line = 0;
   for (const Contender& contender : row.contenders) {
     if (contender.rounds.empty()) continue;
-    const std::optional<double> value = value_of(row, contender, spec);
-    sheet.lines[line++].push_back({.text = text_of(row, contender, spec),
-                                   .is_best = value && best && *value == *best,
-                                   .is_elsewhere = !value});
+    const bool is_there = value_of(row, contender, spec).has_value();
+    sheet.lines[line++].push_back(
+        {.text = text_of(row, contender, spec),
+         .is_best = is_there && is_contest(spec) && is_best_in(row, contender, spec.metric),
+         .is_elsewhere = !is_there});
   }
 }
 
-/// Contenders that were not run have no line: facts_of() says why.
+/// Contenders that were not run have no line: mishaps_of() says why.
 Sheet sheet_of(const Row& row, std::string title, std::span<const ColumnSpec> specs) {
   Sheet sheet{.title = std::move(title),
               .columns_are_paths = false,

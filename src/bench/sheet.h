@@ -18,7 +18,7 @@ struct SheetColumn {
 
 struct SheetCell {
   std::string text;           ///< "n/a" for what is missing
-  bool is_best = false;       ///< of its column, where one way is better
+  bool is_best = false;       ///< of its column, and surely so
   bool is_elsewhere = false;  ///< missing: the reason stands below the tables
 };
 
@@ -51,5 +51,9 @@ std::vector<std::string> contender_names(const Report& report);
 
 /// The summary of a metric if it has a median, else null.
 const Summary* summary_with_value(const Contender& contender, Metric metric);
+
+/// Whether the intervals of the means overlap. Without intervals (a single round) nothing is known,
+/// and this is false.
+bool may_be_the_same(const Summary& a, const Summary& b);
 
 }  // namespace pagewire::bench

@@ -64,12 +64,15 @@ void draw_axis(Drawing& drawing, const Scale& scale, const Layout& layout, std::
                "pw-soft pw-small", unit);
 }
 
-void draw_whisker(Drawing& drawing, Bounds ends, double y) {
+/// An end that lies outside the axis has no cap: the interval goes on.
+void draw_whisker(Drawing& drawing, const Bounds& interval, const Scale& scale, double y) {
   constexpr double cap = 4;
+  const double low = scale.at(std::max(interval.low, scale.values.low));
+  const double high = scale.at(std::min(interval.high, scale.values.high));
   for (const char* classes : {"pw-halo", "pw-whisker"}) {
-    drawing.line({ends.low, y}, {ends.high, y}, classes);
-    drawing.line({ends.low, y - cap}, {ends.low, y + cap}, classes);
-    drawing.line({ends.high, y - cap}, {ends.high, y + cap}, classes);
+    drawing.line({low, y}, {high, y}, classes);
+    if (interval.low >= scale.values.low) drawing.line({low, y - cap}, {low, y + cap}, classes);
+    if (interval.high <= scale.values.high) drawing.line({high, y - cap}, {high, y + cap}, classes);
   }
 }
 
@@ -86,6 +89,21 @@ double highest_of(const Summary& summary) {
   double highest = *summary.median;
   if (summary.ci95) highest = std::max(highest, summary.ci95->high);
   return summary.range ? std::max(highest, summary.range->high) : highest;
+}
+
+/// Where the axis has to reach. Two rounds far apart have an interval of many times the value; the
+/// bars would be nothing beside it.
+double most_of(const Row& row, Metric metric) {
+  constexpr double room_for_intervals = 1.6;
+  double median = 0;
+  double highest = 0;
+  for (const Contender& contender : row.contenders) {
+    const Summary* const summary = summary_with_value(contender, metric);
+    if (summary == nullptr) continue;
+    median = std::max(median, *summary->median);
+    highest = std::max(highest, highest_of(*summary));
+  }
+  return std::min(highest, room_for_intervals * median);
 }
 
 const char* better_of(Better better) {
@@ -125,16 +143,14 @@ std::string described(const Row& row, Metric metric) {
 }  // namespace
 
 Panel bars(const Report& report, const Row& row, Metric metric, const std::string& prefix) {
-  double most = 0;
   double widest = width_of_text("not run", text_size);
   for (const Contender& contender : row.contenders) {
     const Summary* const summary = summary_with_value(contender, metric);
     if (summary == nullptr) continue;
-    most = std::max(most, highest_of(*summary));
     widest = std::max(widest, width_of_text(format_summary(metric, *summary), text_size));
   }
   const Layout layout = layout_of(row, widest);
-  const Scale scale = linear_scale(most, {layout.left, layout.right});
+  const Scale scale = linear_scale(most_of(row, metric), {layout.left, layout.right});
 
   Drawing drawing(prefix);
   draw_titles(
@@ -148,12 +164,9 @@ Panel bars(const Report& report, const Row& row, Metric metric, const std::strin
       const double end = scale.at(*summary->median);
       drawing.bar({layout.left, middle - bar_height / 2, end - layout.left, bar_height},
                   look_of(report, contender.name));
-      if (summary->ci95) {
-        const double low = scale.at(std::max(summary->ci95->low, 0.0));
-        draw_whisker(drawing, {low, scale.at(summary->ci95->high)}, middle);
-      }
-      drawing.text({scale.at(highest_of(*summary)) + gap, middle + 4}, Anchor::Start, "",
-                   format_summary(metric, *summary));
+      if (summary->ci95) draw_whisker(drawing, *summary->ci95, scale, middle);
+      const double edge = scale.at(std::min(highest_of(*summary), scale.values.high));
+      drawing.text({edge + gap, middle + 4}, Anchor::Start, "", format_summary(metric, *summary));
     } else {
       drawing.text({layout.left + gap, middle + 4}, Anchor::Start, "pw-soft",
                    absence_of(contender));
@@ -186,21 +199,13 @@ LatencyPair latencies_of(const Contender& contender) {
           .p99 = summary_with_value(contender, Metric::LatencyP99Us)};
 }
 
-/// On a logarithmic axis a whisker that reaches 0 ends where the axis does.
-void draw_interval(Drawing& drawing, const Summary& summary, const Scale& scale, double y) {
-  if (!summary.ci95) return;
-  const double low = std::max(summary.ci95->low, scale.values.low);
-  const double high = std::min(summary.ci95->high, scale.values.high);
-  draw_whisker(drawing, {scale.at(low), scale.at(high)}, y);
-}
-
 void draw_latency(Drawing& drawing, const LatencyPair& pair, const Scale& scale, const Look& look,
                   double middle) {
   const double p50 = scale.at(*pair.p50->median);
   const double p99 = scale.at(*pair.p99->median);
   drawing.line({p50, middle}, {p99, middle}, fmt::format("pw-curve pw-c{}", look.colour));
-  draw_interval(drawing, *pair.p50, scale, middle);
-  draw_interval(drawing, *pair.p99, scale, middle);
+  if (pair.p50->ci95) draw_whisker(drawing, *pair.p50->ci95, scale, middle);
+  if (pair.p99->ci95) draw_whisker(drawing, *pair.p99->ci95, scale, middle);
   drawing.marker({p50, middle}, look, false);
   drawing.marker({p99, middle}, look, true);
 }

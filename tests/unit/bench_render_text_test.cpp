@@ -35,7 +35,7 @@ TEST(FormatNumber, AsManyDigitsAsItDeserves) {
   EXPECT_EQ(format_number(0), "0");
   EXPECT_EQ(format_number(12), "12");
   EXPECT_EQ(format_number(0.31234), "0.31");
-  EXPECT_EQ(format_number(0.01234), "0.0123");
+  EXPECT_EQ(format_number(0.01234), "0.012");
   EXPECT_EQ(format_number(0.000012), "1.2e-05");
   EXPECT_EQ(format_number(14.256), "14.3");
   EXPECT_EQ(format_number(815.17), "815");
@@ -303,6 +303,16 @@ TEST(BenchMarkdown, HasEveryMetricWithItsSource) {
   EXPECT_NE(text.find("**14.3 ±0.2**"), std::string::npos);
   EXPECT_EQ(text.find("Partial"), std::string::npos);
   EXPECT_NE(to_markdown(sample::nothing()).find("**Partial: interrupted"), std::string::npos);
+}
+
+/// A difference within the intervals is none, and nobody is the best.
+TEST(BenchMarkdown, BestIsOnlyWhoSurelyIs) {
+  std::vector<sample::Path> close = sample::paths();
+  close[2].ms_per_gbit = close[1].ms_per_gbit * 1.002;
+  const std::string text =
+      to_markdown(sample::report_of("run", "", {sample::row_of(close, {.repeat = 3})}));
+  EXPECT_NE(text.find("| 14.3 ±0.4 |"), std::string::npos) << text;
+  EXPECT_EQ(text.find("**14.3"), std::string::npos);
 }
 
 TEST(BenchMarkdown, EscapesWhatMeansSomething) {
