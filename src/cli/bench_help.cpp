@@ -8,8 +8,8 @@ namespace pagewire::cli {
 namespace {
 
 constexpr const char* stops =
-    "\nCtrl-C or SIGTERM drops the round at hand: what was measured before is kept, reported and\n"
-    "marked partial; a second one ends it at once.\n\n"
+    "\nCtrl-C or SIGTERM drops the round at hand: what was measured before is kept and marked\n"
+    "partial; a second one ends it at once.\n\n"
     "Exit status: 0 done; 1 it could not be done, or not whole, or a report could not be\n"
     "written; 2 the flags are wrong; 130, 143 stopped by SIGINT, SIGTERM.\n\n";
 
