@@ -1,7 +1,8 @@
 // Instruments of meter.h: perf events on the server's one thread.
 //
-// A tracepoint or a sampler costs the server some time for each event (1 to 2% at 2 kHz and a few
-// thousand system calls a second), which is why they run in a round that is not billed.
+// A tracepoint or a sampler costs the server some CPU for each event, which is why they run in a
+// round that is not billed. The tracepoint sends every system call of the machine through the
+// kernel's slower entry while it is on, whichever process it counts.
 #include <fmt/format.h>
 
 #include <algorithm>
