@@ -10,13 +10,16 @@
 
 namespace pagewire::bench::iperf3 {
 
-Server::Server(SendSource& source, loop::Loop& loop, const Limits& limits)
-    : source_(source), loop_(loop), limits_(limits) {}
+Server::Server(const Parts& parts, const Limits& limits)
+    : source_(parts.source),
+      loop_(parts.loop),
+      limits_(limits),
+      accept_failures_(parts.source, parts.listener_fd) {}
 
 Server::~Server() = default;
 
 void Server::accepted(sys::Accepted connection) {
-  accept_failure_told_ = false;
+  accept_failures_.over();
   // Closes it.
   if (closing_ms_ != 0 || newcomers_ == limits_.newcomers) return;
   auto owned = std::make_unique<Peer>(*this, std::move(connection), ++accepted_);
@@ -26,13 +29,6 @@ void Server::accepted(sys::Accepted connection) {
   }
   ++newcomers_;
   peer.set_timeout(limits_.cookie_ms);
-}
-
-loop::AfterFailure Server::accept_failed(Error error) {
-  // EMFILE, ENFILE: out of descriptors; ENOBUFS, ENOMEM. Said once, until one is taken again.
-  if (!accept_failure_told_) source_.complain("cannot take a connection: " + describe(error));
-  accept_failure_told_ = true;
-  return loop::AfterFailure::Pause;
 }
 
 void Server::greet(Peer& peer, const std::string& cookie) {

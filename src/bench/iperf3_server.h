@@ -12,6 +12,7 @@
 #include <memory>
 #include <string>
 
+#include "bench/accept_failures.h"
 #include "bench/send_source.h"
 #include "loop/loop.h"
 
@@ -34,11 +35,16 @@ struct Limits {
 
 class Server final : public loop::Acceptor {
  public:
-  Server(SendSource& source, loop::Loop& loop, const Limits& limits);
+  struct Parts {
+    SendSource& source;
+    loop::Loop& loop;
+    int listener_fd;
+  };
+  Server(const Parts& parts, const Limits& limits);
   ~Server() override;
 
   void accepted(sys::Accepted connection) override;
-  loop::AfterFailure accept_failed(Error error) override;
+  loop::AfterFailure accept_failed(Error error) override { return accept_failures_.meet(error); }
   void tick();     ///< about every 100 ms
   void cut_off();  ///< the command was stopped: ends the test that runs
 
@@ -60,7 +66,7 @@ class Server final : public loop::Acceptor {
   std::size_t newcomers_ = 0;
   std::size_t tests_over_ = 0;
   std::int64_t closing_ms_ = 0;  // when enough tests were over; 0: not yet
-  bool accept_failure_told_ = false;
+  AcceptFailures accept_failures_;
 };
 
 }  // namespace pagewire::bench::iperf3

@@ -86,7 +86,7 @@ class RawConnection final : public loop::Stream {
 }  // namespace
 
 void RawSender::accepted(sys::Accepted connection) {
-  accept_failure_told_ = false;
+  accept_failures_.over();
   if (count_ != 0 && accepted_ == count_) return;  // closes it: enough have come
   ++accepted_;
   auto owned = std::make_unique<RawConnection>(*this, std::move(connection));
@@ -96,13 +96,6 @@ void RawSender::accepted(sys::Accepted connection) {
     return connection_over();
   }
   attached.start();
-}
-
-loop::AfterFailure RawSender::accept_failed(Error error) {
-  // EMFILE, ENFILE: out of descriptors; ENOBUFS, ENOMEM. Said once, until one is taken again.
-  if (!accept_failure_told_) source_.complain("cannot take a connection: " + describe(error));
-  accept_failure_told_ = true;
-  return loop::AfterFailure::Pause;
 }
 
 void RawSender::cut_off() {

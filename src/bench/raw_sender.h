@@ -4,6 +4,7 @@
 #include <cstddef>
 
 #include "base/result.h"
+#include "bench/accept_failures.h"
 #include "bench/send_source.h"
 #include "loop/loop.h"
 
@@ -14,11 +15,19 @@ namespace pagewire::bench {
 class RawSender final : public loop::Acceptor {
  public:
   /// `count`: stops the loop after so many connections; 0: never.
-  RawSender(SendSource& source, loop::Loop& loop, std::size_t count)
-      : source_(source), loop_(loop), count_(count) {}
+  struct Parts {
+    SendSource& source;
+    loop::Loop& loop;
+    int listener_fd;
+  };
+  RawSender(const Parts& parts, std::size_t count)
+      : source_(parts.source),
+        loop_(parts.loop),
+        count_(count),
+        accept_failures_(parts.source, parts.listener_fd) {}
 
   void accepted(sys::Accepted connection) override;
-  loop::AfterFailure accept_failed(Error error) override;
+  loop::AfterFailure accept_failed(Error error) override { return accept_failures_.meet(error); }
   void tick() {}  ///< about every 100 ms
   /// The command was stopped: resets what is under way, and says so.
   void cut_off();
@@ -34,7 +43,7 @@ class RawSender final : public loop::Acceptor {
   std::size_t count_;
   std::size_t accepted_ = 0;
   std::size_t over_ = 0;
-  bool accept_failure_told_ = false;
+  AcceptFailures accept_failures_;
 };
 
 }  // namespace pagewire::bench

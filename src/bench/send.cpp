@@ -79,11 +79,11 @@ tl::expected<void, std::string> send_file(const SendSettings& settings, const Se
   if (!loop) return tl::unexpected(describe(loop.error()));
   const std::string where = listening->address.to_string();
   if (settings.iperf3) {
-    iperf3::Server server(**source, **loop, {.tests = settings.count});
+    iperf3::Server server({**source, **loop, listening->fd.get()}, {.tests = settings.count});
     hooks.say("sending " + (*source)->describe() + " to iperf3 -R on " + where);
     return serve(server, **loop, listening->fd.get(), hooks);
   }
-  RawSender sender(**source, **loop, settings.count);
+  RawSender sender({**source, **loop, listening->fd.get()}, settings.count);
   hooks.say("sending " + (*source)->describe() + " on " + where);
   return serve(sender, **loop, listening->fd.get(), hooks);
 }
