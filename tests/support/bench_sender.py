@@ -32,12 +32,13 @@ class BenchSender:
             reader.start()
         try:
             self.wait_for(lambda: self.said or self.process.poll() is not None, "a first line")
-            self.listening = LISTENS.match(self.said[0]) if self.said else None
-            if not self.listening:
-                raise AssertionError(f"it does not listen: {self.output}")
         except AssertionError:
             self.kill()
             raise
+        self.listening = LISTENS.match(self.said[0]) if self.said else None
+        if not self.listening:
+            self.kill()
+            raise AssertionError(f"it does not listen: {self.output}")
         self.port = int(self.listening[2])
 
     def collect(self, stream, lines):
