@@ -162,6 +162,17 @@ TEST(BenchCsv, QuotesWhatHasToBeQuoted) {
       records, [&text](const auto& r) { return r[15] == text && r[6] == "mmap" && r[7].empty(); }));
 }
 
+/// Each on its own: a comma would have the field quoted anyway.
+TEST(BenchCsv, QuotesForEachReason) {
+  for (const char* name : {"a,b", "a\"b", "a\nb", "a\rb", "plain"}) {
+    Report report = sample::run();
+    report.rows[0].contenders[1].name = name;
+    const auto records = parse_csv(to_csv(report));
+    EXPECT_TRUE(std::ranges::any_of(records, [name](const auto& r) { return r[6] == name; }));
+    for (const auto& record : records) EXPECT_EQ(record.size(), 16U) << name;
+  }
+}
+
 // ---------------------------------------------------------------- the terminal
 
 TEST(BenchTable, FitsTheTerminal) {
