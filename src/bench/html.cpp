@@ -40,7 +40,7 @@ white-space:nowrap;vertical-align:top}
 thead th{color:var(--soft);font-weight:600;vertical-align:bottom;background:var(--tint)}
 thead th span{display:block;font-weight:400}
 .text,tbody th{text-align:left}
-tbody th{font-weight:600;max-width:22rem;white-space:normal}
+tbody th{font-weight:600;min-width:8rem;max-width:22rem;white-space:normal}
 .best{color:var(--best);font-weight:700}
 .none{color:var(--soft)}
 .facts th,.facts td{text-align:left;white-space:normal}

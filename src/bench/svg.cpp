@@ -41,6 +41,7 @@ sans-serif}
 .pw-dot{fill:#ffffff;stroke:none}
 .pw-hollow{fill:#ffffff}
 .pw-curve{fill:none;stroke-width:2.2;stroke-linejoin:round}
+.pw-interval{fill:none;stroke-width:1.3;stroke-opacity:0.6}
 .pw-break{fill:none;stroke-width:1.5}
 .pw-chart .pw-mark{stroke:#ffffff;stroke-width:4px;paint-order:stroke}
 .pw-band{fill-opacity:0.14;stroke:none}

@@ -132,7 +132,7 @@ void draw_curve(Drawing& drawing, const Curve& curve, const Plot& plot) {
     if (!dot.ci95) continue;
     const double low = std::max(dot.ci95->low, plot.values.values.low);
     const double high = std::min(dot.ci95->high, plot.values.values.high);
-    drawing.line(plot.at(dot.size, low), plot.at(dot.size, high), "pw-curve " + colour);
+    drawing.line(plot.at(dot.size, low), plot.at(dot.size, high), "pw-interval " + colour);
   }
   drawing.path(points, fmt::format("pw-curve {} pw-d{}", colour, curve.look.dash));
   for (const Point& point : points) drawing.marker(point, curve.look, false);
