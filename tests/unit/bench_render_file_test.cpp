@@ -12,7 +12,7 @@
 #include <string>
 
 #include "bench/render.h"
-#include "tests/unit/bench_render_python.h"
+#include "unit/bench_render_python.h"
 
 namespace pagewire::bench {
 namespace {

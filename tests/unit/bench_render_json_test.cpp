@@ -8,8 +8,8 @@
 #include <sstream>
 
 #include "bench/render.h"
-#include "tests/unit/bench_render_python.h"
-#include "tests/unit/bench_sample_report.h"
+#include "unit/bench_render_python.h"
+#include "unit/bench_sample_report.h"
 
 namespace pagewire::bench {
 namespace {

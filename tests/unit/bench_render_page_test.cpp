@@ -9,8 +9,8 @@
 #include "bench/render.h"
 #include "bench/svg.h"
 #include "bench/svg_scale.h"
-#include "tests/unit/bench_render_python.h"
-#include "tests/unit/bench_sample_report.h"
+#include "unit/bench_render_python.h"
+#include "unit/bench_sample_report.h"
 
 namespace pagewire::bench {
 namespace {

@@ -9,7 +9,7 @@
 #include "bench/facts.h"
 #include "bench/format_number.h"
 #include "bench/render.h"
-#include "tests/unit/bench_sample_report.h"
+#include "unit/bench_sample_report.h"
 
 namespace pagewire::bench {
 namespace {
