@@ -24,9 +24,18 @@ std::vector<const Figure*> figures_with_value(const Contender& contender, Metric
   return found;
 }
 
+/// What only tracing or sampling can tell.
+bool needs_instruments(Metric metric) {
+  return metric == Metric::SyscallsPerS || metric == Metric::BytesPerSyscall ||
+         metric == Metric::CopySharePercent;
+}
+
 std::vector<const Figure*> figures_that_count(const Contender& contender, Metric metric) {
   std::vector<const Figure*> found = figures_with_value(contender, metric, false);
-  if (found.empty()) found = figures_with_value(contender, metric, true);
+  // Any other metric was changed by tracing: none is better than that one.
+  if (found.empty() && needs_instruments(metric)) {
+    found = figures_with_value(contender, metric, true);
+  }
   return found;
 }
 

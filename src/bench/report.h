@@ -134,12 +134,12 @@ struct Report {
   std::vector<std::string> remarks;    ///< what a reader should know: "client was the bottleneck"
 };
 
-/// The figures of one metric that count: of the billed rounds where any has it, else of the
-/// instrumented ones. Failed rounds have none.
+/// The figures of one metric that count: of the billed rounds, and of the instrumented ones only
+/// what nothing else can tell (system calls, the share of copying). Failed rounds have none.
 std::vector<double> values_of(const Contender& contender, Metric metric);
 
-/// Fills `summary` of every contender from its rounds: billed rounds where they have the metric,
-/// else the instrumented one; a metric that none has gets the reason of the last round.
+/// Fills `summary` of every contender from the figures that count; a metric that none has gets the
+/// reason of the last round.
 void summarise(Report& report);
 
 /// median of `contender` / median of the row's baseline; none where either is missing.

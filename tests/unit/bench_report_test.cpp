@@ -80,7 +80,18 @@ TEST(Summarise, NeverBillsAnInstrumentedRound) {
   EXPECT_EQ(summary.rounds, 2U);
 }
 
-TEST(Summarise, TakesFromTheInstrumentedRoundWhatBilledOnesLack) {
+TEST(Summarise, BillsNothingWhenOnlyTheInstrumentedRoundWasComplete) {
+  Contender contender = contender_with("copy", {20});
+  contender.rounds[0].figures.clear();
+  contender.rounds[0].failed = "the client lost its connections";
+  contender.rounds.push_back(round_with(cpu, Figure::of(900, Source::Measured)));
+  contender.rounds.back().instrumented = true;
+  const Summary summary = summarised(contender);
+  EXPECT_FALSE(summary.median.has_value());
+  EXPECT_EQ(summary.reason, "no round was complete: the client lost its connections");
+}
+
+TEST(Summarise, TakesFromTheInstrumentedRoundWhatOnlyItTells) {
   Contender contender;
   contender.rounds.push_back(
       round_with(Metric::SyscallsPerS, Figure::missing("only in the instrumented round")));
