@@ -88,7 +88,6 @@ class Server final : private loop::Acceptor {
   std::vector<char> scratch_ = std::vector<char>(scratch_bytes);
   egress::Resources resources_{pipes_, scratch_};
   ServerSample counts_;
-  sys::TcpInfo of_closed_;
   bool fault_told_ = false;
   std::unique_ptr<loop::Loop> loop_;  // last: its streams refer to all of the above
 };
