@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 import unittest
 
 from support import BINARY, TestFolder, coded_bytes, first_difference, run_pagewire
@@ -102,6 +103,20 @@ class ClientsTest(SendCase):
                 got += piece
                 client.sendall(b"?" * 100)
             self.same(bytes(got), coded_bytes(0, SIZE))
+
+    def test_the_time_ends_with_the_last_byte_not_with_the_clients_fin(self):
+        hold_s = 2
+        with BenchSender(self.file, "--count", "1") as sender:
+            began = time.monotonic()
+            with socket.create_connection(("127.0.0.1", sender.port), timeout=GUARD_S) as client:
+                left = SIZE
+                while left:
+                    left -= len(client.recv(1 << 20))
+                received_s = time.monotonic() - began
+                time.sleep(hold_s)
+            [result] = sender.results(1)
+            self.assertLess(float(result["seconds"]), received_s + hold_s / 2)
+            sender.wait()
 
     def test_every_interface(self):
         with BenchSender(self.file, listen=":0") as sender:
