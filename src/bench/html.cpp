@@ -54,7 +54,8 @@ a{color:inherit}
 dd{margin-bottom:.5rem}.facts th{width:8rem}}
 @media print{@page{margin:14mm}body{max-width:none;padding:0;font-size:10pt}
 h2,h3{break-after:avoid}table,svg,.pictures,dl>*{break-inside:avoid}tr{break-inside:avoid}
-.wide{overflow:visible}table{font-size:7.2pt}th,td{padding:.15rem .3rem;white-space:normal}
+.wide{overflow:visible}table{font-size:7.2pt}tbody th{min-width:0}
+th,td{padding:.15rem .3rem;white-space:normal}
 .pictures svg{width:49%}.pictures.curves svg{width:80%}.screen{display:none}h2{break-before:auto}}
 )css";
 
