@@ -3,7 +3,8 @@
 // Each size gives one difference (path - copy, in CPU per Gbit) with Welch's 95% interval, and one
 // of three words: surely dearer, surely cheaper, or within the noise. The break-even lies between
 // the last size that is surely dearer and the first one after it that is surely cheaper; the
-// estimate is where the means cross in between, on a line over log(size). Sizes within the noise
+// estimate is where the means cross in between, on a line over log(size); without a size that is
+// surely dearer there is no lower limit, and the interval begins at 0. Sizes within the noise
 // decide nothing, so that one bad round at 64 MiB does not move the break-even there.
 //
 // Where no interval can be had (one round), the means alone decide, and ci95 is absent.
@@ -127,9 +128,9 @@ BreakEven break_even_of(std::string_view path, const std::vector<Difference>& di
     result.reason = reason_without_cheaper(differences, last_dearer);
     return result;
   }
-  const Bounds between{
-      last_dearer ? differences[*last_dearer].size_bytes : differences.front().size_bytes,
-      differences[*first_cheaper].size_bytes};
+  // Surely dearer nowhere: it may lie below all sizes.
+  const Bounds between{last_dearer ? differences[*last_dearer].size_bytes : 0,
+                       differences[*first_cheaper].size_bytes};
   if (std::all_of(differences.begin(), differences.end(),
                   [](const Difference& difference) { return difference.has_interval; })) {
     result.ci95 = between;

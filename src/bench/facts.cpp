@@ -94,8 +94,10 @@ std::string sentence_of(const BreakEven& found, const std::string& baseline) {
   std::string sentence =
       fmt::format("cheaper than {} from {} on", baseline, format_size(*found.size_bytes));
   if (found.ci95) {
-    sentence += fmt::format(" (between {} and {})", format_size(found.ci95->low),
-                            format_size(found.ci95->high));
+    sentence += found.ci95->low > 0
+                    ? fmt::format(" (between {} and {})", format_size(found.ci95->low),
+                                  format_size(found.ci95->high))
+                    : fmt::format(" (surely from {} on)", format_size(found.ci95->high));
   }
   return found.reason.empty() ? sentence : sentence + ", " + found.reason;
 }

@@ -118,7 +118,7 @@ struct BreakEven {
   std::string path;
   std::optional<double> size_bytes;  ///< none: see reason
   std::optional<Bounds> ci95;        ///< between the last size that is surely dearer and the first
-                                     ///< that is surely cheaper; open ends are the sweep's ends
+                                     ///< that is surely cheaper; from 0 when dearer nowhere
   std::string reason;                ///< "cheaper at every size", "dearer at every size", ...
 };
 

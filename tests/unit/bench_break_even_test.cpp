@@ -50,8 +50,8 @@ struct Case {
   std::vector<Point> points;
   double size_low = 0;  ///< the estimate lies between; 0: there is none
   double size_high = 0;
-  double ci_low = 0;  ///< 0: there is none
-  double ci_high = 0;
+  double ci_low = 0;
+  double ci_high = 0;  ///< 0: there is no interval
   string reason = {};
 };
 
@@ -73,7 +73,7 @@ const std::vector<Case> cases = {
      {{1024, 95, 30}, {4096, 50}},
      0,
      0,
-     1024,
+     0,
      4096,
      "cheaper at every size"},
     {"dearer everywhere", {{1024, 190}, {4096, 150}}, 0, 0, 0, 0, "dearer at every size"},
@@ -84,12 +84,7 @@ const std::vector<Case> cases = {
      0,
      0,
      "dearer at every size"},
-    {"starts within the noise, a little above",
-     {{1024, 105, 30}, {4096, 50}},
-     1024,
-     4096,
-     1024,
-     4096},
+    {"starts within the noise, a little above", {{1024, 105, 30}, {4096, 50}}, 1024, 4096, 0, 4096},
     {"crosses several times: the last one after which it stays cheaper",
      {{1024, 300}, {2048, 50}, {4096, 150}, {8192, 50}, {16384, 40}},
      5792,

@@ -245,6 +245,12 @@ TEST(BenchTable, SweepTellsBreakEvens) {
   EXPECT_NE(table.find("4 MiB"), std::string::npos);
 }
 
+TEST(BenchFacts, ABreakEvenWithoutALowerLimitHasNone) {
+  const BreakEven found{
+      .path = "sendfile", .size_bytes = 4096, .ci95 = Bounds{0, 65536}, .reason = {}};
+  EXPECT_EQ(sentence_of(found, "copy"), "cheaper than copy from 4 KiB on (surely from 64 KiB on)");
+}
+
 TEST(BenchFacts, VerdictSaysWhatCannotBeTold) {
   Report report = sample::run();
   for (Round& round : report.rows[0].contenders[3].rounds) {
