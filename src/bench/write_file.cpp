@@ -1,13 +1,16 @@
 // A report's way to the disk: all of it, or the old file as it was.
 //
 // The text goes to a new file beside the target and takes its name by rename(2), which replaces
-// atomically. No fsync: a report that a power cut takes can be made again. What is no regular file
-// (/dev/stdout, a FIFO) cannot be replaced and is written as it is.
+// atomically. Signals that end the process wait meanwhile, so that Ctrl-C leaves no half of a file.
+// No fsync: a report that a power cut takes can be made again. What is no regular file
+// (/dev/stdout, a FIFO) cannot be replaced and is written as it is; it may take for ever, so
+// nothing waits there.
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 
@@ -49,6 +52,22 @@ bool is_replaceable(const std::string& path) {
   return ::stat(path.c_str(), &status) != 0 || S_ISREG(status.st_mode) || S_ISDIR(status.st_mode);
 }
 
+/// Holds SIGINT, SIGTERM and SIGHUP back as long as it lives.
+class SignalsWait {
+ public:
+  SignalsWait() {
+    sigset_t ending;
+    ::sigemptyset(&ending);
+    for (const int signal : {SIGINT, SIGTERM, SIGHUP}) ::sigaddset(&ending, signal);
+    ::pthread_sigmask(SIG_BLOCK, &ending, &before_);
+  }
+  SignalsWait(const SignalsWait&) = delete;
+  ~SignalsWait() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+
+ private:
+  sigset_t before_{};
+};
+
 /// A new file beside `path`. The number of the process keeps two benches apart; one that was killed
 /// may have left the name behind, hence the count.
 Result<sys::Fd> open_beside(const std::string& path, std::string& name) {
@@ -77,6 +96,7 @@ std::string target_of(const std::string& path) {
 Result<void> write_file(const std::string& path, std::string_view text) {
   if (!is_replaceable(path)) return write_in_place(path, text);
   const std::string target = target_of(path);
+  const SignalsWait signals_wait;
   std::string beside;
   Result<sys::Fd> file = open_beside(target, beside);
   if (!file) return tl::unexpected(file.error());

@@ -101,6 +101,32 @@ TEST(WriteFile, WritesIntoDevicesAndPipes) {
   ::close(reader);
 }
 
+/// A child does nothing but write reports; wherever a signal meets it, one whole file is there.
+TEST(WriteFile, ASignalLeavesOneWholeFile) {
+  const sample::Folder folder;
+  const std::string name = folder.file("report.json");
+  const std::string large = text_of(4 << 20);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGINT, SIGTERM, SIGHUP}) {
+    const pid_t child = ::fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+      (void)::signal(signal, SIG_DFL);  // nohup and background jobs ignore some
+      while (write_file(name, large)) {
+      }
+      ::_exit(1);
+    }
+    for (int ms = 0; ms < 10'000 && !std::filesystem::exists(name); ++ms) ::usleep(1000);
+    ::usleep(3000);
+    ASSERT_EQ(::kill(child, signal), 0);
+    int status = 0;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == signal) << status;
+    EXPECT_EQ(content_of(name), large);
+    EXPECT_EQ(files_in(folder), 1U) << "the temporary file is still there";
+    ASSERT_TRUE(std::filesystem::remove(name));
+  }
+}
+
 /// RLIMIT_FSIZE makes write(2) fail in the middle of a file, as a full disk does; in a child,
 /// because the limit is the process's.
 TEST(WriteFile, ADiskThatBecomesFullLeavesTheOldFile) {
