@@ -8,6 +8,7 @@
 #include "cli/bench_commands.h"
 #include "cli/bench_help.h"
 #include "cli/bench_output.h"
+#include "cli/descriptor_limit.h"
 #include "cli/stop_signals.h"
 
 namespace pagewire::cli {
@@ -16,6 +17,7 @@ namespace {
 
 int send(const bench::SendSettings& settings) {
   const std::string_view command = send_command().command;
+  (void)raise_descriptor_limit();
   const StopSignals signals;
   const Result<sys::Fd> stop = signals.open_fd();
   if (!stop) {
@@ -47,6 +49,7 @@ std::string text_of(const bench::SinkResult& result) {
 
 int sink(const bench::SinkSettings& settings) {
   const std::string_view command = sink_command().command;
+  (void)raise_descriptor_limit();
   StopSignals signals;
   const Result<sys::Fd> stop = signals.open_fd();
   if (!stop) {

@@ -14,6 +14,7 @@
 #include "cli/bench_commands.h"
 #include "cli/bench_help.h"
 #include "cli/bench_output.h"
+#include "cli/descriptor_limit.h"
 #include "cli/progress.h"
 
 namespace pagewire::cli {
@@ -71,6 +72,7 @@ int measured(const Invocation& invocation, const MeasureSettings& settings, Meas
   if (unwritable) {
     return bench_complain(fmt::format("{}: {}", invocation.command, *unwritable), bench_failed);
   }
+  (void)raise_descriptor_limit();  // server and client of a round have one for each connection
   StopSignals signals;
   Progress progress(invocation.command, signals);
   OrCannotRun report = measure(progress);

@@ -7,7 +7,6 @@
 #include "cli/serve.h"
 
 #include <fmt/format.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -19,6 +18,7 @@
 #include <vector>
 
 #include "cli/config_file.h"
+#include "cli/descriptor_limit.h"
 #include "cli/flags.h"
 #include "cli/help.h"
 #include "cli/machine.h"
@@ -51,7 +51,7 @@ int complain(const std::string& line, int status) {
 
 OrUsageError<ServeSettings> settings_from(const Flags& flags);
 int check_config(const ServeSettings& settings);
-void raise_descriptor_limit(const ServeSettings& settings);
+void take_descriptors(const ServeSettings& settings);
 sigset_t block_signals();
 void announce(const server::Server& server, const ServeSettings& settings);
 void wait_for_stop(server::Server& server, StatusLine& status, const sigset_t& signals);
@@ -71,7 +71,7 @@ int serve(std::span<const std::string> arguments) {
   if (!settings) return complain(settings.error().text, exit_usage);
   if (settings->check_config) return check_config(*settings);
 
-  raise_descriptor_limit(*settings);
+  take_descriptors(*settings);
   const sigset_t signals = block_signals();
   server::Server server;
   if (const auto started = server.start(settings->server); !started) {
@@ -138,18 +138,14 @@ int check_config(const ServeSettings& settings) {
 
 // ---------------------------------------------------------------- the process
 
-/// The soft limit is 1024 on most systems for programs that use select(2); this one does not.
-void raise_descriptor_limit(const ServeSettings& settings) {
-  rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-  limit.rlim_cur = limit.rlim_max;
-  (void)::setrlimit(RLIMIT_NOFILE, &limit);
+void take_descriptors(const ServeSettings& settings) {
+  const rlim_t allowed = raise_descriptor_limit();
   const std::size_t wanted =
       settings.server.limits.connections + settings.workers * settings.server.site.open_files;
-  if (limit.rlim_max < wanted) {
+  if (allowed < wanted) {
     (void)complain(fmt::format("pagewire serve: note: this process may open {} files; "
                                "max-connections and open-files could need {}",
-                               limit.rlim_max, wanted),
+                               allowed, wanted),
                    exit_done);
   }
 }

@@ -8,6 +8,7 @@ import json
 import os
 import pty
 import re
+import resource
 import select
 import signal
 import socket
@@ -185,6 +186,13 @@ class RunTest(BenchCase):
         self.assertEqual((row["mode"], row["offered_gbit_per_s"]), ("request", 0.05))
         summary = row["contenders"][0]["summary"]
         self.assertIsNotNone(summary["latency_p50_us"]["median"])
+
+    def test_more_connections_than_the_soft_limit_of_descriptors(self):
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        self.bench("run", *TINY, "--path", "sendfile", "-P", "100", "--json", "r.json",
+                   preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard)))
+        [contender] = self.load("r.json")["rows"][0]["contenders"]
+        self.assertEqual([one["failed"] for one in contender["rounds"]], [None] * 3)
 
     @unittest.skipIf(os.geteuid() != 0, "network namespaces need the root user")
     def test_between_two_namespaces(self):
