@@ -89,7 +89,7 @@ constexpr Condition conditions[] = {
      "The offered load was not reached (by over 5%) by {}: the CPU per byte is not at equal load."},
     {rounds_differ, "The rounds differ by over 30% from least to most with {}."},
     {has_one_round, "There is no confidence interval, because only one round counts, for {}."},
-    {has_failed_rounds, "Rounds failed of {}; the summary is of the others."},
+    {has_failed_rounds, "Rounds failed of {}; they are in no summary."},
 };
 
 std::string sizes_text(const std::vector<const Row*>& rows) {

@@ -100,7 +100,7 @@ TEST(Remarks, SayWhetherTheOfferWasReached) {
 TEST(Remarks, TellOfFailedRounds) {
   Row row = row_with({{Metric::CpuPercent, {10, 10}}});
   row.contenders[0].rounds[0].failed = "the client went away";
-  EXPECT_EQ(remarks_on({row}).back(), "Rounds failed of splice; the summary is of the others.");
+  EXPECT_EQ(remarks_on({row}).back(), "Rounds failed of splice; they are in no summary.");
 }
 
 TEST(Remarks, NameTheSizesOfASweep) {
