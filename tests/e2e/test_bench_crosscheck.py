@@ -19,6 +19,8 @@ from support import BINARY, SANITIZER, TestFolder, coded_bytes, first_difference
 PATHS = ("sendfile", "splice", "mmap", "copy")
 SIZE = 8 << 20
 LIMIT_S = 60
+STREAMS = 4
+BUFFERS = 16 << 20  # of one connection, both ends
 LISTENS = re.compile(r"on 127\.0\.0\.1:(\d+)")
 RESULT = re.compile(r"([\d.]+) MB in ([\d.]+) s, ([\d.]+) MB/s")
 
@@ -209,6 +211,9 @@ class BytesTest(unittest.TestCase):
 class CpuTest(unittest.TestCase):
     """CPU time, by GNU time (wait4(2)) around all that bench runs."""
 
+    ATTEMPTS = 3  # what another program does to our caches is in one of them, not in all
+    WITHIN = 0.25
+    BUSY_PERCENT = 10  # of the time; then both sides also pay for others
     FLAGS = ("--path", "copy", "--warmup", "0", "--repeat", "1", "--no-instrument", "-P", "4")
 
     def time_of(self, seconds):
@@ -224,16 +229,24 @@ class CpuTest(unittest.TestCase):
         folder = TestFolder()
         self.addCleanup(folder.close)
         self.file = folder.coded("big.bin", SIZE)
-        around, short = self.time_of("0.05")  # starting, checking every byte, describing
-        total, long = self.time_of("4")
-        ours = 0
-        for report, sign in ((long, 1), (short, -1)):
-            found = figures(report)
-            share = found["cpu_percent"] + found["client_cpu_percent"]
-            ours += sign * share / 100 * found["seconds"]
-        self.assertGreater(ours, 0.2, "too little work to compare")
-        self.assertAlmostEqual((total - around) / ours, 1, delta=0.25,
-                               msg=f"time: {total:.2f} s - {around:.2f} s, bench: {ours:.2f} s")
+        said, waited = [], 0
+        for _ in range(self.ATTEMPTS):
+            around, short = self.time_of("0.05")  # starting, checking every byte, describing
+            total, long = self.time_of("4")
+            ours = self.ours(long) - self.ours(short)
+            said.append(f"time: {total:.2f} s - {around:.2f} s, bench: {ours:.2f} s")
+            if ours > 0.2 and abs((total - around) / ours - 1) <= self.WITHIN:
+                return
+            waited = max(waited, figures(long)["server_wait_percent"] or 0)
+        if waited > self.BUSY_PERCENT:
+            self.skipTest(f"the server waited for its CPU for {waited:.0f}% of the time: {said}")
+        self.fail("; ".join(said))
+
+    @staticmethod
+    def ours(report):
+        """CPU seconds of server and client, as the report has them."""
+        found = figures(report)
+        return (found["cpu_percent"] + found["client_cpu_percent"]) / 100 * found["seconds"]
 
 
 class Iperf3Test(unittest.TestCase):
@@ -255,14 +268,16 @@ class Iperf3Test(unittest.TestCase):
     def test_iperf3_sees_the_bytes_and_the_rate_that_we_say(self):
         for path in ("sendfile", "copy"):
             with self.subTest(path=path), Sender(self.file, "--iperf3", "--path", path) as sender:
-                end = self.run_client(sender.port, "-P", "4", "-t", "2")
+                end = self.run_client(sender.port, "-P", str(STREAMS), "-t", "2")
                 megabytes, seconds, rate = map(float, sender.line_with(RESULT).groups())
                 received, sent = end["sum_received"], end["sum_sent"]
                 # What stood in socket buffers when the test ended was sent and not received.
                 self.assertLessEqual(received["bytes"], sent["bytes"])
                 self.assertAlmostEqual(sent["bytes"] / 1e6, megabytes, delta=0.06)
-                self.assertAlmostEqual(received["bytes"] / 1e6 / megabytes, 1, delta=0.05)
-                theirs = received["bits_per_second"] / 8e6
+                self.assertGreater(received["bytes"], 0)
+                self.assertLessEqual(sent["bytes"] - received["bytes"], STREAMS * BUFFERS)
+                # What iperf3 makes of its own bytes and of the test's seconds.
+                theirs = sent["bits_per_second"] / 8e6
                 self.assertAlmostEqual(theirs / rate, 1, delta=0.05,
                                        msg=f"iperf3 {theirs:.1f} MB/s, bench send {rate} MB/s")
 
