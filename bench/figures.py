@@ -10,6 +10,11 @@ from meter import Sample, TcpInfo
 from reporting import counted, measured, metric_names, missing, modelled
 
 STREAM = "streams have no requests"
+# `pagewire bench run` takes the difference of two moments, in which the sockets are its own.
+TCP_REMARK = (
+    "Retransmits and what limited TCP: of another program's connections ss(8) tells them since "
+    "each began, warm-up included, near the window's end; of `pagewire bench run` they are of the "
+    "window alone.")
 LATENCY = {"latency_p50_us": "p50", "latency_p90_us": "p90", "latency_p99_us": "p99",
            "latency_p999_us": "p99_9"}
 NOT_HAD = {

@@ -6,6 +6,7 @@ import argparse
 import command
 import reporting
 import verdicts
+from figures import TCP_REMARK
 from http_contestant import HttpContestant
 from measure import Contestant, Plan, Row, measure_row, size_text
 from raw_contestant import (RawContestant, iperf3_client, iperf3_server, pagewire_sender,
@@ -25,6 +26,7 @@ REMARKS = [
     "of a sender differs between the two tables. iperf3 sends one block of 128 KiB again and "
     "again, from memory or (-Z) from a file of that size, which stays in the CPU's cache; pagewire "
     "sends the whole file.",
+    TCP_REMARK,
     "haproxy is not among them: it proxies and cannot serve files.",
 ]
 

@@ -16,6 +16,7 @@ import corpus
 import reporting
 import seed_text
 import verdicts
+from figures import TCP_REMARK
 from measure import Plan, Row, measure_row, say, size_text
 from peers import size
 from raw_contestant import (RawContestant, iperf3_client, iperf3_server, pagewire_sender,
@@ -30,6 +31,7 @@ REMARKS = [
     "readwrite 64K is a plain loop of read and write with a buffer of 64 KiB (bench/floor), "
     "measured after the paths' rounds by pagewire's sink over its whole life; copy is pagewire's "
     "own path, which reads up to 256 KiB at once.",
+    TCP_REMARK,
     "Loopback: the sender's CPU holds the receiver's softirqs; the text does not say what was "
     "between its two ends, nor how fast its clock was.",
     "18% of a core at 38.2 Gbit/s says that the text's sender waited for something else, a card "

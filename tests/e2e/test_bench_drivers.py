@@ -181,6 +181,7 @@ class DriversTest(unittest.TestCase):
         self.assertEqual(self.verified(report),
                          dict.fromkeys(("pagewire[copy]", "pagewire[sendfile]"), 8 << 20))
         self.assertTrue(all(self.bills(report).values()))
+        self.assertIn("ss(8) tells them since each began", "\n".join(report["remarks"]))
 
     @unittest.skipUnless(shutil.which("iperf3"), "not installed: iperf3")
     def test_seed(self):
@@ -189,6 +190,7 @@ class DriversTest(unittest.TestCase):
         self.assertTrue(all(self.bills(report).values()))
         said = "\n".join(report["remarks"])
         self.assertIn("the text's own arithmetic", said)
+        self.assertIn("ss(8) tells them since each began", said)
         self.assertIn("cycles per Gbit readwrite : sendfile 22.1 and ", said)
 
 
