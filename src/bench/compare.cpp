@@ -90,6 +90,8 @@ std::optional<Change> change_of(const MetricInfo& metric, double threshold, Both
   }
   if (std::abs(change.relative) > threshold) {
     change.verdict = verdict_of(change.relative, metric.better, difference);
+  } else if (change.ci95 && std::max(-change.ci95->low, change.ci95->high) > threshold) {
+    change.verdict = Verdict::WithinNoise;  // it may be more than the threshold, for all we know
   }
   return change;
 }

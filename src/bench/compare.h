@@ -12,7 +12,7 @@
 namespace pagewire::bench {
 
 enum class Verdict : std::uint8_t {
-  Same,  ///< within the threshold
+  Same,  ///< within the threshold, and so is the 95% interval, where there is one
   Better,
   Worse,        ///< by more than the threshold, and the 95% interval of the change excludes none
   WithinNoise,  ///< beyond the threshold, but the interval includes no change, or cannot be had

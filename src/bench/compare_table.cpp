@@ -103,12 +103,20 @@ std::string table_of_row(const std::string& row, const std::vector<Change>& chan
 std::string outcome_of(const Comparison& comparison) {
   std::size_t worse = 0;
   std::size_t better = 0;
+  std::size_t unsure = 0;
   for (const Change& change : comparison.changes) {
     worse += change.verdict == Verdict::Worse ? 1 : 0;
     better += change.verdict == Verdict::Better ? 1 : 0;
+    unsure += change.verdict == Verdict::WithinNoise ? 1 : 0;
   }
-  return fmt::format("{} of {} figures got worse, {} better, beyond the threshold and the noise.\n",
-                     worse, comparison.changes.size(), better);
+  std::string text =
+      fmt::format("{} of {} figures got worse, {} better, beyond the threshold and the noise.\n",
+                  worse, comparison.changes.size(), better);
+  if (unsure > 0) {
+    text +=
+        fmt::format("Of {} nothing can be said: the noise is larger than the threshold.\n", unsure);
+  }
+  return text;
 }
 
 }  // namespace
