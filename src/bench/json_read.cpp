@@ -361,6 +361,9 @@ void check_version(const Node& node) {
 
 Report report_of(const Node& node) {
   check_version(node);
+  if (node["kind"].text_or_null() == "calibration") {
+    node.wrong("is a calibration (for serve --calibration), not a report");
+  }
   node.has_exactly({"schema_version", "kind", "title", "environment", "settings", "partial",
                     "partial_reason", "rows", "break_evens", "remarks"});
   Report report;

@@ -28,7 +28,9 @@ std::string why_not_made(const Error& error, const NewSource& wanted) {
       fmt::format("a file of {} in {}", format_size(static_cast<double>(wanted.size.value)),
                   wanted.folder.empty() ? "." : wanted.folder);
   if (error.errno_value == EINTR) return "stopped while " + what + " was made";
-  return fmt::format("{} cannot be made: {}", what, describe(error));
+  // EACCES, EROFS, ENOSPC ...: another folder, or a file that is there already, may do.
+  return fmt::format("{} cannot be made: {} (--folder makes it elsewhere, --file sends another)",
+                     what, describe(error));
 }
 
 }  // namespace

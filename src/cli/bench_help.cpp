@@ -19,7 +19,7 @@ std::string bench_help_text() {
   return "Usage: pagewire bench [COMMAND] [flags]\n\n"
          "Sends the same file by every path (sendfile, splice, mmap, copy ...) and shows what\n"
          "each costs: throughput, CPU, cycles per gigabit, system calls, copies. Alone it takes\n"
-         "less than a minute and needs nothing: it makes a file, measures, prints a table.\n\n"
+         "less than a minute: it makes a file of 256M in this folder, measures, prints a table.\n\n"
          "Commands:\n"
          "  run                what you say, as long as you say; reports as JSON, CSV, HTML, SVG\n"
          "  sweep              from 1K to 64M: from which size on is a path worth it?\n"

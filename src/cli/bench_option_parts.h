@@ -32,7 +32,10 @@ void add_outputs(std::vector<BasicOption<Settings>>& table) {
     std::string Outputs::*member;
   };
   constexpr Format formats[] = {
-      {"json", "everything, as docs/bench.schema.json says; - is standard output, here and below",
+      {"json",
+       "everything, as docs/bench.schema.json says; - is standard output, here and below (the "
+       "table then goes "
+       "to standard error)",
        &Outputs::json},
       {"csv", "one line per path, round and metric", &Outputs::csv},
       {"html", "one page with pictures, table and the JSON, that needs no network", &Outputs::html},

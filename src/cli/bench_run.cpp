@@ -54,6 +54,18 @@ bool save_calibration(const bench::Report& report, const MeasureSettings& settin
                            invocation.command);
 }
 
+/// Whether there is anything to keep.
+bool has_figures(const bench::Report& report) {
+  for (const bench::Row& row : report.rows) {
+    for (const bench::Contender& contender : row.contenders) {
+      for (const bench::Round& round : contender.rounds) {
+        if (round.failed.empty()) return true;
+      }
+    }
+  }
+  return false;
+}
+
 bool has_failed_round(const bench::Report& report) {
   for (const bench::Row& row : report.rows) {
     for (const bench::Contender& contender : row.contenders) {
@@ -83,6 +95,12 @@ int measured(const Invocation& invocation, const MeasureSettings& settings, Meas
   signals.let_next_end();
   if (!report) {
     return bench_complain(fmt::format("{}: {}", invocation.command, report.error().text),
+                          signals.exit_status().value_or(bench_failed));
+  }
+  if (report->partial && !has_figures(*report)) {
+    // An older report under that name is worth more than one without a figure.
+    return bench_complain(fmt::format("{}: {}; nothing was measured, no report is written",
+                                      invocation.command, report->partial_reason),
                           signals.exit_status().value_or(bench_failed));
   }
   report->environment.command_line = command_line(invocation);

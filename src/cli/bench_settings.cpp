@@ -64,6 +64,17 @@ OrUsageError<void> check_file(const Flags& flags, std::string_view command) {
   return {};
 }
 
+/// A calibration says from which size on a path is cheaper than copy.
+OrUsageError<MeasureSettings> check_save(MeasureSettings settings) {
+  const bool has_copy = std::ranges::any_of(
+      settings.run.paths, [](const egress::Path* path) { return path->name == "copy"; });
+  if (settings.save.empty() || has_copy) return settings;
+  return tl::unexpected(
+      UsageError{fmt::format("{}: --save needs copy among the paths of --path: what it saves is "
+                             "from which size on a path is cheaper than copy",
+                             sweep_command().command)});
+}
+
 }  // namespace
 
 OrUsageError<MeasureSettings> build_run(const Flags& flags, const Machine& machine) {
@@ -88,7 +99,8 @@ OrUsageError<MeasureSettings> build_sweep(const Flags& flags, const Machine& mac
       .map([&] {
         resolve_paths(settings.run);
         return settings;
-      });
+      })
+      .and_then(check_save);
 }
 
 OrUsageError<ReportSettings> build_report(const Flags& flags) {
