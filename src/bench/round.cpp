@@ -2,8 +2,12 @@
 //
 // Invariants: both moments are taken in the same order (events, meter, server, client), so that
 // what passes between two samples is the same at both ends; a round is either complete, or failed
-// with a reason, or not there at all.
+// with a reason, or not there at all; a window that was stretched from outside (Ctrl-Z, a machine
+// that slept or starved us) is no round, because nobody knows what happened in it.
+// Rests on: CLOCK_BOOTTIME (clock_gettime(2)), which goes on while the machine sleeps.
 #include "bench/round.h"
+
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <ctime>
@@ -22,6 +26,19 @@ constexpr std::int64_t poll_ms = 40;
 constexpr std::int64_t server_says_ms = 50;
 
 constexpr double ns_per_s = 1e9;
+
+/// CLOCK_MONOTONIC stands still while the machine is suspended; a window must not seem shorter for
+/// that.
+std::int64_t boottime_ns() {
+  timespec now{};
+  ::clock_gettime(CLOCK_BOOTTIME, &now);
+  return now.tv_sec * 1'000'000'000 + now.tv_nsec;
+}
+
+/// Both samples and a busy machine's waits fit in; a stop by hand does not.
+double longest_window_s(double wanted_s) {
+  return 1.5 * wanted_s + 1;
+}
 
 void sleep_ms(std::int64_t ms) {
   // EINTR ends it early: a stop may have been asked for.
@@ -46,6 +63,7 @@ class Stage {
   OrFault<void> start();
   OrFault<bool> wait_until(std::int64_t deadline_ns);
   OrFault<Moment> moment();
+  OrFault<void> check_length(std::int64_t opened_at_ns) const;
   Fault why(Fault client_fault);
 
   const RoundPlan& plan_;
@@ -116,6 +134,7 @@ OrFault<bool> Stage::play(Round& round) {
   const double warmup_s = warmup_seconds(*plan_.settings);
   if (OrFault<bool> waited = wait_until(at(warmup_s)); !waited || !*waited) return waited;
 
+  const std::int64_t opened_at_ns = boottime_ns();
   instruments_ = Instruments::open(server_->pid(), plan_.instruments);
   instruments_->begin();
   const OrFault<Moment> opened = moment();
@@ -128,6 +147,9 @@ OrFault<bool> Stage::play(Round& round) {
   instruments_->end();
   const OrFault<Moment> closed = moment();
   if (!closed) return tl::unexpected(closed.error());
+  if (OrFault<void> right = check_length(opened_at_ns); !right) {
+    return tl::unexpected(right.error());
+  }
 
   round.seconds = static_cast<double>(closed->client.at_ns - opened->client.at_ns) / ns_per_s;
   round.figures = figures_of({.opened = *opened,
@@ -180,6 +202,16 @@ OrFault<Moment> Stage::moment() {
   if (!client) return tl::unexpected(why(client.error()));
   moment.client = *client;
   return moment;
+}
+
+/// Stretched, it has moments in which nobody drained the samples and the network had run dry.
+OrFault<void> Stage::check_length(std::int64_t opened_at_ns) const {
+  const double wanted_s = plan_.settings->seconds;
+  const double took_s = static_cast<double>(boottime_ns() - opened_at_ns) / ns_per_s;
+  if (took_s <= longest_window_s(wanted_s)) return {};
+  return tl::unexpected(Fault{
+      fmt::format("the window took {:.1f} s instead of {:g}: this process was stopped or starved",
+                  took_s, wanted_s)});
 }
 
 /// The client only sees its connections end; the server, if it has a fault, knows why.

@@ -246,6 +246,27 @@ TEST_F(BenchRun, GoesOnAfterARoundWhoseClientDied) {
   EXPECT_TRUE(any_has(report->remarks, "Rounds failed of copy"));
 }
 
+/// Whoever looks at the window so rarely was stopped by somebody.
+TEST_F(BenchRun, BillsNoWindowThatWasStretched) {
+  settings_.paths = {egress::find_path("sendfile")};
+  settings_.seconds = 0.05;
+  watch_.on_progress = [](const string& what) {
+    if (has(what, "round 1 of 2")) ::usleep(1'200'000);
+  };
+  const auto report = run(settings_, watch_);
+  ASSERT_TRUE(report.has_value()) << report.error().text;
+  EXPECT_FALSE(report->partial);
+  const Contender& contender = contender_of(report->rows[0], "sendfile");
+  ASSERT_EQ(contender.rounds.size(), 2U);
+  const Round& stretched = contender.rounds[0];
+  EXPECT_TRUE(has(stretched.failed, " s instead of 0.05: this process was stopped or starved"))
+      << stretched.failed;
+  EXPECT_TRUE(stretched.failed.starts_with("the window took ")) << stretched.failed;
+  EXPECT_TRUE(stretched.figures.empty());
+  EXPECT_EQ(contender.rounds[1].failed, "");
+  EXPECT_TRUE(any_has(watch_.notes, "round 1 of 2: sendfile: the window took "));
+}
+
 TEST_F(BenchRun, KeepsTheSizesThatAreDoneWhenASweepIsStopped) {
   SweepSettings sweep_settings{.sizes = {{1024}, {16 * kib}}, .run = settings_};
   sweep_settings.run.seconds = 0.1;
