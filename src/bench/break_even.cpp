@@ -7,7 +7,8 @@
 // surely dearer there is no lower limit, and the interval begins at 0. Sizes within the noise
 // decide nothing, so that one bad round at 64 MiB does not move the break-even there.
 //
-// Where no interval can be had (one round), the means alone decide, and ci95 is absent.
+// Where no interval can be had (one round), the means alone decide where a crossing is, and ci95 is
+// absent. That a path is dearer or cheaper at every size is never said on means alone.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -100,22 +101,49 @@ std::optional<double> crossing_before(const std::vector<Difference>& differences
   return std::exp2(log_left + share * (std::log2(right.size_bytes) - log_left));
 }
 
+/// Whether the path has this sign at every size, and 95% sure: what is said of every size decides
+/// how a server sends, so means within the noise must not say it.
+bool surely_everywhere(const std::vector<Difference>& differences, Sign sign) {
+  return std::all_of(differences.begin(), differences.end(), [sign](const Difference& difference) {
+    return difference.has_interval && difference.sign == sign;
+  });
+}
+
+bool have_intervals(const std::vector<Difference>& differences) {
+  return std::all_of(differences.begin(), differences.end(),
+                     [](const Difference& difference) { return difference.has_interval; });
+}
+
 /// Why there is no break-even although the path was measured and is surely cheaper nowhere above
 /// the last size at which it is surely dearer.
 std::string reason_without_cheaper(const std::vector<Difference>& differences,
                                    std::optional<std::size_t> last_dearer) {
-  const bool ever_cheaper = last_of(differences, Sign::Cheaper).has_value();
-  if (ever_cheaper) {
-    return fmt::format("no clear crossing: cheaper at some sizes, but dearer again at {}",
-                       format_size(differences[*last_dearer].size_bytes));
-  }
   if (!last_dearer) return "no clear crossing: within the noise at every size";
-  if (std::all_of(differences.begin(), differences.end(),
-                  [](const Difference& difference) { return difference.relative >= 0; })) {
-    return std::string(dearer_at_every_size);
+  const std::string up_to = format_size(differences[*last_dearer].size_bytes);
+  if (last_of(differences, Sign::Cheaper)) {
+    return "no clear crossing: cheaper at some sizes, but dearer again at " + up_to;
   }
-  return fmt::format("no clear crossing: dearer up to {}, within the noise above",
-                     format_size(differences[*last_dearer].size_bytes));
+  if (surely_everywhere(differences, Sign::Dearer)) return std::string(dearer_at_every_size);
+  if (!have_intervals(differences)) {
+    return "no clear crossing: dearer up to " + up_to +
+           " by the means alone, for which one round gives no confidence";
+  }
+  const bool to_the_end = *last_dearer + 1 == differences.size();
+  return fmt::format("no clear crossing: dearer up to {}, within the noise {}", up_to,
+                     to_the_end ? "at some sizes" : "above");
+}
+
+/// Why there is no break-even although the path is surely cheaper from `cheaper` on: no size at
+/// which it is dearer was found.
+std::string reason_without_dearer(const std::vector<Difference>& differences, std::size_t cheaper) {
+  if (surely_everywhere(differences, Sign::Cheaper)) return std::string(cheaper_at_every_size);
+  const std::string from = format_size(differences[cheaper].size_bytes);
+  if (!have_intervals(differences)) {
+    return "no clear crossing: cheaper from " + from +
+           " on by the means alone, for which one round gives no confidence";
+  }
+  return fmt::format("no clear crossing: cheaper from {} on, within the noise {}", from,
+                     cheaper > 0 ? "below" : "at some sizes");
 }
 
 BreakEven break_even_of(std::string_view path, const std::vector<Difference>& differences) {
@@ -131,13 +159,10 @@ BreakEven break_even_of(std::string_view path, const std::vector<Difference>& di
   // Surely dearer nowhere: it may lie below all sizes.
   const Bounds between{last_dearer ? differences[*last_dearer].size_bytes : 0,
                        differences[*first_cheaper].size_bytes};
-  if (std::all_of(differences.begin(), differences.end(),
-                  [](const Difference& difference) { return difference.has_interval; })) {
-    result.ci95 = between;
-  }
+  if (have_intervals(differences)) result.ci95 = between;
   result.size_bytes = crossing_before(differences, *first_cheaper);
   if (!result.size_bytes) {
-    result.reason = cheaper_at_every_size;
+    result.reason = reason_without_dearer(differences, *first_cheaper);
     // Surely so from the first size on: there is nothing left that an interval could say.
     if (*first_cheaper == 0) result.ci95.reset();
   }

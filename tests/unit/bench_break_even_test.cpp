@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "bench/calibration.h"
 #include "bench/run.h"
 
 namespace pagewire::bench {
@@ -75,7 +76,28 @@ const std::vector<Case> cases = {
      0,
      0,
      4096,
-     "cheaper at every size"},
+     "no clear crossing: cheaper from 4 KiB on, within the noise below"},
+    {"cheaper, then within the noise, by the means cheaper",
+     {{1024, 50}, {4096, 98, 30}},
+     0,
+     0,
+     0,
+     0,
+     "no clear crossing: cheaper from 1 KiB on, within the noise at some sizes"},
+    {"cheaper, then within the noise, by the means dearer",
+     {{1024, 50}, {4096, 102, 30}, {8192, 50}},
+     0,
+     0,
+     0,
+     0,
+     "no clear crossing: cheaper from 1 KiB on, within the noise at some sizes"},
+    {"cheaper everywhere by the means, surely nowhere",
+     {{1024, 95, 30}, {4096, 97, 30}},
+     0,
+     0,
+     0,
+     0,
+     "no clear crossing: within the noise at every size"},
     {"dearer everywhere", {{1024, 190}, {4096, 150}}, 0, 0, 0, 0, "dearer at every size"},
     {"dearer everywhere by the means, within the noise at last",
      {{1024, 190}, {4096, 105, 30}},
@@ -83,7 +105,21 @@ const std::vector<Case> cases = {
      0,
      0,
      0,
-     "dearer at every size"},
+     "no clear crossing: dearer up to 1 KiB, within the noise above"},
+    {"dearer everywhere by the means, within the noise at first",
+     {{1024, 105, 30}, {4096, 190}},
+     0,
+     0,
+     0,
+     0,
+     "no clear crossing: dearer up to 4 KiB, within the noise at some sizes"},
+    {"dearer everywhere by the means, within the noise in between",
+     {{1024, 190}, {4096, 105, 30}, {8192, 150}},
+     0,
+     0,
+     0,
+     0,
+     "no clear crossing: dearer up to 8 KiB, within the noise at some sizes"},
     {"starts within the noise, a little above", {{1024, 105, 30}, {4096, 50}}, 1024, 4096, 0, 4096},
     {"crosses several times: the last one after which it stays cheaper",
      {{1024, 300}, {2048, 50}, {4096, 150}, {8192, 50}, {16384, 40}},
@@ -148,6 +184,32 @@ TEST(BreakEvens, OfOneRoundRestOnTheMeansAlone) {
   ASSERT_EQ(found.size(), 1U);
   EXPECT_NEAR(found[0].size_bytes.value_or(0), 5792.6, 0.1);
   EXPECT_FALSE(found[0].ci95.has_value());
+}
+
+/// One round has no confidence: the chooser must not be told that it knows.
+TEST(BreakEvens, OfOneRoundSayNothingOfEverySize) {
+  const auto reason_of = [](const std::vector<Point>& points) {
+    return find_break_evens(sweep_of(points, 1)).at(0).reason;
+  };
+  EXPECT_EQ(reason_of({{1024, 90}, {4096, 50}}),
+            "no clear crossing: cheaper from 1 KiB on by the means alone, for which one round "
+            "gives no confidence");
+  EXPECT_EQ(reason_of({{1024, 190}, {4096, 150}}),
+            "no clear crossing: dearer up to 4 KiB by the means alone, for which one round gives "
+            "no confidence");
+}
+
+/// What is given to the chooser from each row of the table.
+TEST(BreakEvens, OnlyClearOnesReachTheChooser) {
+  for (const Case& row : cases) {
+    const Calibration calibration{.kernel = {},
+                                  .cpu_model = {},
+                                  .date = {},
+                                  .filesystem = {},
+                                  .break_evens = find_break_evens(sweep_of(row.points))};
+    const std::optional<ByteCount> copied = calibration.copy_up_to("path");
+    EXPECT_EQ(copied.has_value(), !row.reason.starts_with("no clear crossing")) << row.what;
+  }
 }
 
 TEST(BreakEvens, SkipSizesThatWereNotMeasured) {
