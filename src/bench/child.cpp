@@ -27,6 +27,8 @@ namespace pagewire::bench {
 namespace {
 
 constexpr int patience_ms = 10'000;
+/// While it waits, a stop is asked for this often.
+constexpr std::int64_t stop_poll_ms = 50;
 
 [[noreturn]] void run_child(const ChildPlan& plan, pid_t parent, sys::Fd control,
                             const ChildBody& body);
@@ -157,17 +159,17 @@ void Child::end() {
   control_.close();
 }
 
-OrFault<ChildReport> Child::sample() {
+OrFault<ChildReport> Child::sample(const StopAsked& stop_asked) {
   if (fault_) return tl::unexpected(*fault_);
   // EPIPE: the child has ended; what it said before, and its end, is found by reading.
   static_cast<void>(::send(control_.get(), &sample_request, 1, MSG_NOSIGNAL));
-  OrFault<ChildReport> report = next_report();
+  OrFault<ChildReport> report = next_report(stop_asked);
   if (report && report->kind != ReportKind::Sample)
     return tl::unexpected(fail("spoke out of turn"));
   return report;
 }
 
-OrFault<ChildReport> Child::next_report() {
+OrFault<ChildReport> Child::next_report(const StopAsked& stop_asked) {
   if (fault_) return tl::unexpected(*fault_);
   ChildReport report;
   char* const into = reinterpret_cast<char*>(&report);
@@ -176,7 +178,12 @@ OrFault<ChildReport> Child::next_report() {
   while (got < sizeof report) {
     const std::int64_t left_ms = deadline_ms - sys::monotonic_coarse_ms();
     if (left_ms <= 0) return tl::unexpected(fail("did not answer within 10 s"));
-    if (!has_news(static_cast<int>(left_ms))) continue;
+    const std::int64_t wait_ms = stop_asked ? std::min(left_ms, stop_poll_ms) : left_ms;
+    if (!has_news(static_cast<int>(wait_ms))) {
+      if (!stop_asked || !stop_asked()) continue;
+      fault_ = Fault{"stopped"};  // half a report may have been read: there is no going on
+      return tl::unexpected(*fault_);
+    }
     const ssize_t n = ::recv(control_.get(), into + got, sizeof report - got, MSG_DONTWAIT);
     if (n > 0) {
       got += static_cast<std::size_t>(n);

@@ -36,7 +36,8 @@ namespace {
 // One call may take so much; without a limit it would go on as long as the server sends, and
 // neither the other connections nor the parent would be heard.
 constexpr ByteCount discard_at_once{8 * mib};
-constexpr std::int64_t connect_limit_s = 5;
+// All connections together; shorter than the parent's patience, so that it hears why.
+constexpr std::int64_t connect_limit_ms = 8'000;
 // The timer is not set for less: what falls due meanwhile goes out together.
 constexpr std::int64_t least_sleep_ns = 20'000;
 constexpr std::int64_t late_after_ns = 1'000'000;
@@ -136,13 +137,18 @@ void run_client(const ClientSettings& settings, sys::Fd control) {
   }
 }
 
-Result<sys::Fd> connect_to(const sys::Address& server) {
+Result<sys::Fd> connect_to(const sys::Address& server, std::int64_t deadline_ms) {
+  const std::int64_t left_ms = deadline_ms - sys::monotonic_coarse_ms();
+  if (left_ms <= 0) return failure("connect", ETIMEDOUT);
   sys::Fd fd(::socket(server.raw()->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!fd.is_open()) return last_error("socket");  // EMFILE, ENFILE
-  const timeval limit{.tv_sec = connect_limit_s, .tv_usec = 0};
+  const timeval limit{.tv_sec = left_ms / 1000, .tv_usec = left_ms % 1000 * 1000};
   ::setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
-  // ECONNREFUSED; ENETUNREACH: no route; EINPROGRESS: the limit; EADDRNOTAVAIL: out of ports.
-  if (::connect(fd.get(), server.raw(), server.raw_size()) != 0) return last_error("connect");
+  if (::connect(fd.get(), server.raw(), server.raw_size()) != 0) {
+    if (errno == EINPROGRESS) return failure("connect", ETIMEDOUT);  // SO_SNDTIMEO (socket(7))
+    // ECONNREFUSED; ENETUNREACH: no route; EADDRNOTAVAIL: out of ports.
+    return last_error("connect");
+  }
   if (Result<void> set = sys::set_no_delay(fd.get()); !set) return tl::unexpected(set.error());
   return fd;
 }
@@ -166,8 +172,9 @@ Client::Client(const ClientSettings& settings, sys::Fd control)
 Result<void> Client::connect_all() {
   constexpr std::uint64_t page = 4 * kib;
   const std::size_t count = connections_.size();
+  const std::int64_t deadline_ms = sys::monotonic_coarse_ms() + connect_limit_ms;
   for (std::size_t i = 0; i < count; ++i) {
-    Result<sys::Fd> fd = connect_to(settings_.server);
+    Result<sys::Fd> fd = connect_to(settings_.server, deadline_ms);
     if (!fd) return tl::unexpected(fd.error());
     connections_[i].fd = std::move(*fd);
     if (settings_.mode == Mode::Request) continue;

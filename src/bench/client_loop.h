@@ -9,8 +9,8 @@ namespace pagewire::bench {
 /// Fault instead when it cannot connect.
 void run_client(const ClientSettings& settings, sys::Fd control);
 
-/// A connected, blocking socket with TCP_NODELAY. Connecting gives up after some seconds (ETIMEDOUT
-/// or EAGAIN). Errors: as connect(2).
-Result<sys::Fd> connect_to(const sys::Address& server);
+/// A connected, blocking socket with TCP_NODELAY. Connecting gives up at `deadline_ms` (of
+/// sys::monotonic_coarse_ms). Errors: as connect(2); ETIMEDOUT.
+Result<sys::Fd> connect_to(const sys::Address& server, std::int64_t deadline_ms);
 
 }  // namespace pagewire::bench

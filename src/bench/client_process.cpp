@@ -5,7 +5,8 @@
 
 namespace pagewire::bench {
 
-OrFault<ClientProcess> ClientProcess::start(const ClientSettings& settings) {
+OrFault<ClientProcess> ClientProcess::start(const ClientSettings& settings,
+                                            const StopAsked& stop_asked) {
   if (settings.file_bytes == 0) {
     return tl::unexpected(Fault{"the file is empty: there is nothing to ask for"});
   }
@@ -21,14 +22,14 @@ OrFault<ClientProcess> ClientProcess::start(const ClientSettings& settings) {
   OrFault<Child> child =
       start_child(plan, [&settings](sys::Fd control) { run_client(settings, std::move(control)); });
   if (!child) return tl::unexpected(child.error());
-  if (const OrFault<ChildReport> ready = child->next_report(); !ready) {
+  if (const OrFault<ChildReport> ready = child->next_report(stop_asked); !ready) {
     return tl::unexpected(ready.error());
   }
   return ClientProcess(std::move(*child));
 }
 
-OrFault<ClientSample> ClientProcess::sample() {
-  const OrFault<ChildReport> report = child_.sample();
+OrFault<ClientSample> ClientProcess::sample(const StopAsked& stop_asked) {
+  const OrFault<ChildReport> report = child_.sample(stop_asked);
   if (!report) return tl::unexpected(report.error());
   return report->client;
 }

@@ -29,11 +29,14 @@ struct Fault {
 template <class T>
 using OrFault = tl::expected<T, Fault>;
 
+/// Asked now and then by what may take long; true ends it. Empty: nobody will say stop.
+using StopAsked = std::function<bool()>;
+
 struct ChildReport;  // engine_messages.h
 
 /// A forked child and our end of its control socket. Every wait for it has a limit (10 s), so that
 /// a wedged child is a Fault, never a hang. The first fault stays: it is what every later call
-/// says.
+/// says. A wait that a stop ended says "stopped"; the child is then of no more use.
 class Child {
  public:
   Child() = default;
@@ -46,9 +49,9 @@ class Child {
 
   pid_t pid() const { return pid_; }
   /// Waits for what the child says next.
-  OrFault<ChildReport> next_report();
+  OrFault<ChildReport> next_report(const StopAsked& stop_asked = {});
   /// Asks for a sample and waits for it.
-  OrFault<ChildReport> sample();
+  OrFault<ChildReport> sample(const StopAsked& stop_asked = {});
   /// Whether the child has said something that has not been read, or has ended; waits until then,
   /// at most `limit_ms`.
   bool has_news(int limit_ms) const;
@@ -105,11 +108,12 @@ struct ServerSettings {
 class ServerProcess {
  public:
   /// Listens on a port of the kernel's choice. Faults: fork (EAGAIN, ENOMEM), bind, affinity; a
-  /// file that is empty or no regular file.
-  static OrFault<ServerProcess> start(const ServerSettings& settings);
+  /// file that is empty or no regular file; "stopped" when that was asked for.
+  static OrFault<ServerProcess> start(const ServerSettings& settings,
+                                      const StopAsked& stop_asked = {});
   pid_t pid() const { return child_.pid(); }
   const sys::Address& address() const { return address_; }
-  OrFault<ServerSample> sample();
+  OrFault<ServerSample> sample(const StopAsked& stop_asked = {});
   /// As Child::fault(). To be asked before the client's: what goes wrong here also ends the
   /// client's connections, and only the server knows why.
   std::optional<Fault> fault() { return child_.fault(); }
@@ -133,19 +137,18 @@ struct ClientSettings {
 
 class ClientProcess {
  public:
-  /// Returns when all connections stand and asking has begun.
-  static OrFault<ClientProcess> start(const ClientSettings& settings);
+  /// Returns when all connections stand and asking has begun; they have some seconds in all. Fault
+  /// "stopped" when that was asked for.
+  static OrFault<ClientProcess> start(const ClientSettings& settings,
+                                      const StopAsked& stop_asked = {});
   pid_t pid() const { return child_.pid(); }
-  OrFault<ClientSample> sample();
+  OrFault<ClientSample> sample(const StopAsked& stop_asked = {});
   std::optional<Fault> fault() { return child_.fault(); }
 
  private:
   explicit ClientProcess(Child child) : child_(std::move(child)) {}
   Child child_;
 };
-
-/// Asked now and then by what may take long; true ends it. Empty: nobody will say stop.
-using StopAsked = std::function<bool()>;
 
 /// One connection asks for the whole file (request mode: a head and the file) by `server`'s path
 /// and compares every byte with what pread says, in a process of its own. Returns the bytes of the

@@ -60,14 +60,19 @@ class Stage {
   OrFault<bool> play(Round& round);
 
  private:
+  OrFault<bool> measure(Round& round);
   OrFault<void> start();
   OrFault<bool> wait_until(std::int64_t deadline_ns);
   OrFault<Moment> moment();
   OrFault<void> check_length(std::int64_t opened_at_ns) const;
   Fault why(Fault client_fault);
+  bool tick();
 
   const RoundPlan& plan_;
   const RoundTick& tick_;
+  /// For whoever waits for a child meanwhile.
+  const StopAsked stop_asked_ = [this] { return tick(); };
+  bool stopped_ = false;
   std::int64_t started_ns_ = 0;
   std::optional<ServerProcess> server_;
   std::optional<ClientProcess> client_;
@@ -111,7 +116,7 @@ std::optional<Round> measure_round(const RoundPlan& plan, const RoundTick& tick)
 }
 
 OrFault<std::uint64_t> verify_path(const RoundPlan& plan, const StopAsked& stop_asked) {
-  OrFault<ServerProcess> server = ServerProcess::start(server_settings(plan));
+  OrFault<ServerProcess> server = ServerProcess::start(server_settings(plan), stop_asked);
   if (!server) return tl::unexpected(server.error());
   ClientSettings client = client_settings(plan, server->address());
   client.connections = 1;
@@ -126,6 +131,12 @@ OrFault<std::uint64_t> verify_path(const RoundPlan& plan, const StopAsked& stop_
 namespace {
 
 OrFault<bool> Stage::play(Round& round) {
+  OrFault<bool> measured = measure(round);
+  if (stopped_) return false;  // whatever the one who was interrupted has said
+  return measured;
+}
+
+OrFault<bool> Stage::measure(Round& round) {
   if (const OrFault<void> started = start(); !started) return tl::unexpected(started.error());
   started_ns_ = sys::monotonic_ns();
   const auto at = [this](double seconds) {
@@ -164,10 +175,11 @@ OrFault<bool> Stage::play(Round& round) {
 }
 
 OrFault<void> Stage::start() {
-  OrFault<ServerProcess> server = ServerProcess::start(server_settings(plan_));
+  OrFault<ServerProcess> server = ServerProcess::start(server_settings(plan_), stop_asked_);
   if (!server) return tl::unexpected(server.error());
   server_ = std::move(*server);
-  OrFault<ClientProcess> client = ClientProcess::start(client_settings(plan_, server_->address()));
+  OrFault<ClientProcess> client =
+      ClientProcess::start(client_settings(plan_, server_->address()), stop_asked_);
   if (!client) return tl::unexpected(why(client.error()));
   client_ = std::move(*client);
   return {};
@@ -179,8 +191,8 @@ OrFault<bool> Stage::wait_until(std::int64_t deadline_ns) {
     if (std::optional<Fault> fault = server_->fault()) return tl::unexpected(*fault);
     if (std::optional<Fault> fault = client_->fault()) return tl::unexpected(why(*fault));
     if (instruments_) instruments_->drain();
+    if (tick()) return false;
     const std::int64_t now_ns = sys::monotonic_ns();
-    if (tick_(static_cast<double>(now_ns - started_ns_) / ns_per_s)) return false;
     if (now_ns >= deadline_ns) return true;
     sleep_ms(std::min(poll_ms, (deadline_ns - now_ns) / 1'000'000 + 1));
   }
@@ -195,10 +207,10 @@ OrFault<Moment> Stage::moment() {
         server_->fault().value_or(Fault{"the server's process: " + describe(meter.error())}));
   }
   moment.meter = *meter;
-  const OrFault<ServerSample> server = server_->sample();
+  const OrFault<ServerSample> server = server_->sample(stop_asked_);
   if (!server) return tl::unexpected(server.error());
   moment.server = *server;
-  const OrFault<ClientSample> client = client_->sample();
+  const OrFault<ClientSample> client = client_->sample(stop_asked_);
   if (!client) return tl::unexpected(why(client.error()));
   moment.client = *client;
   return moment;
@@ -212,6 +224,13 @@ OrFault<void> Stage::check_length(std::int64_t opened_at_ns) const {
   return tl::unexpected(Fault{
       fmt::format("the window took {:.1f} s instead of {:g}: this process was stopped or starved",
                   took_s, wanted_s)});
+}
+
+/// Says how far it is; true: a stop was asked for.
+bool Stage::tick() {
+  const std::int64_t passed_ns = started_ns_ == 0 ? 0 : sys::monotonic_ns() - started_ns_;
+  stopped_ = stopped_ || tick_(static_cast<double>(passed_ns) / ns_per_s);
+  return stopped_;
 }
 
 /// The client only sees its connections end; the server, if it has a fault, knows why.

@@ -26,7 +26,8 @@ OrFault<sys::FileStatus> look_at_file(int fd) {
 
 }  // namespace
 
-OrFault<ServerProcess> ServerProcess::start(const ServerSettings& settings) {
+OrFault<ServerProcess> ServerProcess::start(const ServerSettings& settings,
+                                            const StopAsked& stop_asked) {
   PW_CHECK(settings.path != nullptr);
   const OrFault<sys::FileStatus> status = look_at_file(settings.file_fd);
   if (!status) return tl::unexpected(status.error());
@@ -39,13 +40,13 @@ OrFault<ServerProcess> ServerProcess::start(const ServerSettings& settings) {
     run_server(settings, *status, std::move(control));
   });
   if (!child) return tl::unexpected(child.error());
-  const OrFault<ChildReport> ready = child->next_report();
+  const OrFault<ChildReport> ready = child->next_report(stop_asked);
   if (!ready) return tl::unexpected(ready.error());
   return ServerProcess(std::move(*child), ready->address);
 }
 
-OrFault<ServerSample> ServerProcess::sample() {
-  const OrFault<ChildReport> report = child_.sample();
+OrFault<ServerSample> ServerProcess::sample(const StopAsked& stop_asked) {
+  const OrFault<ChildReport> report = child_.sample(stop_asked);
   if (!report) return tl::unexpected(report.error());
   return report->server;
 }

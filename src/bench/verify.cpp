@@ -23,8 +23,8 @@ namespace {
 
 constexpr std::size_t chunk_bytes = 256 * kib;
 constexpr std::int64_t silence_limit_s = 8;  // shorter than the parent's patience
+constexpr std::int64_t connect_limit_ms = 5'000;
 constexpr std::int64_t report_every_ms = 500;
-constexpr int stop_poll_ms = 50;
 
 /// The child's part.
 class Verifier {
@@ -72,14 +72,9 @@ OrFault<std::uint64_t> verify_content(const ClientSettings& client, int file_fd,
   });
   if (!child) return tl::unexpected(child.error());
   for (;;) {
-    if (stop_asked) {
-      while (!child->has_news(stop_poll_ms)) {
-        if (stop_asked()) return fault("stopped");
-      }
-      if (stop_asked()) return fault("stopped");
-    }
-    const OrFault<ChildReport> report = child->next_report();
+    const OrFault<ChildReport> report = child->next_report(stop_asked);
     if (!report) return tl::unexpected(report.error());
+    if (stop_asked && stop_asked()) return fault("stopped");
     if (report->kind == ReportKind::Verified) return report->verified_bytes;
   }
 }
@@ -102,7 +97,8 @@ OrFault<void> Verifier::ask() {
     return fault("the client cannot connect to " + settings_.server.to_string() + ": " +
                  describe(error));
   };
-  Result<sys::Fd> connected = connect_to(settings_.server);
+  Result<sys::Fd> connected =
+      connect_to(settings_.server, sys::monotonic_coarse_ms() + connect_limit_ms);
   if (!connected) return failed(connected.error());
   socket_ = std::move(*connected);
   const timeval limit{.tv_sec = silence_limit_s, .tv_usec = 0};

@@ -220,6 +220,58 @@ TEST_F(FaultTest, AWedgedChildIsAFaultAndNoHang) {
   EXPECT_EQ(sample.error().text, "the server process did not answer within 10 s");
 }
 
+TEST_F(FaultTest, WaitingForASampleCanBeStopped) {
+  const sys::Fd file = make_file(large);
+  OrFault<ServerProcess> server = serve(file, path("copy"));
+  ASSERT_TRUE(server.has_value()) << server.error().text;
+  ASSERT_EQ(::kill(server->pid(), SIGSTOP), 0);
+  int asked = 0;
+  const OrFault<ServerSample> sample = server->sample([&] { return ++asked == 2; });
+  ASSERT_FALSE(sample.has_value());
+  EXPECT_EQ(sample.error().text, "stopped");
+  EXPECT_EQ(asked, 2);
+}
+
+/// A listener that takes nobody in: what is beyond its queue waits for an answer to its SYN.
+class FullQueue {
+ public:
+  FullQueue() : listener_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    const sys::Address any = *sys::Address::parse("127.0.0.1:0");
+    EXPECT_EQ(::bind(listener_.get(), any.raw(), any.raw_size()), 0);
+    EXPECT_EQ(::listen(listener_.get(), 0), 0);
+  }
+  ClientSettings client_of_many() const {
+    ClientSettings settings;
+    settings.server = *sys::local_address(listener_.get());
+    settings.file_bytes = large;
+    settings.connections = 20;
+    return settings;
+  }
+
+ private:
+  sys::Fd listener_;
+};
+
+TEST_F(FaultTest, ConnectingCanBeStopped) {
+  const FullQueue server;
+  int asked = 0;
+  const OrFault<ClientProcess> client =
+      ClientProcess::start(server.client_of_many(), [&] { return ++asked == 3; });
+  ASSERT_FALSE(client.has_value());
+  EXPECT_EQ(client.error().text, "stopped");
+  EXPECT_EQ(asked, 3);
+}
+
+/// The client says it itself, before its parent has lost patience.
+TEST_F(FaultTest, ConnectingHasOneLimitForAllConnections) {
+  const FullQueue server;
+  const ClientSettings settings = server.client_of_many();
+  const OrFault<ClientProcess> client = ClientProcess::start(settings);
+  ASSERT_FALSE(client.has_value());
+  EXPECT_EQ(client.error().text, "the client cannot connect to " + settings.server.to_string() +
+                                     ": connect: Connection timed out");
+}
+
 TEST_F(FaultTest, VerifyingCanBeStopped) {
   const sys::Fd file = make_file(large);
   OrFault<ServerProcess> server = serve(file, path("copy"));

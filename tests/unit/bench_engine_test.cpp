@@ -142,7 +142,7 @@ INSTANTIATE_TEST_SUITE_P(All, EveryPathAndSize,
 /// Sends the asks from a thread, so that neither side waits for the other, and returns all that
 /// comes until the server closes.
 std::string answers_to(const sys::Address& server, const std::vector<Ask>& asks) {
-  Result<sys::Fd> socket = connect_to(server);
+  Result<sys::Fd> socket = connect_to(server, sys::monotonic_coarse_ms() + 10'000);
   EXPECT_TRUE(socket.has_value()) << describe(socket.error());
   std::thread asking([&] {
     const char* const bytes = reinterpret_cast<const char*>(asks.data());
@@ -207,7 +207,7 @@ TEST_F(AsksTest, ImpossibleOnesEndTheConnectionOnly) {
   OrFault<ServerProcess> server = serve(file, path("sendfile"));
   ASSERT_TRUE(server.has_value()) << server.error().text;
   for (const Ask impossible : {Ask{4096, 1, 0}, Ask{0, 0, 0}, Ask{endless, endless, endless}}) {
-    Result<sys::Fd> socket = connect_to(server->address());
+    Result<sys::Fd> socket = connect_to(server->address(), sys::monotonic_coarse_ms() + 10'000);
     ASSERT_TRUE(socket.has_value());
     ASSERT_EQ(::send(socket->get(), &impossible, sizeof impossible, MSG_NOSIGNAL),
               static_cast<ssize_t>(sizeof impossible));
