@@ -1,7 +1,8 @@
 // The file that is sent: made without a name, and dropped from the page cache.
 //
 // Invariant: whatever happens, the file is gone when its last descriptor is closed.
-// Rests on: open(2) O_TMPFILE (not on every filesystem), fallocate(2), fdatasync(2).
+// Rests on: open(2) O_TMPFILE (not on every filesystem), fallocate(2), sync_file_range(2),
+// fdatasync(2).
 #include <endian.h>
 #include <fcntl.h>
 #include <sys/resource.h>
@@ -19,11 +20,14 @@ namespace pagewire::bench {
 namespace {
 
 constexpr std::size_t chunk_bytes = 1 * mib;
+/// Written back in stretches of this, so that no wait for the disk is long.
+constexpr std::uint64_t write_back_bytes = 16 * mib;
 
 Result<sys::Fd> open_nameless(const std::string& folder);
 Result<void> reserve(int fd, ByteCount size);
 Result<void> fill(int fd, ByteCount size, const StopAsked& stop_asked);
-Result<void> write_back(int fd);
+Result<void> write_back(int fd, std::uint64_t end);
+Result<void> write_back_all(int fd);
 
 }  // namespace
 
@@ -34,7 +38,7 @@ Result<sys::Fd> make_position_coded_file(const std::string& folder, ByteCount si
   if (!fd) return fd;
   Result<void> done = reserve(fd->get(), size);
   if (done) done = fill(fd->get(), size, stop_asked);
-  if (done) done = write_back(fd->get());
+  if (done) done = write_back_all(fd->get());
   if (!done) return tl::unexpected(done.error());
   return fd;
 }
@@ -95,12 +99,30 @@ Result<void> fill(int fd, ByteCount size, const StopAsked& stop_asked) {
       if (n > 0) done += static_cast<std::size_t>(n);
     }
     at += wanted;
+    if (at % write_back_bytes != 0) continue;
+    if (Result<void> written = write_back(fd, at); !written) return written;
   }
   return {};
 }
 
+/// Begins to write the stretch that ends at `end`, and waits for the one before it: the disk has
+/// work all the time, and a stop is heard after one stretch of it.
+Result<void> write_back(int fd, std::uint64_t end) {
+  const std::uint64_t begin = end - write_back_bytes;
+  constexpr auto count = static_cast<off_t>(write_back_bytes);
+  constexpr unsigned whole =
+      SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+  int failed = ::sync_file_range(fd, static_cast<off_t>(begin), count, SYNC_FILE_RANGE_WRITE);
+  if (failed == 0 && begin > 0) {
+    failed = ::sync_file_range(fd, static_cast<off_t>(begin) - count, count, whole);
+  }
+  // EIO, ENOSPC. Others: not on this filesystem; fdatasync does it all at the end.
+  if (failed != 0 && (errno == EIO || errno == ENOSPC)) return last_error("sync_file_range");
+  return {};
+}
+
 /// So that nothing is written while rounds run, and pages can be dropped.
-Result<void> write_back(int fd) {
+Result<void> write_back_all(int fd) {
   while (::fdatasync(fd) != 0) {
     // EINVAL, EROFS: a filesystem without a disk behind it. EINTR: a signal.
     if (errno == EINVAL || errno == EROFS) return {};

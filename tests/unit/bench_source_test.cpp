@@ -3,8 +3,11 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/vfs.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
@@ -95,6 +98,46 @@ TEST_F(SourceTest, CanBeStopped) {
   ASSERT_FALSE(fd.has_value());
   EXPECT_EQ(fd.error().errno_value, EINTR);
   EXPECT_EQ(asked, 3);
+}
+
+/// Pages of our one file in this folder that the disk does not have yet; -1: unknown.
+long unwritten_pages(const std::string& folder) {
+  constexpr long cachestat_number = 451;  // Linux 6.5; the same on all architectures
+  struct {
+    std::uint64_t offset;
+    std::uint64_t count;
+  } whole{0, 0};
+  struct {
+    std::uint64_t cached, dirty, writeback, evicted, recently_evicted;
+  } found{};
+  const std::string inside = std::filesystem::absolute(folder).string() + "/";
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+    std::error_code gone;
+    const std::string target = std::filesystem::read_symlink(entry.path(), gone).string();
+    if (gone || !target.starts_with(inside)) continue;
+    const int fd = std::stoi(entry.path().filename());
+    if (::syscall(cachestat_number, fd, &whole, &found, 0) != 0) return -1;
+    return static_cast<long>(found.dirty + found.writeback);
+  }
+  return -1;
+}
+
+TEST_F(SourceTest, IsWrittenBackAsItGrows) {
+  struct statfs filesystem {};
+  ASSERT_EQ(::statfs(folder_.c_str(), &filesystem), 0);
+  constexpr long ext4 = 0xEF53;
+  if (filesystem.f_type != ext4) GTEST_SKIP() << "not on ext4: others may write when they like";
+  constexpr std::uint64_t size = 80 * mib + 5;
+  long most = -1;
+  const Result<sys::Fd> fd = make_position_coded_file(folder_, ByteCount{size}, [&] {
+    most = std::max(most, unwritten_pages(folder_));
+    return false;
+  });
+  ASSERT_TRUE(fd.has_value()) << describe(fd.error());
+  EXPECT_EQ(test::first_wrong(0, content_of(fd->get(), size)), size);
+  if (most < 0) GTEST_SKIP() << "this kernel has no cachestat";
+  // The stretch that is on its way, and the one that is being filled.
+  EXPECT_LE(static_cast<std::uint64_t>(most) * 4 * kib, 33 * mib);
 }
 
 TEST_F(SourceTest, PagesAreCountedAndDropped) {
