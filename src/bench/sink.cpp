@@ -46,11 +46,11 @@ struct Connection {
 
 class Sink {
  public:
-  Sink(const SinkSettings& settings, int stop_fd) : settings_(settings), stop_fd_(stop_fd) {}
+  Sink(const SinkSettings& settings, std::vector<sys::Address> addresses, int stop_fd)
+      : settings_(settings), stop_fd_(stop_fd), addresses_(std::move(addresses)) {}
   OrText<SinkResult> run();
 
  private:
-  OrText<void> look_up();
   OrText<void> connect_all();
   OrText<sys::Fd> connect_first();
   Result<sys::Fd> begin_connect(const sys::Address& address);
@@ -93,16 +93,47 @@ double cpu_seconds() {
 
 }  // namespace
 
+tl::expected<std::vector<sys::Address>, std::string> look_up(const std::string& server) {
+  const std::size_t colon = server.rfind(':');
+  Text host = colon == Text::npos ? Text() : server.substr(0, colon);
+  const Text port = colon == Text::npos ? server : server.substr(colon + 1);
+  const bool bracketed = host.size() > 2 && host.front() == '[' && host.back() == ']';
+  if (bracketed) host = host.substr(1, host.size() - 2);
+  if (port.empty() || (!bracketed && host.find(':') != Text::npos)) {
+    return tl::unexpected(server + ": not HOST:PORT");
+  }
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = AI_NUMERICSERV;
+  addrinfo* found = nullptr;
+  const int error = ::getaddrinfo(host.empty() ? nullptr : host.c_str(), port.c_str(), &hints,
+                                  &found);  // no host: the loopback address
+  if (error != 0) {
+    return tl::unexpected(server + ": " +
+                          (error == EAI_SYSTEM ? std::strerror(errno) : ::gai_strerror(error)));
+  }
+  std::vector<sys::Address> addresses;
+  for (const addrinfo* one = found; one != nullptr; one = one->ai_next) {
+    sockaddr_storage raw{};
+    std::memcpy(&raw, one->ai_addr, std::min<std::size_t>(one->ai_addrlen, sizeof raw));
+    addresses.push_back(sys::Address::from_raw(raw, one->ai_addrlen));
+  }
+  ::freeaddrinfo(found);
+  return addresses;
+}
+
 tl::expected<SinkResult, std::string> receive_and_discard(const SinkSettings& settings,
                                                           int stop_fd) {
-  return Sink(settings, stop_fd).run();
+  if (!settings.addresses.empty()) return Sink(settings, settings.addresses, stop_fd).run();
+  OrText<std::vector<sys::Address>> found = look_up(settings.server);
+  if (!found) return tl::unexpected(found.error());
+  return Sink(settings, std::move(*found), stop_fd).run();
 }
 
 namespace {
 
 OrText<SinkResult> Sink::run() {
   if (settings_.touch) buffer_.resize(touch_buffer_bytes);
-  if (auto found = look_up(); !found) return tl::unexpected(found.error());
   Result<sys::Epoll> epoll = sys::Epoll::create();
   if (!epoll) return tl::unexpected(describe(epoll.error()));
   epoll_ = std::make_unique<sys::Epoll>(std::move(*epoll));
@@ -119,36 +150,6 @@ OrText<SinkResult> Sink::run() {
 }
 
 // ---------------------------------------------------------------- connecting
-
-/// "HOST:PORT", "[V6]:PORT"; ":PORT" and "PORT" are this machine.
-OrText<void> Sink::look_up() {
-  const Text& server = settings_.server;
-  const std::size_t colon = server.rfind(':');
-  Text host = colon == Text::npos ? Text() : server.substr(0, colon);
-  const Text port = colon == Text::npos ? server : server.substr(colon + 1);
-  const bool bracketed = host.size() > 2 && host.front() == '[' && host.back() == ']';
-  if (bracketed) host = host.substr(1, host.size() - 2);
-  if (port.empty() || (!bracketed && host.find(':') != Text::npos)) {
-    return tl::unexpected(at_server("not HOST:PORT"));
-  }
-  addrinfo hints{};
-  hints.ai_socktype = SOCK_STREAM;
-  hints.ai_flags = AI_NUMERICSERV;
-  addrinfo* found = nullptr;
-  const int error = ::getaddrinfo(host.empty() ? nullptr : host.c_str(), port.c_str(), &hints,
-                                  &found);  // no host: the loopback address
-  if (error != 0) {
-    return tl::unexpected(
-        at_server(error == EAI_SYSTEM ? std::strerror(errno) : ::gai_strerror(error)));
-  }
-  for (const addrinfo* one = found; one != nullptr; one = one->ai_next) {
-    sockaddr_storage raw{};
-    std::memcpy(&raw, one->ai_addr, std::min<std::size_t>(one->ai_addrlen, sizeof raw));
-    addresses_.push_back(sys::Address::from_raw(raw, one->ai_addrlen));
-  }
-  ::freeaddrinfo(found);
-  return {};
-}
 
 /// The first one decides which address of the name it is; the others are made all at once.
 OrText<void> Sink::connect_all() {

@@ -5,6 +5,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include <tl/expected.hpp>
 
@@ -12,8 +13,14 @@
 
 namespace pagewire::bench {
 
+/// The addresses of "HOST:PORT" or "[V6]:PORT"; ":PORT" and "PORT" are this machine. It may ask a
+/// name server, which nothing but a signal that ends the program can cut short: so it is called
+/// while signals still do. The error is one line, with `server`.
+tl::expected<std::vector<sys::Address>, std::string> look_up(const std::string& server);
+
 struct SinkSettings {
-  std::string server;  ///< HOST:PORT; names are looked up
+  std::string server;                   ///< HOST:PORT
+  std::vector<sys::Address> addresses;  ///< of it; none: receive_and_discard looks them up
   std::size_t connections = 1;
   std::optional<double> seconds;  ///< end after so long; none: when the server has closed
   bool touch = false;  ///< copy the bytes to user space and read them; else MSG_TRUNC (tcp(7))

@@ -47,8 +47,15 @@ std::string text_of(const bench::SinkResult& result) {
   return text + (result.interrupted ? "; interrupted\n" : "\n");
 }
 
-int sink(const bench::SinkSettings& settings) {
+int sink(const bench::SinkSettings& given) {
   const std::string_view command = sink_command().command;
+  bench::SinkSettings settings = given;
+  // Before signals are blocked: a name server may keep us waiting, and Ctrl-C shall end that.
+  auto addresses = bench::look_up(settings.server);
+  if (!addresses) {
+    return bench_complain(fmt::format("{}: {}", command, addresses.error()), bench_failed);
+  }
+  settings.addresses = std::move(*addresses);
   (void)raise_descriptor_limit();
   StopSignals signals;
   const Result<sys::Fd> stop = signals.open_fd();

@@ -87,7 +87,8 @@ TEST(Sink, CountsWhatTheServerSent) {
   Server server(file_sender());
   for (const bool touch : {false, true}) {
     const auto result = receive_and_discard(
-        {.server = server.name(), .connections = 3, .seconds = {}, .touch = touch}, -1);
+        {.server = server.name(), .addresses = {}, .connections = 3, .seconds = {}, .touch = touch},
+        -1);
     ASSERT_TRUE(result.has_value()) << result.error();
     EXPECT_EQ(result->received_bytes, 3 * file_bytes);
     EXPECT_EQ(result->finished, 3U);
@@ -98,10 +99,27 @@ TEST(Sink, CountsWhatTheServerSent) {
   EXPECT_EQ(server.connections(), 6U);
 }
 
+TEST(Sink, ConnectsToWhatWasLookedUpBefore) {
+  Server server(file_sender());
+  const auto addresses = look_up(server.name());
+  ASSERT_TRUE(addresses.has_value()) << addresses.error();
+  // The name is not looked up again: nobody could.
+  const auto result = receive_and_discard({.server = "not a name",
+                                           .addresses = *addresses,
+                                           .connections = 1,
+                                           .seconds = {},
+                                           .touch = false},
+                                          -1);
+  ASSERT_TRUE(result.has_value()) << result.error();
+  EXPECT_EQ(result->received_bytes, file_bytes);
+  EXPECT_EQ(look_up("127.0.0.1:").error(), "127.0.0.1:: not HOST:PORT");
+}
+
 TEST(Sink, ConnectsAnewWhileThereIsTime) {
   Server server(file_sender());
   const auto result = receive_and_discard(
-      {.server = server.name(), .connections = 1, .seconds = 0.5, .touch = false}, -1);
+      {.server = server.name(), .addresses = {}, .connections = 1, .seconds = 0.5, .touch = false},
+      -1);
   ASSERT_TRUE(result.has_value()) << result.error();
   EXPECT_GE(result->seconds, 0.5);
   EXPECT_GE(result->received_bytes, result->finished * file_bytes);
@@ -111,7 +129,8 @@ TEST(Sink, ConnectsAnewWhileThereIsTime) {
 TEST(Sink, ServerThatSendsNothingIsAskedOnce) {
   Server server([](const sys::Fd&, const sys::Fd&) {});
   const auto result = receive_and_discard(
-      {.server = server.name(), .connections = 2, .seconds = 600, .touch = false}, -1);
+      {.server = server.name(), .addresses = {}, .connections = 2, .seconds = 600, .touch = false},
+      -1);
   ASSERT_TRUE(result.has_value()) << result.error();
   EXPECT_EQ(result->received_bytes, 0U);
   EXPECT_EQ(result->finished, 2U);
@@ -122,7 +141,8 @@ TEST(Sink, EndsInTimeWhenTheServerIsSilent) {
   std::vector<sys::Fd> held;
   Server server([&](sys::Fd connection, const sys::Fd&) { held.push_back(std::move(connection)); });
   const auto result = receive_and_discard(
-      {.server = server.name(), .connections = 1, .seconds = 0.2, .touch = false}, -1);
+      {.server = server.name(), .addresses = {}, .connections = 1, .seconds = 0.2, .touch = false},
+      -1);
   ASSERT_TRUE(result.has_value()) << result.error();
   EXPECT_EQ(result->received_bytes, 0U);
   EXPECT_EQ(result->finished, 0U);
@@ -135,7 +155,8 @@ TEST(Sink, CountsResets) {
     sys::abort_on_close(connection.get());
   });
   const auto result = receive_and_discard(
-      {.server = server.name(), .connections = 1, .seconds = {}, .touch = false}, -1);
+      {.server = server.name(), .addresses = {}, .connections = 1, .seconds = {}, .touch = false},
+      -1);
   ASSERT_TRUE(result.has_value()) << result.error();
   EXPECT_EQ(result->broken, 1U);
   EXPECT_EQ(result->finished, 0U);
@@ -150,7 +171,8 @@ TEST(Sink, IsInterrupted) {
     ::eventfd_write(stop.get(), 1);
   });
   const auto result = receive_and_discard(
-      {.server = server.name(), .connections = 1, .seconds = {}, .touch = false}, stop.get());
+      {.server = server.name(), .addresses = {}, .connections = 1, .seconds = {}, .touch = false},
+      stop.get());
   ASSERT_TRUE(result.has_value()) << result.error();
   EXPECT_TRUE(result->interrupted);
 }
@@ -158,7 +180,7 @@ TEST(Sink, IsInterrupted) {
 TEST(Sink, SaysWhyItCannotStart) {
   const auto complaint_of = [](const std::string& server) {
     const auto result = receive_and_discard(
-        {.server = server, .connections = 1, .seconds = {}, .touch = false}, -1);
+        {.server = server, .addresses = {}, .connections = 1, .seconds = {}, .touch = false}, -1);
     return result ? std::string("none") : result.error();
   };
   // A port that was just free: nobody listens there.
