@@ -40,7 +40,6 @@ constexpr ByteCount discard_at_once{8 * mib};
 constexpr std::int64_t connect_limit_ms = 8'000;
 // The timer is not set for less: what falls due meanwhile goes out together.
 constexpr std::int64_t least_sleep_ns = 20'000;
-constexpr std::int64_t late_after_ns = 1'000'000;
 
 struct Connection {
   sys::Fd fd;
@@ -94,6 +93,7 @@ class Client {
   void take(std::size_t index, std::uint64_t bytes);
   void answered(std::size_t index, std::int64_t now_ns);
   void lose(std::size_t index, const std::string& why);
+  std::uint64_t due_for_long(std::int64_t now_ns) const;
   std::uint64_t overdue(std::int64_t now_ns) const;
 
   // Event tags: a connection's index, or one of these.
@@ -258,15 +258,20 @@ ClientSample Client::sample() {
   // Never back: of two samples the difference is taken.
   late_reported_ = std::max(late_reported_, late_ + overdue(now_ns));
   sample.late_asks = late_reported_;
+  sample.due_asks = due_for_long(now_ns);
   sample.cpu_ns = own_cpu_ns();
   sample.at_ns = now_ns;
   return sample;
 }
 
+/// Asks that would be late if they went out now.
+std::uint64_t Client::due_for_long(std::int64_t now_ns) const {
+  return schedule_.offered() ? schedule_.due_by(now_ns - late_after_ns - 1) : 0;
+}
+
 /// Asks that are late already and still have not gone out.
 std::uint64_t Client::overdue(std::int64_t now_ns) const {
-  if (!schedule_.offered()) return 0;
-  const std::uint64_t due = schedule_.due_by(now_ns - late_after_ns - 1);
+  const std::uint64_t due = due_for_long(now_ns);
   const std::size_t count = connections_.size();
   std::uint64_t sum = 0;
   for (std::size_t i = 0; i < count; ++i) {

@@ -83,10 +83,13 @@ struct ServerSample {
   std::int64_t at_ns = 0;          ///< CLOCK_MONOTONIC
   std::uint64_t sent_bytes = 0;    ///< from what the steps returned
   std::uint64_t copied_bytes = 0;  ///< likewise
-  std::uint64_t send_calls = 0;
-  std::uint64_t answers = 0;  ///< request mode
+  std::uint64_t answers = 0;       ///< request mode
   TcpSample tcp;
 };
+
+/// A request at an offered rate that goes out later than this was late: the schedule has the
+/// timer's own delays, too.
+inline constexpr std::int64_t late_after_ns = 1'000'000;
 
 struct ClientSample {
   std::int64_t at_ns = 0;
@@ -95,7 +98,9 @@ struct ClientSample {
   std::int64_t cpu_ns = 0;  ///< of the client's process
   /// p50, p90, p99, p99.9 of the answers since the last sample; none in stream mode.
   std::optional<std::array<double, 4>> latency_us;
-  std::uint64_t late_asks = 0;  ///< at an offered rate: requests that could not go out in time
+  // At an offered rate; never back.
+  std::uint64_t due_asks = 0;   ///< requests that should have gone out by now, but for late_after
+  std::uint64_t late_asks = 0;  ///< of them, those that could not go out in time
 };
 
 struct ServerSettings {

@@ -123,6 +123,43 @@ std::string who(const std::vector<Row>& rows, bool (*holds)(Place)) {
   return text;
 }
 
+/// 9,000
+std::string with_separators(std::uint64_t count) {
+  std::string text = std::to_string(count);
+  for (std::size_t at = text.size(); at > 3;) text.insert(at -= 3, ",");
+  return text;
+}
+
+/// "copy (412 of 9,000), splice (3 of 9,000)", over all sizes; "" when every request was in time.
+std::string who_was_late(const std::vector<Row>& rows) {
+  struct Count {
+    std::string_view name;
+    std::uint64_t due = 0;
+    std::uint64_t late = 0;
+  };
+  std::vector<Count> counts;
+  for (const Row& row : rows) {
+    for (const Contender& contender : row.contenders) {
+      auto of = std::find_if(counts.begin(), counts.end(), [&contender](const Count& count) {
+        return count.name == contender.name;
+      });
+      if (of == counts.end()) of = counts.insert(counts.end(), {.name = contender.name});
+      for (const Round& round : contender.rounds) {
+        if (round.instrumented || !round.failed.empty()) continue;
+        of->due += round.due_asks;
+        of->late += round.late_asks;
+      }
+    }
+  }
+  std::string text;
+  for (const Count& count : counts) {
+    if (count.late == 0) continue;
+    text += fmt::format("{}{} ({} of {})", text.empty() ? "" : ", ", count.name,
+                        with_separators(count.late), with_separators(count.due));
+  }
+  return text;
+}
+
 /// Which load it was: without it no figure can be compared with another report's.
 std::string load_of(const Row& row) {
   if (row.offered_gbit_per_s) {
@@ -141,6 +178,10 @@ std::vector<std::string> remarks_of(const std::vector<Row>& rows) {
   std::vector<std::string> remarks;
   if (rows.empty()) return remarks;
   remarks.push_back(load_of(rows.front()));
+  if (const std::string late = who_was_late(rows); !late.empty()) {
+    remarks.push_back("At the offered rate requests could not go out in time (within 1 ms) with " +
+                      late + ".");
+  }
   for (const Condition& condition : conditions) {
     const std::string concerned = who(rows, condition.holds);
     if (!concerned.empty()) {

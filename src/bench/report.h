@@ -53,6 +53,9 @@ struct Round {
   double seconds = 0;         ///< of the measured window
   std::string failed;         ///< why it has no figures: "the file shrank while it was sent"
   std::map<Metric, Figure> figures;
+  // At an offered rate. In no format: a remark says them.
+  std::uint64_t due_asks = 0;   ///< requests of the window
+  std::uint64_t late_asks = 0;  ///< of them, those that could not go out in time
 };
 
 /// One metric over the rounds of a contender that have it.

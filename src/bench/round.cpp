@@ -162,6 +162,8 @@ OrFault<bool> Stage::measure(Round& round) {
     return tl::unexpected(right.error());
   }
 
+  round.due_asks = closed->client.due_asks - opened->client.due_asks;
+  round.late_asks = closed->client.late_asks - opened->client.late_asks;
   round.seconds = static_cast<double>(closed->client.at_ns - opened->client.at_ns) / ns_per_s;
   round.figures = figures_of({.opened = *opened,
                               .closed = *closed,

@@ -335,7 +335,6 @@ void Connection::account(const egress::StepResult& result) {
   ServerSample& counts = server_.counts();
   counts.sent_bytes += result.moved.value;
   counts.copied_bytes += result.copied.value;
-  counts.send_calls += result.calls;
 }
 
 /// The next stretch of the file that is asked for, up to its end. False when nothing is to be sent,

@@ -97,6 +97,27 @@ TEST(Remarks, SayWhetherTheOfferWasReached) {
   EXPECT_NE(remarks[1].find("not reached (by over 5%) by splice"), string::npos) << remarks[1];
 }
 
+TEST(Remarks, CountTheRequestsThatWereLate) {
+  Row row = row_with({{Metric::CpuPercent, {10, 10, 10, 10}}});
+  row.offered_gbit_per_s = 2.5;
+  std::vector<Round>& rounds = row.contenders[0].rounds;
+  for (Round& round : rounds) round.due_asks = 4'500;
+  EXPECT_EQ(remarks_on({row}).size(), 1U);
+  rounds[0].late_asks = 400;
+  rounds[1].late_asks = 12;
+  rounds[2].failed = "the client went away";
+  rounds[2].late_asks = 1'000;
+  rounds[3].instrumented = true;
+  rounds[3].late_asks = 1'000;
+  row.contenders.push_back(row.contenders[0]);
+  row.contenders[1].name = "copy";
+  row.contenders[1].rounds[1].due_asks = 1'234'567;
+  const std::vector<string> remarks = remarks_on({row, row});
+  EXPECT_EQ(remarks.at(1),
+            "At the offered rate requests could not go out in time (within 1 ms) with splice (824 "
+            "of 18,000), copy (824 of 2,478,134).");
+}
+
 TEST(Remarks, TellOfFailedRounds) {
   Row row = row_with({{Metric::CpuPercent, {10, 10}}});
   row.contenders[0].rounds[0].failed = "the client went away";
