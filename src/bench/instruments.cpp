@@ -235,7 +235,8 @@ Figure Sampler::copy_share_percent() const {
   // A few that are lost are lost at random; many are those of the busiest moments.
   constexpr double most_lost = 0.1;
   if (lost > most_lost * (lost + taken)) {
-    return Figure::missing(fmt::format("{} of {} samples were lost", lost, lost + taken));
+    return Figure::missing(
+        fmt::format("{} of {} samples were lost or throttled", lost, lost + taken));
   }
   const auto copying = std::ranges::count_if(
       samples, [this](const sys::CpuSample& sample) { return is_copying(sample); });

@@ -113,7 +113,7 @@ Result<CpuSampler> CpuSampler::open(pid_t thread, const SamplerOptions& options)
   attributes.sample_period = options.period_ns;
   Result<Fd> fd = perf_event_open(attributes, thread);
   if (!fd) return tl::unexpected(fd.error());
-  CpuSampler sampler;
+  CpuSampler sampler(options.period_ns);
   sampler.fd_ = std::move(*fd);
   sampler.ring_bytes_ = (options.ring_pages + 1) * static_cast<std::size_t>(::getpagesize());
   // Writable, so that the kernel knows what was read and never writes over the rest.
@@ -129,7 +129,7 @@ CpuSampler::CpuSampler(CpuSampler&& other) noexcept
     : fd_(std::move(other.fd_)),
       ring_(std::exchange(other.ring_, nullptr)),
       ring_bytes_(other.ring_bytes_),
-      lost_(other.lost_) {}
+      records_(other.records_) {}
 
 CpuSampler& CpuSampler::operator=(CpuSampler&& other) noexcept {
   if (this != &other) {
@@ -137,7 +137,7 @@ CpuSampler& CpuSampler::operator=(CpuSampler&& other) noexcept {
     fd_ = std::move(other.fd_);
     ring_ = std::exchange(other.ring_, nullptr);
     ring_bytes_ = other.ring_bytes_;
-    lost_ = other.lost_;
+    records_ = other.records_;
   }
   return *this;
 }
@@ -175,28 +175,48 @@ void CpuSampler::drain(std::vector<CpuSample>& into) {
     std::memcpy(&header, data + tail % size, sizeof header);
     const std::size_t bytes = std::min<std::size_t>(header.size, record.size());
     for (std::size_t i = 0; i < bytes; ++i) record[i] = data[(tail + i) % size];
-    take(record.data(), into);
+    records_.take(record.data(), into);
     tail += header.size;
   }
   __atomic_store_n(&page->data_tail, tail, __ATOMIC_RELEASE);
 }
 
-void CpuSampler::take(const unsigned char* record, std::vector<CpuSample>& into) {
+// Bodies of linux/perf_event.h, without PERF_SAMPLE_ID and the like, which are not asked for.
+void SampleRecords::take(const unsigned char* record, std::vector<CpuSample>& into) {
   perf_event_header header{};
   std::memcpy(&header, record, sizeof header);
-  if (header.type == PERF_RECORD_LOST) {
-    struct {
-      std::uint64_t id;
-      std::uint64_t lost;
-    } body{};
-    std::memcpy(&body, record + sizeof header, sizeof body);
-    lost_ += body.lost;
+  const unsigned char* const body = record + sizeof header;
+  struct {
+    std::uint64_t id;
+    std::uint64_t lost;
+  } loss{};
+  std::uint64_t at_ns = 0;
+  switch (header.type) {
+    case PERF_RECORD_LOST:
+      std::memcpy(&loss, body, sizeof loss);
+      lost_ += loss.lost;
+      return;
+    case PERF_RECORD_THROTTLE:
+      std::memcpy(&throttled_at_ns_, body, sizeof throttled_at_ns_);
+      ++lost_;  // at least; how many more, its end tells
+      return;
+    case PERF_RECORD_UNTHROTTLE:
+      std::memcpy(&at_ns, body, sizeof at_ns);
+      if (throttled_at_ns_ != 0 && at_ns > throttled_at_ns_) {
+        const std::uint64_t missed = (at_ns - throttled_at_ns_) / period_ns_;
+        lost_ += missed > 0 ? missed - 1 : 0;
+      }
+      throttled_at_ns_ = 0;
+      return;
+    case PERF_RECORD_SAMPLE:
+      break;
+    default:
+      return;  // comm, mmap and the like are not asked for
   }
-  if (header.type != PERF_RECORD_SAMPLE) return;
   const unsigned mode = header.misc & PERF_RECORD_MISC_CPUMODE_MASK;
   if (mode != PERF_RECORD_MISC_KERNEL && mode != PERF_RECORD_MISC_USER) return;
   CpuSample sample{.address = 0, .in_kernel = mode == PERF_RECORD_MISC_KERNEL};
-  std::memcpy(&sample.address, record + sizeof header, sizeof sample.address);
+  std::memcpy(&sample.address, body, sizeof sample.address);
   into.push_back(sample);
 }
 

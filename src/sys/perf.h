@@ -63,6 +63,21 @@ struct CpuSample {
   bool in_kernel = false;
 };
 
+/// Reads a sampler's records. Apart from the ring, so that records that a machine rarely makes can
+/// be tested.
+class SampleRecords {
+ public:
+  explicit SampleRecords(std::uint64_t period_ns) : period_ns_(period_ns) {}
+  /// Adds the sample, if it is one, to `into`.
+  void take(const unsigned char* record, std::vector<CpuSample>& into);
+  std::uint64_t lost() const { return lost_; }
+
+ private:
+  std::uint64_t period_ns_;
+  std::uint64_t lost_ = 0;
+  std::uint64_t throttled_at_ns_ = 0;  // 0: it is not
+};
+
 struct SamplerOptions {
   std::uint64_t period_ns = 500'000;  ///< of CPU time of the thread
   std::size_t ring_pages = 64;        ///< a power of two; 256 KiB are 8 s of samples at 2 kHz
@@ -84,18 +99,19 @@ class CpuSampler {
   /// Adds what the ring has to `into` and empties it. Samples of a hypervisor or a guest are left
   /// out.
   void drain(std::vector<CpuSample>& into);
-  /// Samples that found the ring full, as far as the kernel has told in the ring itself.
-  std::uint64_t lost() const { return lost_; }
+  /// Samples that found the ring full, as far as the kernel has told in the ring itself, and those
+  /// that it did not take because it found sampling too expensive (throttled; as many as there was
+  /// time for, so rather too many).
+  std::uint64_t lost() const { return records_.lost(); }
 
  private:
-  CpuSampler() = default;
+  explicit CpuSampler(std::uint64_t period_ns) : records_(period_ns) {}
   void unmap();
-  void take(const unsigned char* record, std::vector<CpuSample>& into);
 
   Fd fd_;
   void* ring_ = nullptr;
   std::size_t ring_bytes_ = 0;  // with the first page, which says where it is written and read
-  std::uint64_t lost_ = 0;
+  SampleRecords records_;
 };
 
 }  // namespace pagewire::sys

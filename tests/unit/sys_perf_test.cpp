@@ -4,9 +4,11 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <linux/perf_event.h>
 #include <sys/syscall.h>
 
 #include <algorithm>
+#include <cstring>
 #include <fstream>
 #include <sstream>
 
@@ -220,6 +222,47 @@ TEST(PerfReasons, NameTheErrno) {
                   .starts_with("no permission: mmap says EPERM"));
   EXPECT_EQ(reason_for(PerfEvent::Cycles, {"perf_event_open", EMFILE}),
             "perf_event_open: Too many open files");
+}
+
+/// A record as the kernel writes it: a header and 64-bit words.
+std::vector<unsigned char> record_of(std::uint32_t type, std::vector<std::uint64_t> words,
+                                     std::uint16_t misc = 0) {
+  const std::size_t size = sizeof(perf_event_header) + words.size() * sizeof(std::uint64_t);
+  const perf_event_header header{
+      .type = type, .misc = misc, .size = static_cast<std::uint16_t>(size)};
+  std::vector<unsigned char> record(size);
+  std::memcpy(record.data(), &header, sizeof header);
+  std::memcpy(record.data() + sizeof header, words.data(), size - sizeof header);
+  return record;
+}
+
+TEST(SampleRecords, AreCountedAsWhatTheyTell) {
+  SampleRecords records(500);
+  std::vector<CpuSample> samples;
+  const auto take = [&](const std::vector<unsigned char>& record) {
+    records.take(record.data(), samples);
+  };
+  take(record_of(PERF_RECORD_SAMPLE, {0x1234}, PERF_RECORD_MISC_USER));
+  take(record_of(PERF_RECORD_SAMPLE, {0xffff800000001234}, PERF_RECORD_MISC_KERNEL));
+  take(record_of(PERF_RECORD_SAMPLE, {0x99}, PERF_RECORD_MISC_HYPERVISOR));
+  ASSERT_EQ(samples.size(), 2U);
+  EXPECT_EQ(samples[0].address, 0x1234U);
+  EXPECT_FALSE(samples[0].in_kernel);
+  EXPECT_TRUE(samples[1].in_kernel);
+  EXPECT_EQ(records.lost(), 0U);
+  take(record_of(PERF_RECORD_LOST, {7, 30}));
+  EXPECT_EQ(records.lost(), 30U);
+  // Time, id, stream id. As long as ten samples.
+  take(record_of(PERF_RECORD_THROTTLE, {100'000, 7, 7}));
+  EXPECT_EQ(records.lost(), 31U) << "at least one, also if its end is never told";
+  take(record_of(PERF_RECORD_UNTHROTTLE, {105'000, 7, 7}));
+  EXPECT_EQ(records.lost(), 40U);
+  take(record_of(PERF_RECORD_UNTHROTTLE, {900'000, 7, 7}));
+  EXPECT_EQ(records.lost(), 40U) << "an end without a beginning";
+  take(record_of(PERF_RECORD_THROTTLE, {1'000'000, 7, 7}));
+  take(record_of(PERF_RECORD_UNTHROTTLE, {1'000'100, 7, 7}));
+  EXPECT_EQ(records.lost(), 41U) << "shorter than a sample";
+  EXPECT_EQ(samples.size(), 2U);
 }
 
 TEST(CpuSampler, SeesUserCodeAsUserCode) {
