@@ -8,6 +8,7 @@
 #include "bench/round.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <ctime>
@@ -35,7 +36,23 @@ std::int64_t boottime_ns() {
   return now.tv_sec * 1'000'000'000 + now.tv_nsec;
 }
 
-/// Both samples and a busy machine's waits fit in; a stop by hand does not.
+/// How long this process has been ready to run and another ran. 0 where the kernel does not tell.
+std::int64_t waited_ns() {
+  const Result<MeterSample> own = sample_process(::getpid(), std::nullopt);
+  return own ? own->wait_ns : 0;
+}
+
+/// A moment as the length of a window is taken: what we waited for a CPU makes it longer and not
+/// wrong.
+struct Mark {
+  std::int64_t boottime_ns = 0;
+  std::int64_t waited_ns = 0;
+};
+Mark mark_now() {
+  return {.boottime_ns = boottime_ns(), .waited_ns = waited_ns()};
+}
+
+/// Both samples fit in; a stop by hand does not.
 double longest_window_s(double wanted_s) {
   return 1.5 * wanted_s + 1;
 }
@@ -64,7 +81,7 @@ class Stage {
   OrFault<void> start();
   OrFault<bool> wait_until(std::int64_t deadline_ns);
   OrFault<Moment> moment();
-  OrFault<void> check_length(std::int64_t opened_at_ns) const;
+  OrFault<void> check_length(const Mark& opened_at) const;
   Fault why(Fault client_fault);
   bool tick();
 
@@ -145,9 +162,10 @@ OrFault<bool> Stage::measure(Round& round) {
   const double warmup_s = warmup_seconds(*plan_.settings);
   if (OrFault<bool> waited = wait_until(at(warmup_s)); !waited || !*waited) return waited;
 
-  const std::int64_t opened_at_ns = boottime_ns();
   instruments_ = Instruments::open(server_->pid(), plan_.instruments);
   instruments_->begin();
+  // Not before: opening them reads the kernel's symbols, which takes as long as it takes.
+  const Mark opened_at = mark_now();
   const OrFault<Moment> opened = moment();
   if (!opened) return tl::unexpected(opened.error());
   const double passed_s = static_cast<double>(sys::monotonic_ns() - started_ns_) / ns_per_s;
@@ -158,7 +176,7 @@ OrFault<bool> Stage::measure(Round& round) {
   instruments_->end();
   const OrFault<Moment> closed = moment();
   if (!closed) return tl::unexpected(closed.error());
-  if (OrFault<void> right = check_length(opened_at_ns); !right) {
+  if (OrFault<void> right = check_length(opened_at); !right) {
     return tl::unexpected(right.error());
   }
 
@@ -219,10 +237,12 @@ OrFault<Moment> Stage::moment() {
 }
 
 /// Stretched, it has moments in which nobody drained the samples and the network had run dry.
-OrFault<void> Stage::check_length(std::int64_t opened_at_ns) const {
+OrFault<void> Stage::check_length(const Mark& opened_at) const {
   const double wanted_s = plan_.settings->seconds;
-  const double took_s = static_cast<double>(boottime_ns() - opened_at_ns) / ns_per_s;
-  if (took_s <= longest_window_s(wanted_s)) return {};
+  const Mark now = mark_now();
+  const double took_s = static_cast<double>(now.boottime_ns - opened_at.boottime_ns) / ns_per_s;
+  const double waited_s = static_cast<double>(now.waited_ns - opened_at.waited_ns) / ns_per_s;
+  if (took_s - waited_s <= longest_window_s(wanted_s)) return {};
   return tl::unexpected(Fault{
       fmt::format("the window took {:.1f} s instead of {:g}: this process was stopped or starved",
                   took_s, wanted_s)});
