@@ -94,6 +94,9 @@ void Test::begin_streams(std::string_view json) {
     return fail(
         {parsed.error().number, parsed.error().errno_value, "refused: " + parsed.error().text});
   parameters_ = *std::move(parsed);
+  // On the control connection first, which it does no harm: a client that cannot have it either
+  // gives up as soon as it has a stream, and whether we see that or the stream first is chance.
+  if (auto refusal = set_congestion(control_->fd())) return fail(*refusal);
   ration_.block_bytes = parameters_.block_bytes;
   ration_.rate_bits_per_s = parameters_.rate_bits_per_s;
   // The client starts to count when its own omitted time is over, a little before or after us: with
@@ -111,6 +114,15 @@ void Test::add_stream(Peer& peer) {
   if (senders_.size() == parameters_.streams) begin_running();
 }
 
+std::optional<Refusal> Test::set_congestion(int fd) const {
+  if (parameters_.congestion.empty()) return std::nullopt;
+  const Result<void> set = sys::set_congestion(fd, parameters_.congestion);
+  if (set) return std::nullopt;
+  // ENOENT: not in this kernel; EPERM: not for this user.
+  return Refusal{ErrorNumber::SetCongestion, set.error().errno_value,
+                 "refused: -C " + parameters_.congestion + ": " + describe(set.error())};
+}
+
 std::optional<Refusal> Test::tune(int fd) {
   if (parameters_.window_bytes > 0) {
     const Result<ByteCount> set = sys::set_send_buffer(fd, ByteCount{parameters_.window_bytes});
@@ -119,13 +131,7 @@ std::optional<Refusal> Test::tune(int fd) {
       return Refusal{ErrorNumber::BufferNotSet, 0, "refused: -w: net.core.wmem_max is less"};
     }
   }
-  if (!parameters_.congestion.empty()) {
-    // ENOENT: not in this kernel; EPERM: not for this user.
-    if (Result<void> set = sys::set_congestion(fd, parameters_.congestion); !set) {
-      return Refusal{ErrorNumber::SetCongestion, set.error().errno_value,
-                     "refused: -C " + parameters_.congestion + ": " + describe(set.error())};
-    }
-  }
+  if (auto refusal = set_congestion(fd)) return refusal;
   if (parameters_.kernel_pacing_bits_per_s > 0) {
     if (Result<void> set = sys::limit_pacing_rate(fd, parameters_.kernel_pacing_bits_per_s / 8);
         !set) {

@@ -60,6 +60,7 @@ class Test {
   bool take_message(std::string& input);
   void begin_streams(std::string_view json);
   std::optional<Refusal> tune(int fd);
+  std::optional<Refusal> set_congestion(int fd) const;
   void begin_running();
   void watch_running();
   void begin_counting();
