@@ -20,7 +20,8 @@ CPP = (".h", ".cpp")
 CODE = CPP + (".py", ".js", ".css", ".html", ".cmake", ".sh")
 CODE_NAMES = ("dev", "CMakeLists.txt", "run")
 # Data, or written by a tool.
-NOT_OURS = ("web/package-lock.json", "fuzz/corpus/")
+NOT_OURS = ("web/package-lock.json", "fuzz/corpus/", "docs/results/run.", "docs/results/seed.",
+            "docs/results/serve.", "docs/results/peers.")
 
 # Room -> the rooms whose headers it may include. The server, relay and bench never include each
 # other; cli wires everything together.
