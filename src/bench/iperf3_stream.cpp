@@ -43,6 +43,8 @@ StreamSender::Turn StreamSender::turn(Ration& ration) {
       case egress::Status::SourceChanged:
       case egress::Status::PeerGone:
       case egress::Status::Failed:
+      case egress::Status::WantPages:
+      case egress::Status::Submitted:
       case egress::Status::Unsupported:  // egress::step has fallen to `copy` instead
         return {.after = After::Ended, .ended_by = result};
     }

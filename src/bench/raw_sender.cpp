@@ -139,6 +139,8 @@ void RawConnection::send_turn() {
       case egress::Status::SourceChanged:
       case egress::Status::PeerGone:
       case egress::Status::Failed:
+      case egress::Status::WantPages:
+      case egress::Status::Submitted:
       case egress::Status::Unsupported:  // egress::step has fallen to `copy` instead
         return break_off(why_ended(result));
     }

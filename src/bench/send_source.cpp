@@ -127,6 +127,8 @@ std::string why_ended(const egress::StepResult& result) {
       return describe(result.error);
     case egress::Status::Moved:
     case egress::Status::WantWrite:
+    case egress::Status::WantPages:
+    case egress::Status::Submitted:
     case egress::Status::Done:
     case egress::Status::Unsupported:
       break;

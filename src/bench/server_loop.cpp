@@ -323,8 +323,10 @@ void Connection::answer() {
       case egress::Status::Failed:  // EIO, ENOMEM ... from the file or the socket
         server_.tell_fault("the server could not send: " + describe(result.error));
         return break_off();
+      case egress::Status::WantPages:
+      case egress::Status::Submitted:
       case egress::Status::Unsupported:
-        PW_CHECK(false);  // `copy` fits everything
+        PW_CHECK(false);  // `copy` fits everything; and no path says the others yet
     }
   }
   server_.loop().yield(*this);

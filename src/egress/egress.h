@@ -22,12 +22,20 @@ namespace pagewire::egress {
 enum class Status : std::uint8_t {
   Moved,            ///< `moved` > 0 bytes went to the socket; step again
   WantWrite,        ///< nothing moved, the socket is full (EAGAIN): step again when it is writable
+  WantPages,        ///< nothing moved, `pages` are not in the page cache: step again when they are
+  Submitted,        ///< nothing moved yet, the kernel has an operation: step again when told to
   Done,             ///< everything went; `moved` may be > 0
   SourceTruncated,  ///< the file ended before its slice did: close, the length cannot be kept
   SourceChanged,    ///< the file is not the one any more that the head was made from: close
   PeerGone,         ///< EPIPE, ECONNRESET ...: close
   Unsupported,      ///< this path cannot do this file; legal only while it has moved nothing
   Failed,           ///< any other errno (EIO, ENOMEM ...): close
+};
+
+/// What a step would have to wait for the disk for.
+struct WantedPages {
+  const content::OpenFile* file = nullptr;
+  ByteRange range;  ///< from the first byte that is missing on; count > 0
 };
 
 struct StepResult {
@@ -38,6 +46,7 @@ struct StepResult {
   ByteCount copied;
   std::uint32_t calls = 0;  ///< syscalls that handed bytes to the socket
   Error error;              ///< for PeerGone and Failed
+  WantedPages pages{};      ///< for WantPages
 };
 
 /// What a worker lends to all its transfers; a step uses it and leaves nothing in it.

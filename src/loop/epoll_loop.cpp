@@ -8,6 +8,7 @@
 // still point to it.
 #include <netinet/in.h>
 
+#include <algorithm>
 #include <atomic>
 #include <mutex>
 #include <vector>
@@ -41,6 +42,9 @@ class EpollLoop final : public Loop {
   Result<void> attach(std::unique_ptr<Stream> stream) override;
   void retire(Stream& stream) override;
 
+  Result<void> watch(int fd, Watcher& watcher) override;
+  void unwatch(int fd) override;
+
   void pause_reading(Stream& stream) override { stream.reading_paused_ = true; }
   void resume_reading(Stream& stream) override;
   void await_writable(Stream& stream) override { stream.awaits_writable_ = true; }
@@ -62,11 +66,21 @@ class EpollLoop final : public Loop {
     bool paused;  // out of descriptors or memory: looked at again at the next tick
   };
 
-  // Event tags: a Stream's address, or (Stream being aligned) an odd number.
-  static constexpr std::uint64_t wakeup_tag = 1;
-  static constexpr std::uint64_t first_listener_tag = 3;
+  struct Watched {
+    int fd;
+    Watcher* watcher;  // nullptr: the place is free
+  };
+
+  // Event tags: a Stream's address, or (Stream being aligned) an odd number: of its two lowest bits
+  // the upper tells listeners from watched descriptors; the rest is an index.
+  static constexpr std::uint64_t wakeup_tag = ~std::uint64_t{0};
+  static constexpr std::uint64_t listener_mark = 1;
+  static constexpr std::uint64_t watched_mark = 3;
   static constexpr std::uint64_t tag_of_listener(std::size_t index) {
-    return first_listener_tag + 2 * index;
+    return listener_mark + 4 * index;
+  }
+  static constexpr std::uint64_t tag_of_watched(std::size_t index) {
+    return watched_mark + 4 * index;
   }
 
   int wait_ms() const;
@@ -89,6 +103,7 @@ class EpollLoop final : public Loop {
   std::vector<char> receive_buffer_;
   std::vector<epoll_event> events_;
   std::vector<Listener> listeners_;
+  std::vector<Watched> watched_;
   IntrusiveList<Stream, MemberNode> members_;
   IntrusiveList<Stream, ReadyNode> ready_;
   std::vector<Stream*> retired_;
@@ -138,8 +153,13 @@ void EpollLoop::dispatch(const epoll_event& event) {
     wakeup_.clear();
     return run_tasks();
   }
-  const std::size_t index = (tag - first_listener_tag) / 2;
-  // An event of this batch may name a listener that an earlier one has stopped.
+  const std::size_t index = tag / 4;
+  if ((tag & 3) == watched_mark) {
+    // An event of this batch may name a descriptor that an earlier one has taken out.
+    if (watched_[index].watcher != nullptr) watched_[index].watcher->readable();
+    return;
+  }
+  // As above, of a listener.
   if (index < listeners_.size()) accept_some(listeners_[index], settings_.accepts_per_wake);
 }
 
@@ -151,6 +171,8 @@ void EpollLoop::dispatch_stream(Stream& stream, std::uint32_t events) {
     ::getsockopt(stream.fd(), SOL_SOCKET, SO_ERROR, &error, &size);
     // ECONNRESET, ETIMEDOUT, EHOSTUNREACH ...; 0 when another call has fetched it already.
     if (error != 0) return stream.failed(Error{"socket", error});
+    stream.notified();
+    if (stream.retired_) return;
   }
   // Writing first: what waits to go out is older than what comes in.
   if ((events & EPOLLOUT) != 0 && stream.awaits_writable_) {
@@ -225,6 +247,24 @@ void EpollLoop::accept_some(Listener& listener, std::size_t budget) {
     static_cast<void>(epoll_.modify(listener.fd, 0, tag_of_listener(index)));
     listener.paused = true;
     return;
+  }
+}
+
+Result<void> EpollLoop::watch(int fd, Watcher& watcher) {
+  const auto is_free = [](const Watched& place) { return place.watcher == nullptr; };
+  auto place = std::find_if(watched_.begin(), watched_.end(), is_free);
+  if (place == watched_.end()) place = watched_.insert(place, {});
+  const auto index = static_cast<std::size_t>(place - watched_.begin());
+  Result<void> added = epoll_.add(fd, EPOLLIN, tag_of_watched(index));
+  if (added) *place = {fd, &watcher};
+  return added;
+}
+
+void EpollLoop::unwatch(int fd) {
+  for (Watched& watched : watched_) {
+    if (watched.watcher == nullptr || watched.fd != fd) continue;
+    epoll_.remove(fd);
+    watched = {};
   }
 }
 

@@ -42,6 +42,9 @@ class Stream : private TimerNode, private ReadyNode, private MemberNode {
   virtual void timed_out() = 0;
   /// The socket is broken (reset, unreachable ...). At most once; nothing follows.
   virtual void failed(Error error) = 0;
+  /// The socket's error queue may hold something that is no error of the connection: completions of
+  /// MSG_ZEROCOPY (recvmsg(2), MSG_ERRQUEUE). Comes once an edge; read until EAGAIN.
+  virtual void notified() {}
 
   int fd() const { return fd_.get(); }
 
@@ -82,6 +85,13 @@ class Acceptor {
   virtual AfterFailure accept_failed(Error error) = 0;
 };
 
+/// Told when a descriptor that is no connection (a ring's, an eventfd) has something to read.
+class Watcher {
+ public:
+  virtual ~Watcher() = default;
+  virtual void readable() = 0;
+};
+
 struct Settings {
   std::size_t receive_buffer_bytes = 64 * 1024;  ///< one for the whole worker
   std::size_t events_per_wait = 256;
@@ -102,6 +112,11 @@ class Loop {
   virtual Result<void> attach(std::unique_ptr<Stream> stream) = 0;
   /// Ends the stream: closes its socket now, deletes it after the current batch.
   virtual void retire(Stream& stream) = 0;
+
+  /// Calls `watcher.readable()` in every round in which `fd` is readable (level-triggered), until
+  /// unwatch(). Both stay the caller's and must outlive that. Errors: as epoll_ctl(2).
+  virtual Result<void> watch(int fd, Watcher& watcher) = 0;
+  virtual void unwatch(int fd) = 0;
 
   virtual void pause_reading(Stream& stream) = 0;
   virtual void resume_reading(Stream& stream) = 0;

@@ -97,8 +97,10 @@ void Connection::run_transfer() {
         return break_off(ConnectionEnd::PeerReset);
       case egress::Status::Failed:  // EIO, ENOMEM ... from the file or the socket
         return break_off(ConnectionEnd::ReadError);
+      case egress::Status::WantPages:
+      case egress::Status::Submitted:
       case egress::Status::Unsupported:
-        PW_CHECK(false);  // `copy` fits everything
+        PW_CHECK(false);  // `copy` fits everything; and no path says the others yet
     }
   }
   worker_.loop().yield(*this);
