@@ -173,6 +173,9 @@ std::string_view mime_type(std::string_view path);
 /// The time as the caller last saw it; Site never asks the clock itself.
 struct Now {
   std::int64_t monotonic_ms = 0;
+  /// Of the loop's round, the same for all requests in it: an open file that was looked at in this
+  /// round (OpenFile::unchanged) is not looked at again in it. 0: none; always look.
+  std::int64_t round_ns = 0;
   std::int64_t realtime_s = 0;
 };
 

@@ -32,7 +32,7 @@ Lookup OpenFileCache::find(const FileName& name, const Now& now) {
 
   Entry& entry = found->second;
   const bool fresh = now.monotonic_ms - entry.checked_ms < limits_.validity_ms;
-  if (fresh ? !overwritten(entry) : still_holds(entry, name, now)) {
+  if (fresh ? !overwritten(entry, now) : still_holds(entry, name, now)) {
     ++counters_.cache_hits;
     touch(entry);
     return {.outcome = entry.outcome, .file = entry.file};
@@ -64,9 +64,13 @@ const char* OpenFileCache::relative_path_of(const FileName& name) {
 }
 
 /// Whether the open file was written to since its head was made; one fstat(2) where the body comes
-/// from the file, so that head and body belong together. A body in memory belongs to its head.
-bool OpenFileCache::overwritten(const Entry& entry) {
+/// from the file, so that head and body belong together; once a round, because many clients that
+/// ask for one file at once (a live segment) come in one round. A body in memory belongs to its
+/// head.
+bool OpenFileCache::overwritten(Entry& entry, const Now& now) {
   if (entry.outcome != Outcome::File || !entry.file->body().empty()) return false;
+  if (now.round_ns != 0 && entry.looked_at_ns == now.round_ns) return false;
+  entry.looked_at_ns = now.round_ns;
   return !entry.file->unchanged();
 }
 

@@ -57,6 +57,7 @@ class OpenFileCache {
     Outcome outcome = Outcome::Missing;
     FileRef file;
     std::int64_t checked_ms = 0;
+    std::int64_t looked_at_ns = 0;  ///< Now::round_ns of the last look by descriptor
   };
   // Not noexcept: libstdc++ then keeps each key's hash in its node, and walking a bucket does not
   // hash the keys that it passes again.
@@ -70,7 +71,7 @@ class OpenFileCache {
 
   std::string_view key_of(const FileName& name);
   const char* relative_path_of(const FileName& name);
-  static bool overwritten(const Entry& entry);
+  static bool overwritten(Entry& entry, const Now& now);
   bool still_holds(Entry& entry, const FileName& name, const Now& now);
   Lookup open_anew(const FileName& name, const Now& now);
   Lookup to_lookup(const FileName& name, sys::Fd fd, const Now& now);

@@ -6,6 +6,8 @@
 
 #include <sys/socket.h>
 
+#include "sys/plain_calls.h"
+
 namespace pagewire::egress {
 
 using content::Segment;
@@ -39,9 +41,9 @@ Attempt Gather::send(int socket_fd, bool more) {
   message.msg_iovlen = count_;
   const int flags = MSG_NOSIGNAL | MSG_DONTWAIT | (more ? MSG_MORE : 0);
   for (;;) {
-    const ssize_t n = count_ == 1
-                          ? ::send(socket_fd, pieces_[0].iov_base, pieces_[0].iov_len, flags)
-                          : ::sendmsg(socket_fd, &message, flags);
+    const ssize_t n =
+        count_ == 1 ? sys::plain_send(socket_fd, pieces_[0].iov_base, pieces_[0].iov_len, flags)
+                    : ::sendmsg(socket_fd, &message, flags);
     if (n >= 0) {
       const ByteCount taken{static_cast<std::uint64_t>(n)};
       return {

@@ -18,6 +18,7 @@
 #include "loop/timer_wheel.h"
 #include "sys/clock.h"
 #include "sys/epoll.h"
+#include "sys/plain_calls.h"
 
 namespace pagewire::loop {
 
@@ -27,8 +28,8 @@ class EpollLoop final : public Loop {
       : settings_(settings),
         epoll_(std::move(epoll)),
         wakeup_(std::move(wakeup)),
-        now_ms_(sys::monotonic_coarse_ms()),
-        wheel_(now_ms_),
+        now_ns_(sys::monotonic_ns()),
+        wheel_(now_ms()),
         receive_buffer_(settings.receive_buffer_bytes),
         events_(settings.events_per_wait) {}
   ~EpollLoop() override;
@@ -54,7 +55,7 @@ class EpollLoop final : public Loop {
   }
   void for_each(const std::function<void(Stream&)>& visit) override { members_.for_each(visit); }
   std::size_t stream_count() const override { return stream_count_; }
-  std::int64_t now_ms() const override { return now_ms_; }
+  std::int64_t now_ns() const override { return now_ns_; }
 
   void post(std::function<void()> task) override;
   void stop() override;
@@ -97,7 +98,7 @@ class EpollLoop final : public Loop {
   Settings settings_;
   sys::Epoll epoll_;
   sys::Wakeup wakeup_;
-  std::int64_t now_ms_;
+  std::int64_t now_ns_;  // read once a round
   std::int64_t next_tick_ms_ = 0;
   TimerWheel wheel_;
   std::vector<char> receive_buffer_;
@@ -132,10 +133,10 @@ EpollLoop::~EpollLoop() {
 void EpollLoop::run(const std::function<void()>& tick) {
   while (!stopping_.load(std::memory_order_relaxed)) {
     const std::span<epoll_event> came = epoll_.wait(events_, wait_ms());
-    now_ms_ = sys::monotonic_coarse_ms();
+    now_ns_ = sys::monotonic_ns();
     for (const epoll_event& event : came) dispatch(event);
     run_ready();
-    if (now_ms_ >= next_tick_ms_) run_tick(tick);
+    if (now_ms() >= next_tick_ms_) run_tick(tick);
     bury();
   }
 }
@@ -143,7 +144,7 @@ void EpollLoop::run(const std::function<void()>& tick) {
 int EpollLoop::wait_ms() const {
   if (!ready_.empty()) return 0;
   return static_cast<int>(
-      std::clamp<std::int64_t>(next_tick_ms_ - now_ms_, 0, TimerWheel::tick_ms));
+      std::clamp<std::int64_t>(next_tick_ms_ - now_ms(), 0, TimerWheel::tick_ms));
 }
 
 void EpollLoop::dispatch(const epoll_event& event) {
@@ -191,7 +192,8 @@ void EpollLoop::read_from(Stream& stream) {
   constexpr int turns = 8;  // then others: a peer that sends without end must not hold the worker
   for (int turn = 0; turn < turns; ++turn) {
     if (stream.retired_ || stream.reading_paused_ || !stream.readable_) return;
-    const ssize_t n = ::recv(stream.fd(), receive_buffer_.data(), receive_buffer_.size(), 0);
+    const ssize_t n =
+        sys::plain_recv(stream.fd(), receive_buffer_.data(), receive_buffer_.size(), 0);
     if (n > 0) {
       const auto size = static_cast<std::size_t>(n);
       // Short: empty, unless a FIN is known to stand behind the bytes and must still be read.
@@ -318,8 +320,8 @@ void EpollLoop::run_ready() {
 }
 
 void EpollLoop::run_tick(const std::function<void()>& tick) {
-  next_tick_ms_ = now_ms_ + TimerWheel::tick_ms;
-  wheel_.advance(now_ms_, [](Stream& stream) { stream.timed_out(); });
+  next_tick_ms_ = now_ms() + TimerWheel::tick_ms;
+  wheel_.advance(now_ms(), [](Stream& stream) { stream.timed_out(); });
   for (std::size_t index = 0; index < listeners_.size(); ++index) {
     Listener& listener = listeners_[index];
     if (!listener.paused) continue;

@@ -131,8 +131,9 @@ class Loop {
   virtual void for_each(const std::function<void(Stream&)>& visit) = 0;
   virtual std::size_t stream_count() const = 0;
 
-  /// CLOCK_MONOTONIC_COARSE in ms as of the current batch, never 0.
-  virtual std::int64_t now_ms() const = 0;
+  /// CLOCK_MONOTONIC in ns as of the current batch, read once for all of it; never 0.
+  virtual std::int64_t now_ns() const = 0;
+  std::int64_t now_ms() const { return now_ns() / 1'000'000; }
 
   /// Until stop(). Calls `tick` about every 100 ms.
   virtual void run(const std::function<void()>& tick) = 0;

@@ -185,7 +185,7 @@ void write_cache_and_log(std::string& text, Workers workers) {
 void write_request_time(std::string& text, Workers workers) {
   constexpr std::string_view name = "pagewire_request_duration_seconds";
   family(text, name, "histogram",
-         "From the last byte of the request head to the last byte given to the kernel.");
+         "From the round in which the head was complete to the last byte given to the kernel.");
   std::uint64_t cumulative = 0;
   for (std::size_t bucket = 0; bucket < TimeHistogram::buckets; ++bucket) {
     cumulative += sum(workers, [bucket](const WorkerMetrics& w) -> const Counter& {

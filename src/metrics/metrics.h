@@ -31,8 +31,9 @@ class Counter {
   std::atomic<std::uint64_t> value_{0};
 };
 
-/// Request time, from the last byte of the head to the last byte given to the kernel. Buckets
-/// double from 64 us to 67 s; `count` is their sum.
+/// Request time, from the round in which the head was complete (so that the wait behind others of
+/// the round counts) to the last byte given to the kernel. Buckets double from 64 us to 67 s;
+/// `count` is their sum.
 class TimeHistogram {
  public:
   static constexpr std::size_t buckets = 22;  ///< the last is +Inf

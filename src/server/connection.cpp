@@ -47,6 +47,7 @@ void Connection::set_timeout(std::int64_t from_now_ms) {
 
 void Connection::received(std::span<const char> bytes) {
   begin_turn();
+  answers_later_ = true;
   const std::string_view input(bytes.data(), bytes.size());
   if (pending_.empty()) {
     // The usual case: whole heads, parsed where they were received.
@@ -56,6 +57,7 @@ void Connection::received(std::span<const char> bytes) {
     pending_.append(input);
     consume_pending();
   }
+  answers_later_ = false;
   settle();
 }
 

@@ -45,7 +45,7 @@ void Connection::refuse_busy() {
 void Connection::open_exchange(const http::Request& request) {
   set_state(State::Respond);
   exchange_ = worker_.take_exchange();
-  exchange_->start_ns = sys::monotonic_ns();
+  exchange_->start_ns = worker_.loop().now_ns();
   if (worker_.access_log() == nullptr) return;
   log::AccessRecord& record = exchange_->record;
   record.realtime_ns = sys::realtime_ns();
@@ -72,7 +72,8 @@ void Connection::start_transfer() {
   transfer.segments = segments;
   rate_watched_ = false;
   ++turn_requests_;
-  run_transfer();
+  if (!answers_later_) return run_transfer();
+  worker_.loop().yield(*this);
 }
 
 /// Steps until the response is out, the socket is full, or this connection's turn is over.
@@ -207,11 +208,14 @@ void Connection::write_log(bool complete, std::int64_t duration_ns) {
 
 void Connection::after_response() {
   rate_watched_ = false;
-  if (close_after_ || draining_) return begin_linger();
+  if (close_after_) return begin_linger();
   const Timeouts& timeouts = worker_.settings().timeouts;
   const bool has_body = unread_body_.value > 0;
   set_state(has_body ? State::DropBody : State::ReadHead);
   set_timeout(has_body ? timeouts.head_ms : timeouts.idle_ms);
+  // The drain began behind this answer's head, which said nothing of closing: the next request may
+  // be on its way, and will be told.
+  if (draining_) drain();
 }
 
 /// The peer must not take what it got for the whole: the connection ends with RST.

@@ -129,8 +129,13 @@ void Worker::tick() {
   if (loop_->stream_count() == 0) loop_->stop();
 }
 
-content::Now Worker::now() const {
-  return {.monotonic_ms = loop_->now_ms(), .realtime_s = sys::realtime_coarse_s()};
+const content::Now& Worker::now() {
+  if (now_.round_ns != loop_->now_ns()) {
+    now_ = {.monotonic_ms = loop_->now_ms(),
+            .round_ns = loop_->now_ns(),
+            .realtime_s = sys::realtime_coarse_s()};
+  }
+  return now_;
 }
 
 Exchange* Worker::take_exchange() {

@@ -25,7 +25,7 @@ struct Exchange {
   content::Response response;
   egress::Transfer transfer;
   egress::Reason reason = egress::Reason::HeadOnly;
-  std::int64_t start_ns = 0;  // the head was complete
+  std::int64_t start_ns = 0;  // the round in which the head was complete
   log::AccessRecord record;   // filled only when there is an access log
 };
 
@@ -62,7 +62,7 @@ class Worker final : public loop::Acceptor {
   egress::Resources& resources() { return resources_; }
   log::AccessLog* access_log() { return shared_.access_log; }
   std::size_t index() const { return index_; }
-  content::Now now() const;
+  const content::Now& now();  ///< of the loop's round
   Exchange* take_exchange();
   void give_back(Exchange* exchange);
   void connection_closed();
@@ -87,6 +87,7 @@ class Worker final : public loop::Acceptor {
   std::unique_ptr<content::Site> site_;
   std::vector<std::unique_ptr<Exchange>> idle_exchanges_;
   metrics::WorkerMetrics metrics_;
+  content::Now now_;
   bool draining_ = false;
   std::int64_t drain_deadline_ms_ = 0;
   // Goes before everything above, so that its connections can give back what they hold.
