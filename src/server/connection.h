@@ -108,6 +108,7 @@ class Connection final : public loop::Stream {
   bool unsent_limited_ = false;  // TCP_NOTSENT_LOWAT is set
   bool turn_given_up_ = false;
   bool paused_ = false;  // reading; writable() will come
+  bool over_loopback_ = false;
 };
 
 }  // namespace pagewire::server

@@ -11,8 +11,7 @@ namespace {
 
 /// Asks the kernel, once, what the settings cannot know.
 Settings probed(Settings settings) {
-  egress::ChooserSettings& chooser = settings.chooser;
-  if (chooser.pinned != nullptr) chooser.pinned_available = chooser.pinned->probe().available;
+  if (settings.paths.paths.empty()) settings.paths = egress::probe_paths(egress::paths());
   return settings;
 }
 

@@ -21,4 +21,9 @@ Result<std::optional<ByteCount>> resident_bytes(int fd);
 /// The second of the two ways. Errors: as mmap(2), mincore(2).
 Result<std::optional<ByteCount>> resident_bytes_by_mincore(int fd);
 
+/// Whether the byte at `offset` can be read without waiting for the disk (preadv2(2), RWF_NOWAIT,
+/// Linux 4.14); true at the end of the file and beyond. Anybody who may read the file may ask.
+/// Errors: EOPNOTSUPP (the filesystem does not tell), EIO.
+Result<bool> is_resident(int fd, FileOffset offset);
+
 }  // namespace pagewire::sys
