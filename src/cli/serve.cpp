@@ -146,11 +146,12 @@ int check_config(const ServeSettings& settings) {
 /// Tests the paths, says what failed, and refuses to start with a pin that cannot be used.
 int look_at_paths(ServeSettings& settings) {
   test_paths(settings);
+  const std::string refused = why_pin_is_refused(settings);
+  if (!refused.empty()) return complain("pagewire serve: " + refused, exit_failed);
   for (const std::string& line : quarantine_lines(settings.server.paths)) {
     (void)complain("pagewire serve: " + line, exit_done);
   }
-  const std::string refused = why_pin_is_refused(settings);
-  return refused.empty() ? exit_done : complain("pagewire serve: " + refused, exit_failed);
+  return exit_done;
 }
 
 void take_descriptors(const ServeSettings& settings) {

@@ -69,7 +69,7 @@ struct CostsAtSize {
 struct ChooserSettings {
   const Path* pinned = nullptr;    ///< --path; nullptr is auto
   ByteCount small_body{16 * kib};  ///< measured break-even of copy and sendfile
-  std::vector<CostsAtSize> costs;  ///< ascending; none without a calibration
+  std::vector<CostsAtSize> costs{};  ///< ascending; none without a calibration
 };
 
 /// What stays the same for the whole run, looked up once. A path that this build does not have is

@@ -27,7 +27,7 @@ std::string_view token(PathState state);
 struct PathReport {
   const Path* path = nullptr;
   PathState state = PathState::Usable;
-  std::string why;  ///< for all but Usable
+  std::string why{};  ///< for all but Usable
 
   /// "usable", or "unavailable: sendfile(2) is refused (seccomp?)".
   std::string describe() const;
@@ -59,7 +59,7 @@ struct SelfTest {
   std::string root;
   SelfTestMode mode = SelfTestMode::Auto;
   std::span<const Path* const> paths;
-  std::string cache_folder;  ///< made where it is missing; "" is no cache
+  std::string cache_folder{};  ///< made where it is missing; "" is no cache
   // The limits. A stall is counted in idle waits and not in time, so that a thread which did not
   // get the CPU is not taken for one.
   std::int64_t total_limit_ms = 250;  ///< paths that have had no turn by then stay untested
