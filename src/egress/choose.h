@@ -67,8 +67,8 @@ struct CostsAtSize {
 
 /// What the user and the calibration file say.
 struct ChooserSettings {
-  const Path* pinned = nullptr;    ///< --path; nullptr is auto
-  ByteCount small_body{16 * kib};  ///< measured break-even of copy and sendfile
+  const Path* pinned = nullptr;      ///< --path; nullptr is auto
+  ByteCount small_body{16 * kib};    ///< measured break-even of copy and sendfile
   std::vector<CostsAtSize> costs{};  ///< ascending; none without a calibration
 };
 
