@@ -65,7 +65,10 @@ std::string why_no_file(const content::Response& response) {
   switch (response.status) {
     case 200:
     case 206:
-      return response.file.has_file() ? "" : "is a folder; it is answered with a listing";
+      // Without its file a Response is a page of our own, or has no byte of it to send.
+      return response.file.has_file() || response.body_bytes.value == 0
+                 ? ""
+                 : "is a folder; it is answered with a listing";
     case 301:
       return "is a folder; a request for it is sent to the same name with a slash";
     case 403:
@@ -92,6 +95,15 @@ std::string residency_text(const content::OpenFile& file) {
   if (!resident) return "not known: " + describe(resident.error());
   if (!*resident) return "not known: the kernel tells it only whoever may write the file";
   return fmt::format("{} bytes in memory", (**resident).value);
+}
+
+void say_file(const content::Response& response) {
+  if (!response.file.has_file()) return say("file", "empty");
+  const content::OpenFile& file = *response.file.get();
+  say("file", name_of(file.fd()));
+  say("size", fmt::format("{} bytes, of which the body has {}", file.status().size.value,
+                          response.body_bytes.value));
+  say("residency", residency_text(file));
 }
 
 void say_paths(const egress::PathReports& reports) {
@@ -146,11 +158,7 @@ int explain(const ServeSettings& settings) {
   if (const std::string why = why_no_file(response); !why.empty()) {
     return complain(name + " " + why);
   }
-  const content::OpenFile& file = *response.file.get();
-  say("file", name_of(file.fd()));
-  say("size", fmt::format("{} bytes, of which the body has {}", file.status().size.value,
-                          response.body_bytes.value));
-  say("residency", residency_text(file));
+  say_file(response);
   say_paths(settings.server.paths);
   say("calibration", settings.calibration_note.empty() ? "none" : settings.calibration_note);
   say_choice(settings, response);

@@ -65,8 +65,10 @@ void add_explaining(std::vector<ServeOption>& table) {
            "and why; end",
        .default_text = "none"},
       "the name of a file beneath ROOT", [](auto& s) -> auto& { return s.explain; });
+  // Without a name it serves: there is no default that could be given.
+  explain.show = [](const ServeSettings&) { return std::vector<std::string>{}; };
   explain.in_file = false;
-  table.push_back(std::move(explain));
+  table.push_back(explain);
   ServeOption range = Make::described(Kind::Text,
                                       {.name = "explain-range",
                                        .group = "Configuration",
@@ -82,7 +84,7 @@ void add_explaining(std::vector<ServeOption>& table) {
     settings.explain_range = value;
     return value.starts_with("bytes=");
   };
-  range.show = [](const ServeSettings& settings) { return std::vector{settings.explain_range}; };
+  range.show = explain.show;
   range.in_file = false;
   table.push_back(std::move(range));
 }

@@ -39,10 +39,12 @@ def run_pagewire(*arguments, timeout=PATIENCE_S, **others):
 
 
 class Pagewire:
-    """`pagewire serve ROOT FLAGS`, started and listening. Use as a context manager, or stop()."""
+    """`pagewire serve ROOT FLAGS`, started and listening. Use as a context manager, or stop().
+    `under` is a command that runs it and becomes it: ("strace", "-D", ...)."""
 
-    def __init__(self, root, *flags, listen=("127.0.0.1:0",), admin="127.0.0.1:0", **popen):
-        command = [BINARY, "serve"]
+    def __init__(self, root, *flags, listen=("127.0.0.1:0",), admin="127.0.0.1:0", under=(),
+                 **popen):
+        command = [*under, BINARY, "serve"]
         if root is not None:
             command.append(root)
         for address in listen:

@@ -36,37 +36,58 @@ PathSet all_but(std::initializer_list<std::string_view> names) {
   return set;
 }
 
-/// One response and what holds for the run; splice stands in for a path that lends memory from a
-/// mapping where `splice_as_zerocopy` is set, so that the table needs no other path.
+/// What holds beside the segments. `lends`: splice stands in for zerocopy, a path that lends memory
+/// from a mapping, so that the table needs no path that a build may lack.
+struct Given {
+  ChooserSettings settings{};
+  PathSet usable = PathSet::all();
+  PathSet quarantined{};
+  bool lends = false;
+  Route route = Route::Network;
+  Residency residency = Residency::Resident;
+  std::uint64_t backlog = 0;
+
+  Given over_loopback() const { return with(&Given::route, Route::Loopback); }
+  Given cold() const { return with(&Given::residency, Residency::Cold); }
+  Given unknown() const { return with(&Given::residency, Residency::Unknown); }
+  Given holding(std::uint64_t bytes) const { return with(&Given::backlog, bytes); }
+  Given lending() const { return with(&Given::lends, true); }
+  Given without(std::initializer_list<std::string_view> names) const {
+    return with(&Given::usable, all_but(names));
+  }
+  template <class Value>
+  Given with(Value Given::*member, Value value) const {
+    Given changed = *this;
+    changed.*member = std::move(value);
+    return changed;
+  }
+};
+
 struct Case {
   const char* what;
   std::vector<Segment> segments;
   std::string_view path;
   Reason reason;
-  ChooserSettings settings{};
-  PathSet usable = PathSet::all();
-  PathSet quarantined{};
-  Route route = Route::Network;
-  Residency residency = Residency::Resident;
-  std::uint64_t backlog = 0;
-  bool splice_as_zerocopy = false;
+  Given given{};
   bool unless_cold = false;
 };
 
+constexpr std::uint64_t backlog_limit = 1000;
+
 Choice choice_of(const Case& c) {
-  WorkerFacts facts(c.settings, c.usable, c.quarantined);
-  if (c.splice_as_zerocopy) {
+  WorkerFacts facts(c.given.settings, c.given.usable, c.given.quarantined);
+  facts.backlog_limit = ByteCount{backlog_limit};
+  if (c.given.lends) {
     facts.zerocopy = &path("splice");
     facts.splice = nullptr;
     facts.maps.insert(path("splice"));
     facts.pins.insert(path("splice"));
-    facts.backlog_limit = ByteCount{1000};
   }
   return choose({.segments = c.segments,
                  .transport = {},
-                 .route = c.route,
-                 .residency = c.residency,
-                 .backlog = ByteCount{c.backlog}},
+                 .route = c.given.route,
+                 .residency = c.given.residency,
+                 .backlog = ByteCount{c.given.backlog}},
                 facts);
 }
 
@@ -80,12 +101,17 @@ void check(const std::vector<Case>& cases) {
   }
 }
 
-const std::vector<Segment> large{memory(200), slice(1 * gib)};
-const std::vector<Segment> small{memory(200), slice(1)};
+std::vector<Segment> body(std::uint64_t size) {
+  return {memory(200), slice(size)};
+}
+const std::vector<Segment> large = body(gib);
+const std::vector<Segment> small = body(1);
 
 TEST(Choose, BySize) {
-  const ChooserSettings small_4k{.small_body = ByteCount{4096}};
-  const ChooserSettings no_small{.small_body = ByteCount{0}};
+  const Given small_4k{.settings = {.small_body = ByteCount{4096}}};
+  const Given no_small{.settings = {.small_body = ByteCount{0}}};
+  const std::vector<Segment> small_parts{memory(200), memory(90), slice(50),
+                                         memory(90),  slice(60),  memory(40)};
   check({
       {"nothing", {}, "copy", Reason::HeadOnly},
       {"a head", {memory(200)}, "copy", Reason::HeadOnly},
@@ -93,239 +119,98 @@ TEST(Choose, BySize) {
       {"memory", {memory(200), memory(99)}, "copy", Reason::InMemory},
       {"large memory", {memory(200), memory(100'000)}, "copy", Reason::InMemory},
       {"1 byte", small, "copy", Reason::SmallBody},
-      {"break-even", {memory(200), slice(16 * kib)}, "copy", Reason::SmallBody},
-      {"above it", {memory(200), slice(16 * kib + 1)}, "sendfile", Reason::LargeBody},
+      {"break-even", body(16 * kib), "copy", Reason::SmallBody},
+      {"above it", body(16 * kib + 1), "sendfile", Reason::LargeBody},
       {"set break-even", {memory(9000), slice(4096)}, "copy", Reason::SmallBody, small_4k},
-      {"above that", {memory(200), slice(4097)}, "sendfile", Reason::LargeBody, small_4k},
+      {"above that", body(4097), "sendfile", Reason::LargeBody, small_4k},
       {"no small bodies", small, "sendfile", Reason::LargeBody, no_small},
-      {"the largest file",
-       {memory(200), slice(max_file_size_bytes)},
-       "sendfile",
-       Reason::LargeBody},
-      {"small parts",
-       {memory(200), memory(90), slice(50), memory(90), slice(60), memory(40)},
-       "copy",
-       Reason::SmallBody},
-      {"parts, large together",
-       {memory(200), slice(20'000), memory(90), slice(20'000)},
-       "sendfile",
-       Reason::LargeBody},
-      {"large by part heads",
-       {memory(200), memory(40'000), slice(1)},
-       "sendfile",
-       Reason::LargeBody},
+      {"the largest file", body(max_file_size_bytes), "sendfile", Reason::LargeBody},
+      {"small parts", small_parts, "copy", Reason::SmallBody},
+      {"large together", {memory(9), slice(9000), slice(9000)}, "sendfile", Reason::LargeBody},
+      {"by part heads", {memory(9), memory(40'000), slice(1)}, "sendfile", Reason::LargeBody},
   });
 }
 
 TEST(Choose, Pinned) {
-  const ChooserSettings pin_splice{.pinned = find_path("splice")};
-  const ChooserSettings pin_mmap{.pinned = find_path("mmap")};
-  const ChooserSettings pin_copy{.pinned = find_path("copy")};
-  const PathSet no_splice = all_but({"splice"});
+  const Given splice{.settings = {.pinned = find_path("splice")}};
+  const Given copy{.settings = {.pinned = find_path("copy")}};
+  const Given mmap{.settings = {.pinned = find_path("mmap")}};
+  const Given absent = splice.without({"splice"});
   check({
-      {"a head", {memory(200)}, "copy", Reason::HeadOnly, pin_splice},
-      {"memory", {memory(200), memory(99)}, "copy", Reason::InMemory, pin_splice},
-      {"large", large, "splice", Reason::Pinned, pin_splice},
-      {"small", small, "splice", Reason::Pinned, pin_splice},
-      {"to copy, large", large, "copy", Reason::Pinned, pin_copy},
-      {"absent, memory", {memory(200), memory(9)}, "copy", Reason::InMemory, pin_splice, no_splice},
-      {"absent, small", small, "copy", Reason::PinUnfit, pin_splice, no_splice},
-      {"absent, large", large, "sendfile", Reason::PinUnfit, pin_splice, no_splice},
-      {.what = "a pin is a pin, also for what is cold",
-       .segments = large,
-       .path = "mmap",
-       .reason = Reason::Pinned,
-       .settings = pin_mmap,
-       .residency = Residency::Cold},
+      {"a head", {memory(200)}, "copy", Reason::HeadOnly, splice},
+      {"memory", {memory(200), memory(99)}, "copy", Reason::InMemory, splice},
+      {"large", large, "splice", Reason::Pinned, splice},
+      {"small", small, "splice", Reason::Pinned, splice},
+      {"to copy, large", large, "copy", Reason::Pinned, copy},
+      {"absent, memory", {memory(200), memory(9)}, "copy", Reason::InMemory, absent},
+      {"absent, small", small, "copy", Reason::PinUnfit, absent},
+      {"absent, large", large, "sendfile", Reason::PinUnfit, absent},
+      {"a pin is a pin, also for what is cold", large, "mmap", Reason::Pinned, mmap.cold()},
+      {"nothing is asked for it", large, "mmap", Reason::Pinned, mmap.unknown()},
   });
 }
 
 TEST(Choose, WithoutSendfile) {
-  const PathSet no_sendfile = all_but({"sendfile"});
-  const PathSet failed{&path("sendfile")};
-  const auto off_host = Route::Network;
-  const auto local = Route::Loopback;
+  const Given absent = Given{}.without({"sendfile"});
+  const Given failed = absent.with(&Given::quarantined, PathSet{&path("sendfile")});
+  const Given lends = failed.lending();
   check({
-      {"small", small, "copy", Reason::SmallBody, {}, no_sendfile, failed},
-      {"absent", large, "splice", Reason::NoSendfile, {}, no_sendfile},
-      {"absent, and splice",
-       large,
-       "mmap",
-       Reason::NoSendfile,
-       {},
-       all_but({"sendfile", "splice"})},
-      {"nothing but copy",
-       large,
-       "copy",
-       Reason::NoSendfile,
-       {},
-       all_but({"sendfile", "splice", "mmap"})},
-      {"failed: not splice either", large, "mmap", Reason::Quarantined, {}, no_sendfile, failed},
-      {"failed, and mmap",
-       large,
-       "copy",
-       Reason::Quarantined,
-       {},
-       all_but({"sendfile", "mmap"}),
-       failed},
-      {"failed, to a network, with zerocopy",
-       large,
-       "splice",
-       Reason::Quarantined,
-       {},
-       no_sendfile,
-       failed,
-       off_host,
-       Residency::Resident,
-       999,
-       true},
-      {"failed, over loopback, with zerocopy",
-       large,
-       "mmap",
-       Reason::Quarantined,
-       {},
-       no_sendfile,
-       failed,
-       local,
-       Residency::Resident,
-       0,
-       true},
-      {"the kernel holds enough",
-       large,
-       "mmap",
-       Reason::Backlog,
-       {},
-       no_sendfile,
-       failed,
-       off_host,
-       Residency::Resident,
-       1000,
-       true},
-      {"no mapping for a cold body",
-       large,
-       "copy",
-       Reason::ColdBody,
-       {},
-       no_sendfile,
-       failed,
-       off_host,
-       Residency::Cold,
-       0,
-       true},
-      {"not known whether it is",
-       large,
-       "splice",
-       Reason::Quarantined,
-       {},
-       no_sendfile,
-       failed,
-       off_host,
-       Residency::Unknown,
-       0,
-       true,
-       true},
+      {"small", small, "copy", Reason::SmallBody, failed},
+      {"absent", large, "splice", Reason::NoSendfile, absent},
+      {"and splice", large, "mmap", Reason::NoSendfile, absent.without({"sendfile", "splice"})},
+      {"nothing but copy", large, "copy", Reason::NoSendfile,
+       absent.without({"sendfile", "splice", "mmap"})},
+      {"failed: not splice either", large, "mmap", Reason::Quarantined, failed},
+      {"and mmap", large, "copy", Reason::Quarantined, failed.without({"sendfile", "mmap"})},
+      {"zerocopy, to a network", large, "splice", Reason::Quarantined, lends},
+      {"zerocopy, over loopback", large, "mmap", Reason::Quarantined, lends.over_loopback()},
+      {"almost enough held", large, "splice", Reason::Quarantined,
+       lends.holding(backlog_limit - 1)},
+      {"enough held", large, "mmap", Reason::Backlog, lends.holding(backlog_limit)},
+      {"cold: no mapping", large, "copy", Reason::ColdBody, lends.cold()},
+      {"not known whether it is", large, "splice", Reason::Quarantined, lends.unknown(), true},
   });
 }
 
 TEST(Choose, ColdBodiesGoTheUsualWay) {
-  for (const Residency residency : {Residency::Cold, Residency::Unknown}) {
-    check({
-        {.what = "large",
-         .segments = large,
-         .path = "sendfile",
-         .reason = Reason::LargeBody,
-         .residency = residency},
-        {.what = "small",
-         .segments = small,
-         .path = "copy",
-         .reason = Reason::SmallBody,
-         .residency = residency},
-    });
+  for (const Given& given : {Given{}.cold(), Given{}.unknown()}) {
+    check({{"large", large, "sendfile", Reason::LargeBody, given},
+           {"small", small, "copy", Reason::SmallBody, given}});
   }
 }
 
+Cost cost(std::string_view name, double low, double high) {
+  return {.path = find_path(name), .low = low, .high = high};
+}
+
 TEST(Choose, ByCalibration) {
-  const auto cost = [](std::string_view name, double low, double high) {
-    return Cost{.path = find_path(name), .low = low, .high = high};
+  const std::vector<CostsAtSize> costs{
+      {.size = ByteCount{4 * kib},
+       .costs = {cost("mmap", 50, 60), cost("copy", 61, 70), cost("sendfile", 80, 90)}},
+      {.size = ByteCount{64 * kib},
+       .costs = {cost("splice", 20, 31), cost("sendfile", 30, 40), cost("copy", 70, 80)}},
+      {.size = ByteCount{1 * mib},
+       .costs = {cost("splice", 10, 11), cost("mmap", 12, 13), cost("sendfile", 20, 30)}},
+      {.size = ByteCount{16 * mib}, .costs = {cost("splice", 10, 11)}},
   };
-  const ChooserSettings measured{
-      .costs = {
-          {.size = ByteCount{4 * kib},
-           .costs = {cost("mmap", 50, 60), cost("copy", 61, 70), cost("sendfile", 80, 90)}},
-          {.size = ByteCount{64 * kib},
-           .costs = {cost("splice", 20, 31), cost("sendfile", 30, 40), cost("copy", 70, 80)}},
-          {.size = ByteCount{1 * mib},
-           .costs = {cost("splice", 10, 11), cost("mmap", 12, 13), cost("sendfile", 20, 30)}},
-          {.size = ByteCount{16 * mib}, .costs = {cost("splice", 10, 11)}},
-      }};
-  const auto body = [](std::uint64_t size) { return std::vector{memory(200), slice(size)}; };
-  const PathSet no_splice = all_but({"splice"});
-  const auto cold = Residency::Cold;
-  const auto warm = Residency::Resident;
-  const auto far = Route::Network;
+  const Given given{.settings = {.costs = costs}};
+  const Given full = given.lending().holding(backlog_limit);
   check({
-      {"below all sizes", body(2 * kib - 1), "copy", Reason::SmallBody, measured},
-      {"surely cheaper than copy", body(4 * kib), "mmap", Reason::Calibrated, measured},
-      {"nearer to the size below", body(15 * kib), "mmap", Reason::Calibrated, measured},
-      {"nearer to the size above", body(17 * kib), "sendfile", Reason::LargeBody, measured},
-      {"within the noise", body(64 * kib), "sendfile", Reason::LargeBody, measured},
-      {"surely cheaper than sendfile", body(1 * mib), "splice", Reason::Calibrated, measured},
-      {"the next one", body(1 * mib), "mmap", Reason::Calibrated, measured, no_splice},
-      {"no figure of sendfile", body(16 * mib), "sendfile", Reason::LargeBody, measured},
-      {"above all sizes", large, "sendfile", Reason::LargeBody, measured},
-      {"memory", {memory(9), memory(4096)}, "copy", Reason::InMemory, measured},
-      {"cold, small",
-       body(4 * kib),
-       "copy",
-       Reason::ColdBody,
-       measured,
-       PathSet::all(),
-       {},
-       far,
-       cold},
-      {"not known",
-       body(4 * kib),
-       "mmap",
-       Reason::Calibrated,
-       measured,
-       PathSet::all(),
-       {},
-       far,
-       Residency::Unknown,
-       0,
-       false,
-       true},
-      {"cold, large: figures of a path without a mapping",
-       body(1 * mib),
-       "splice",
-       Reason::Calibrated,
-       measured,
-       PathSet::all(),
-       {},
-       far,
-       cold},
-      {"the kernel holds enough: the next one",
-       body(1 * mib),
-       "mmap",
-       Reason::Calibrated,
-       measured,
-       PathSet::all(),
-       {},
-       far,
-       warm,
-       1000,
-       true},
-      {"it does, and there is no next one",
-       body(1 * mib),
-       "sendfile",
-       Reason::Backlog,
-       measured,
-       all_but({"mmap"}),
-       {},
-       far,
-       warm,
-       1000,
-       true},
+      {"below all sizes", body(2 * kib - 1), "copy", Reason::SmallBody, given},
+      {"surely cheaper than copy", body(4 * kib), "mmap", Reason::Calibrated, given},
+      {"nearer to the size below", body(15 * kib), "mmap", Reason::Calibrated, given},
+      {"nearer to the size above", body(17 * kib), "sendfile", Reason::LargeBody, given},
+      {"within the noise", body(64 * kib), "sendfile", Reason::LargeBody, given},
+      {"surely cheaper than sendfile", body(mib), "splice", Reason::Calibrated, given},
+      {"the next one", body(mib), "mmap", Reason::Calibrated, given.without({"splice"})},
+      {"no figure of sendfile", body(16 * mib), "sendfile", Reason::LargeBody, given},
+      {"above all sizes", large, "sendfile", Reason::LargeBody, given},
+      {"memory", {memory(9), memory(4096)}, "copy", Reason::InMemory, given},
+      {"cold, small", body(4 * kib), "copy", Reason::ColdBody, given.cold()},
+      {"not known", body(4 * kib), "mmap", Reason::Calibrated, given.unknown(), true},
+      {"cold, without a mapping", body(mib), "splice", Reason::Calibrated, given.cold()},
+      {"enough held: the next one", body(mib), "mmap", Reason::Calibrated, full},
+      {"and there is none", body(mib), "sendfile", Reason::Backlog, full.without({"mmap"})},
   });
 }
 
