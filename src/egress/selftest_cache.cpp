@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
+#include <sys/sysmacros.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -53,6 +54,10 @@ std::optional<CacheKey> cache_key(const std::string& folder, const std::string& 
   std::uint64_t id = 0;
   static_assert(sizeof filesystem.f_fsid == sizeof id);
   std::memcpy(&id, &filesystem.f_fsid, sizeof id);
+  // A number that the next mount takes over, and no name of its own: FUSE, where the daemon behind
+  // it may be another one by then.
+  const bool unnamed = id == 0 || id == status.st_dev;
+  if (unnamed && major(status.st_dev) == 0) return std::nullopt;
   const std::string numbers = fmt::format("{:x}-{:x}-{:x}", id, filesystem.f_type, status.st_dev);
   return CacheKey{.file = fmt::format("{}/self-test-{}", folder, numbers),
                   .line = fmt::format("pagewire {} self-test of {} on {}", PAGEWIRE_VERSION,

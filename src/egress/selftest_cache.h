@@ -21,7 +21,7 @@ struct CacheKey {
 };
 
 /// Of the filesystem that `root` lies on (statfs(2): f_fsid, f_type; stat(2): st_dev). nullopt when
-/// it cannot be asked.
+/// it cannot be asked, or when those numbers may be another filesystem's at the next start.
 std::optional<CacheKey> cache_key(const std::string& folder, const std::string& root);
 
 /// The report of every one of `paths`, or nothing.

@@ -96,7 +96,7 @@ Result<bool> is_resident(int fd, FileOffset offset) {
   const iovec into{.iov_base = &byte, .iov_len = 1};
   for (;;) {
     const ssize_t n = ::preadv2(fd, &into, 1, static_cast<off_t>(offset.value), RWF_NOWAIT);
-    if (n >= 0) return true;
+    if (n >= 0) return n > 0;
     if (errno == EAGAIN) return false;  // it would have waited
     if (errno != EINTR) return last_error("preadv2");
   }

@@ -4,6 +4,7 @@ strace makes the system call fail from its second use on; the first is the probe
 only whether the kernel has the call."""
 
 import os
+import re
 import subprocess
 import unittest
 
@@ -104,6 +105,15 @@ class SelfTest(FaultTest):
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn("sendfile: quarantined: sendfile: Input/output error", done.stdout)
         self.assertIn("reason=quarantined", done.stdout)
+
+    def test_a_cold_body_does_not_go_by_a_mapping(self):
+        with open(self.folder.path("file.bin"), "rb") as file:
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        done = self.run_serve("sendfile:error=EIO:when=2+", "--explain", "/file.bin")
+        if re.search(r"residency +0 bytes", done.stdout) is None:
+            self.skipTest("the file stays in memory here, or the kernel does not tell")
+        self.assertIn("path=copy reason=cold-body", done.stdout)
 
     def test_nothing_falls_to_a_quarantined_path(self):
         """sendfile says EINVAL after the self-test. splice would be next, but has failed there; so

@@ -1,11 +1,14 @@
 // The chooser's policy as a table, and the registry that it chooses from.
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
+#include <cstdlib>
 #include <set>
 #include <vector>
 
 #include "egress/egress.h"
+#include "sys/page_cache.h"
 
 namespace pagewire::egress {
 namespace {
@@ -212,6 +215,33 @@ TEST(Choose, ByCalibration) {
       {"enough held: the next one", body(mib), "mmap", Reason::Calibrated, full},
       {"and there is none", body(mib), "sendfile", Reason::Backlog, full.without({"mmap"})},
   });
+}
+
+/// Where the choice hangs on it, the kernel is asked whether the body is in memory.
+TEST(ChooseNow, AsksWhetherTheBodyIsInMemory) {
+  std::string name = ::testing::TempDir() + "choose-XXXXXX";
+  sys::Fd fd(::mkostemp(name.data(), O_CLOEXEC));
+  ASSERT_TRUE(fd.is_open());
+  ::unlink(name.c_str());
+  const std::string bytes(100'000, 'b');
+  ASSERT_EQ(::pwrite(fd.get(), bytes.data(), bytes.size(), 0), 100'000);
+  const FileRef real(new OpenFile(std::move(fd), {}));
+  const std::vector<Segment> segments{
+      memory(200), Segment::of_file(*real.get(), {FileOffset{1}, ByteCount{90'000}})};
+  const PathSet failed{&path("sendfile")};
+  const WorkerFacts facts({}, all_but({"sendfile"}), failed);
+  const ChooseInput input{.segments = segments, .transport = {}};
+  EXPECT_EQ(choose_now(input, facts).path->name, "mmap");
+  EXPECT_EQ(choose_now(input, facts).reason, Reason::Quarantined);
+
+  ASSERT_TRUE(sys::drop_cached_pages(real->fd()).has_value());
+  const Result<bool> there = sys::is_resident(real->fd(), FileOffset{1});
+  if (!there || *there) GTEST_SKIP() << "this filesystem keeps its pages or does not tell";
+  // The question itself may have begun to read ahead: once more for the answer.
+  ASSERT_TRUE(sys::drop_cached_pages(real->fd()).has_value());
+  const Choice cold = choose_now(input, facts);
+  EXPECT_EQ(cold.path->name, "copy");
+  EXPECT_EQ(cold.reason, Reason::ColdBody);
 }
 
 /// A path without a file of its own, as tests elsewhere have them, is in no set and never chosen.
