@@ -175,7 +175,9 @@ class Examination {
       return std::nullopt;
     }
     if (--idle_left_ > 0) return std::nullopt;
-    return quarantined("stalled " + receiver_.progress());
+    Verdict verdict = quarantined("stalled " + receiver_.progress());
+    verdict.stalled = true;
+    return verdict;
   }
 
   /// In place of the thread that a server has for it.

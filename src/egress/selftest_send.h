@@ -13,6 +13,7 @@ struct Verdict {
   PathState state = PathState::Usable;
   std::string why;
   bool conclusive = true;  ///< false: it may be tried again at the next start
+  bool stalled = false;    ///< Quarantined for want of progress
 };
 
 /// Sends and compares. `idle_waits` as in SelfTest.

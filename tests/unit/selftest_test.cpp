@@ -36,6 +36,7 @@ enum class Fault {
   TooMany,
   TooFew,      // says Done before all has gone
   Stall,       // WantWrite for ever
+  StallOnce,   // in the first transfer alone
   NoProgress,  // Moved with nothing moved, for ever
   Operation,   // Submitted for ever
   Pages,       // WantPages for ever
@@ -88,6 +89,9 @@ StepResult send_rest(Transfer& transfer) {
 
 StepResult fake_step(Transfer& transfer, ByteCount) {
   switch (fault) {
+    case Fault::StallOnce:
+      if (cancelled > 0) return send_rest(transfer);
+      return of(Status::WantWrite);
     case Fault::Stall:
       return of(Status::WantWrite);
     case Fault::NoProgress:
@@ -184,6 +188,7 @@ TEST_F(SelfTestOf, WhatAFakePathDoesWrongIsSeen) {
   const std::vector<Case> cases = {
       {Fault::None, "usable"},
       {Fault::PagesOnce, "usable"},
+      {Fault::StallOnce, "usable"},
       {Fault::WrongByte, "quarantined: byte 4000 of 8233 was wrong"},
       {Fault::OffByOne, "quarantined: byte 43 of 8233 was wrong"},
       {Fault::TwoSwapped, "quarantined: byte 45 of 8233 was wrong"},
