@@ -11,6 +11,8 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "bench/statistics.h"
+
 namespace pagewire::bench {
 
 namespace {
@@ -25,12 +27,21 @@ Json text_or_null(const std::string& text) {
   return text.empty() ? Json(nullptr) : Json(text);
 }
 
+Json to_json_value(const std::optional<Bounds>& bounds) {
+  return bounds ? Json{{"low", bounds->low}, {"high", bounds->high}} : Json(nullptr);
+}
+
+Json to_json_value(const MeasuredCost& cost) {
+  return Json{{"path", cost.path},
+              {"size_bytes", cost.size_bytes},
+              {"cpu_ms_per_gbit", cost.mean},
+              {"ci95", to_json_value(cost.ci95)}};
+}
+
 Json to_json_value(const BreakEven& point) {
-  Json ci95 = nullptr;
-  if (point.ci95) ci95 = Json{{"low", point.ci95->low}, {"high", point.ci95->high}};
   return Json{{"path", point.path},
               {"size_bytes", point.size_bytes ? Json(*point.size_bytes) : Json(nullptr)},
-              {"ci95", std::move(ci95)},
+              {"ci95", to_json_value(point.ci95)},
               {"reason", text_or_null(point.reason)}};
 }
 
@@ -58,15 +69,20 @@ struct Reader {
     return {};
   }
 
-  /// A size: a finite number that is not negative.
-  std::optional<double> size(const Json& object, const std::string& where, const char* key) {
+  /// A finite number that is not negative, or null; `unit` for the complaint.
+  std::optional<double> number(const Json& object, const std::string& where, const char* key,
+                               const char* unit) {
     const Json& value = member(object, where, key);
     if (value.is_null()) return std::nullopt;
     if (!value.is_number() || !std::isfinite(value.get<double>()) || value.get<double>() < 0) {
-      complain(fmt::format("{}{} is not a number of bytes or null", where, key));
+      complain(fmt::format("{}{} is not a number of {} or null", where, key, unit));
       return std::nullopt;
     }
     return value.get<double>();
+  }
+
+  std::optional<double> size(const Json& object, const std::string& where, const char* key) {
+    return number(object, where, key, "bytes");
   }
 
   std::optional<Bounds> bounds(const Json& object, const std::string& where, const char* key) {
@@ -82,6 +98,23 @@ struct Reader {
     if (low && high && *low <= *high) return Bounds{*low, *high};
     complain(fmt::format("{} is not low <= high", inside.substr(0, inside.size() - 1)));
     return std::nullopt;
+  }
+
+  MeasuredCost cost(const Json& value, const std::string& where) {
+    MeasuredCost found;
+    if (!value.is_object()) {
+      complain(where.substr(0, where.size() - 1) + " is not an object");
+      return found;
+    }
+    found.path = text(value, where, "path");
+    if (found.path.empty()) complain(where + "path names no path");
+    const std::optional<double> size_bytes = size(value, where, "size_bytes");
+    const std::optional<double> mean = number(value, where, "cpu_ms_per_gbit", "ms");
+    if (!size_bytes || !mean) complain(where + "size_bytes or cpu_ms_per_gbit is null");
+    found.size_bytes = size_bytes.value_or(0);
+    found.mean = mean.value_or(0);
+    found.ci95 = bounds(value, where, "ci95");
+    return found;
   }
 
   BreakEven break_even(const Json& value, const std::string& where) {
@@ -101,6 +134,26 @@ struct Reader {
     return point;
   }
 };
+
+/// What each path cost at each size, where there was a round.
+std::vector<MeasuredCost> costs_of(const Report& sweep) {
+  std::vector<MeasuredCost> costs;
+  for (const Row& row : sweep.rows) {
+    for (const Contender& contender : row.contenders) {
+      const std::vector<double> values = values_of(contender, Metric::CpuMsPerGbit);
+      const std::optional<double> average = mean(values);
+      if (!average) continue;
+      std::optional<Bounds> ci95 = ci95_of_mean(values);
+      // A cost below nothing is an artefact of Student's t with few rounds.
+      if (ci95) ci95->low = std::max(ci95->low, 0.0);
+      costs.push_back({.path = contender.name,
+                       .size_bytes = static_cast<double>(row.size_bytes),
+                       .mean = *average,
+                       .ci95 = ci95});
+    }
+  }
+  return costs;
+}
 
 /// The complaint about a file that is no calibration of this version; "" when it is one.
 std::string wrong_kind(const Json& root) {
@@ -141,19 +194,23 @@ Calibration calibration_of(const Report& sweep) {
           .cpu_model = sweep.environment.cpu_model,
           .date = sweep.environment.date,
           .filesystem = sweep.environment.filesystem,
-          .break_evens = sweep.break_evens};
+          .break_evens = sweep.break_evens,
+          .costs = costs_of(sweep)};
 }
 
 std::string to_json(const Calibration& calibration) {
   Json points = Json::array();
   for (const BreakEven& point : calibration.break_evens) points.push_back(to_json_value(point));
+  Json costs = Json::array();
+  for (const MeasuredCost& cost : calibration.costs) costs.push_back(to_json_value(cost));
   const Json root{{"kind", calibration_kind},
                   {"schema_version", calibration_version},
                   {"date", text_or_null(calibration.date)},
                   {"kernel", text_or_null(calibration.kernel)},
                   {"cpu_model", text_or_null(calibration.cpu_model)},
                   {"filesystem", text_or_null(calibration.filesystem)},
-                  {"break_evens", std::move(points)}};
+                  {"break_evens", std::move(points)},
+                  {"costs", std::move(costs)}};
   // Bytes that are no UTF-8 (a mount point may have any) are replaced, not thrown over.
   return root.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
@@ -175,6 +232,12 @@ tl::expected<Calibration, std::string> calibration_from_json(std::string_view te
     for (std::size_t i = 0; i < points.size(); ++i) {
       calibration.break_evens.push_back(
           reader.break_even(points[i], fmt::format("break_evens[{}].", i)));
+    }
+  }
+  if (const auto costs = root.find("costs"); costs != root.end()) {
+    if (!costs->is_array()) reader.complain("costs is not an array");
+    for (std::size_t i = 0; costs->is_array() && i < costs->size(); ++i) {
+      calibration.costs.push_back(reader.cost((*costs)[i], fmt::format("costs[{}].", i)));
     }
   }
   if (!reader.wrong.empty()) return tl::unexpected(reader.wrong);

@@ -47,10 +47,10 @@ tl::expected<void, CannotRun> Contest::prepare() {
   network_ = std::move(*network);
   tsc_hz_ = tsc_hz();
   for (const egress::Path* path : settings_.paths) {
-    const egress::Availability availability = path->probe();
-    unavailable_.emplace_back(availability.available ? "" : availability.reason);
-    if (!availability.available) {
-      watch_.note(fmt::format("{} is not available: {}", path->name, availability.reason));
+    const egress::PathReport report = egress::probe_path(*path);
+    unavailable_.push_back(report.why);
+    if (report.state != egress::PathState::Usable) {
+      watch_.note(fmt::format("{} is {}", path->name, report.describe()));
     }
   }
   return {};

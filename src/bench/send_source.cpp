@@ -30,10 +30,9 @@ tl::unexpected<std::string> cannot_send(const std::string& file, const std::stri
 
 tl::expected<std::unique_ptr<SendSource>, std::string> SendSource::open(
     const SendSettings& settings, const SendHooks& hooks) {
-  const egress::Availability available = settings.path->probe();
-  if (!available.available) {
-    return tl::unexpected(std::string(settings.path->name) +
-                          " is not available: " + available.reason);
+  if (const egress::PathReport report = egress::probe_path(*settings.path);
+      report.state != egress::PathState::Usable) {
+    return tl::unexpected(std::string(settings.path->name) + " is " + report.describe());
   }
   // O_NONBLOCK: a FIFO must not stop us; it is refused below.
   sys::Fd fd(::open(settings.file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));

@@ -280,7 +280,7 @@ std::vector<MeasureOption> make_sweep_table() {
       {.name = "save",
        .group = "Reports",
        .placeholder = "FILE",
-       .help = "the break-evens, for pagewire serve --calibration",
+       .help = "break-evens and costs, for pagewire serve --calibration",
        .default_text = "none"},
       "a file name", [](auto& s) -> auto& { return s.save; }));
   return table;

@@ -23,6 +23,8 @@
 #include "cli/help.h"
 #include "cli/machine.h"
 #include "cli/serve_calibration.h"
+#include "cli/serve_explain.h"
+#include "cli/serve_paths.h"
 #include "cli/serve_settings.h"
 #include "cli/status_line.h"
 #include "cli/text_file.h"
@@ -51,6 +53,7 @@ int complain(const std::string& line, int status) {
 
 OrUsageError<ServeSettings> settings_from(const Flags& flags);
 int check_config(const ServeSettings& settings);
+int look_at_paths(ServeSettings& settings);
 void take_descriptors(const ServeSettings& settings);
 sigset_t block_signals();
 void announce(const server::Server& server, const ServeSettings& settings);
@@ -67,12 +70,14 @@ int serve(std::span<const std::string> arguments) {
     (void)std::fputs(serve_help_text().c_str(), stdout);
     return exit_done;
   }
-  const OrUsageError<ServeSettings> settings = settings_from(*flags);
+  OrUsageError<ServeSettings> settings = settings_from(*flags);
   if (!settings) return complain(settings.error().text, exit_usage);
   if (settings->check_config) return check_config(*settings);
 
-  take_descriptors(*settings);
   const sigset_t signals = block_signals();
+  if (const int refused = look_at_paths(*settings); refused != exit_done) return refused;
+  if (!settings->explain.empty()) return explain(*settings);
+  take_descriptors(*settings);
   server::Server server;
   if (const auto started = server.start(settings->server); !started) {
     return complain("pagewire serve: " + started.error().text, exit_failed);
@@ -138,6 +143,17 @@ int check_config(const ServeSettings& settings) {
 
 // ---------------------------------------------------------------- the process
 
+/// Tests the paths, says what failed, and refuses to start with a pin that cannot be used.
+int look_at_paths(ServeSettings& settings) {
+  test_paths(settings);
+  const std::string refused = why_pin_is_refused(settings);
+  if (!refused.empty()) return complain("pagewire serve: " + refused, exit_failed);
+  for (const std::string& line : quarantine_lines(settings.server.paths)) {
+    (void)complain("pagewire serve: " + line, exit_done);
+  }
+  return exit_done;
+}
+
 void take_descriptors(const ServeSettings& settings) {
   const rlim_t allowed = raise_descriptor_limit();
   const std::size_t wanted =
@@ -196,6 +212,9 @@ void announce(const server::Server& server, const ServeSettings& settings) {
                   log_file.empty()  ? "off"
                   : log_file == "-" ? "on standard output"
                                     : log_file));
+  if (!settings.calibration_note.empty()) {
+    say(fmt::format("calibration {}: {}", settings.calibration_file, settings.calibration_note));
+  }
 }
 
 // ---------------------------------------------------------------- until it ends

@@ -15,12 +15,21 @@ struct Host {
   std::string cpu_model;
 };
 
-/// small_body from the break-even of sendfile, unless --small-body was given. Returns what deserves
-/// a warning, a line each. Pure.
-std::vector<std::string> apply_calibration(const bench::Calibration& calibration, const Host& here,
-                                           ServeSettings& settings);
+struct CalibrationUse {
+  std::string taken;                  ///< one line: what the chooser has from it
+  std::vector<std::string> warnings;  ///< a line each
+};
 
-/// Reads settings.calibration_file and applies it.
+/// An interval wider than this share of its mean says too little to choose by.
+inline constexpr double widest_interval = 0.5;
+
+/// Into the chooser's settings: small_body from the break-even of sendfile, unless --small-body was
+/// given; and the costs whose interval is worth using (with --small-body only of bodies above it,
+/// because that is what its user asked for). Pure.
+CalibrationUse apply_calibration(const bench::Calibration& calibration, const Host& here,
+                                 ServeSettings& settings);
+
+/// Reads settings.calibration_file and applies it; the warnings.
 OrUsageError<std::vector<std::string>> load_calibration(ServeSettings& settings);
 
 }  // namespace pagewire::cli

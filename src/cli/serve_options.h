@@ -26,7 +26,11 @@ struct ServeSettings {
   StatusMode status = StatusMode::Auto;
   std::string calibration_file;   ///< "" is none; sets small_body, unless ...
   bool small_body_given = false;  ///< ... flag or file did
-  std::string config_file;        ///< "" is none
+  std::string calibration_note;   ///< what was taken from it; "" before it was read
+  egress::SelfTestMode self_test = egress::SelfTestMode::Auto;
+  std::string explain;        ///< a name beneath ROOT; "": serve
+  std::string explain_range;  ///< value of a Range field
+  std::string config_file;    ///< "" is none
   bool check_config = false;
 };
 /// What --small-body can be, and a calibration make of it.

@@ -2,6 +2,8 @@
 //
 // Every entry reads and shows one member of ServeSettings; bounds are here, so that no other room
 // has to doubt what it is given.
+#include <fmt/format.h>
+
 #include "cli/serve_option_groups.h"
 #include "cli/values.h"
 
@@ -82,16 +84,20 @@ ServeOption pin_option() {
 
 ServeOption path_option() {
   std::vector<Choice<const egress::Path*>> choices{{.name = "auto", .value = nullptr}};
+  static const std::string help = [] {
+    std::string text =
+        "how file bytes go to the socket. auto: small bodies are copied together with their head, "
+        "larger ones go by sendfile, or by what a calibration measured to be cheaper; a name pins "
+        "that path where it fits:";
+    for (const egress::Path* const path : egress::paths()) text += fmt::format(" {}", path->name);
+    return text;
+  }();
   for (const egress::Path* const path : egress::paths()) {
     choices.push_back({.name = path->name, .value = path});
   }
   return Make::choice<const egress::Path*>(
-      {.name = "path",
-       .group = "Sending",
-       .placeholder = "NAME",
-       .help = "how file bytes go to the socket. auto: small bodies are copied together with "
-               "their head, larger ones go by sendfile; a name pins that path where it fits"},
-      std::move(choices), [](auto& s) -> auto& { return s.server.chooser.pinned; });
+      {.name = "path", .group = "Sending", .placeholder = "NAME", .help = help}, std::move(choices),
+      [](auto& s) -> auto& { return s.server.chooser.pinned; });
 }
 
 ServeOption small_body_option() {
@@ -115,8 +121,9 @@ ServeOption calibration_option() {
                       {.name = "calibration",
                        .group = "Sending",
                        .placeholder = "FILE|off",
-                       .help = "take --small-body, where it is not given, from what pagewire bench "
-                               "sweep --save FILE found on this machine"},
+                       .help = "take --small-body, where it is not given, and paths that are "
+                               "cheaper at some sizes from what pagewire bench sweep --save FILE "
+                               "found on this machine"},
                       "the name of a file, or off");
   option.set = [](std::string_view value, ServeSettings& settings) {
     if (value.empty() || value.find('\0') != std::string_view::npos) return false;
@@ -128,6 +135,20 @@ ServeOption calibration_option() {
     return std::vector<std::string>{file.empty() ? "off" : file};
   };
   return option;
+}
+
+ServeOption self_test_option() {
+  using Mode = egress::SelfTestMode;
+  return Make::choice<Mode>(
+      {.name = "self-test",
+       .group = "Sending",
+       .placeholder = "auto|always|off",
+       .help = "at start, send a small file of ROOT's filesystem through every path and do without "
+               "those that fail. auto: unless an earlier start has found nothing wrong there"},
+      {{.name = "auto", .value = Mode::Auto},
+       {.name = "always", .value = Mode::Always},
+       {.name = "off", .value = Mode::Off}},
+      [](auto& s) -> auto& { return s.self_test; });
 }
 
 }  // namespace
@@ -145,6 +166,7 @@ void add_sending(std::vector<ServeOption>& table) {
   table.push_back(path_option());
   table.push_back(small_body_option());
   table.push_back(calibration_option());
+  table.push_back(self_test_option());
   table.push_back(Make::size(
       {.name = "quantum",
        .group = "Sending",

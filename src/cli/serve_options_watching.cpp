@@ -54,6 +54,41 @@ ServeOption access_log_option() {
   return option;
 }
 
+void add_explaining(std::vector<ServeOption>& table) {
+  ServeOption explain = Make::text(
+      Kind::Text,
+      {.name = "explain",
+       .group = "Configuration",
+       .placeholder = "NAME",
+       .help =
+           "print by which path a GET of the file NAME beneath ROOT (/some/file) would be sent, "
+           "and why; end",
+       .default_text = "none"},
+      "the name of a file beneath ROOT", [](auto& s) -> auto& { return s.explain; });
+  // Without a name it serves: there is no default that could be given.
+  explain.show = [](const ServeSettings&) { return std::vector<std::string>{}; };
+  explain.in_file = false;
+  table.push_back(explain);
+  ServeOption range = Make::described(Kind::Text,
+                                      {.name = "explain-range",
+                                       .group = "Configuration",
+                                       .placeholder = "RANGE",
+                                       .help = "of which that GET asks a part: bytes=0-99",
+                                       .default_text = "none"},
+                                      "the value of a Range field, such as bytes=0-99");
+  range.set = [](std::string_view value, ServeSettings& settings) {
+    // It goes into a request head: a control byte could end the field.
+    for (const char c : value) {
+      if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) return false;
+    }
+    settings.explain_range = value;
+    return value.starts_with("bytes=");
+  };
+  range.show = explain.show;
+  range.in_file = false;
+  table.push_back(std::move(range));
+}
+
 }  // namespace
 
 void add_watching(std::vector<ServeOption>& table) {
@@ -110,6 +145,7 @@ void add_configuration(std::vector<ServeOption>& table) {
       [](auto& s) -> auto& { return s.check_config; });
   check.in_file = false;
   table.push_back(std::move(check));
+  add_explaining(table);
 }
 
 }  // namespace pagewire::cli

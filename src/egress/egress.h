@@ -14,6 +14,8 @@
 #include "base/result.h"
 #include "base/units.h"
 #include "content/content.h"
+#include "egress/choose.h"
+#include "egress/selftest.h"
 #include "sys/mapping.h"
 #include "sys/pipe.h"
 
@@ -52,7 +54,8 @@ struct StepResult {
 /// What a worker lends to all its transfers; a step uses it and leaves nothing in it.
 struct Resources {
   sys::PipePool& pipes;
-  std::span<char> scratch;  ///< for `copy`; at least 64 KiB
+  std::span<char> scratch;          ///< for `copy`; at least 64 KiB
+  PathSet usable = PathSet::all();  ///< what a transfer may fall to; `copy` always
 };
 
 /// What the bytes go through after the step.
@@ -122,31 +125,28 @@ void finish(Transfer& transfer);
 
 // ---------------------------------------------------------------- choosing (choose.cpp)
 
-/// Why a path was chosen. The token stands in the access log and in the metrics.
-enum class Reason : std::uint8_t {
-  HeadOnly,   ///< "head-only": no body
-  InMemory,   ///< "in-memory": every segment is memory
-  SmallBody,  ///< "small-body": at most ChooserSettings::small_body; one send of head and body
-  LargeBody,  ///< "large-body": sendfile
-  Pinned,     ///< "pinned": --path
-  PinUnfit,   ///< "pin-unfit": the pinned path does not fit or is not available
-};
-inline constexpr std::size_t reason_count = 6;
-std::string_view token(Reason reason);
-
-struct ChooserSettings {
-  const Path* pinned = nullptr;    ///< --path; nullptr is auto
-  bool pinned_available = true;    ///< what pinned->probe() said at start
-  ByteCount small_body{16 * kib};  ///< measured break-even of copy and sendfile
+/// What choose() looks at of one response.
+struct ChooseInput {
+  std::span<const content::Segment> segments;  ///< the head is the first
+  Transport transport;
+  Route route = Route::Network;
+  Residency residency = Residency::Unknown;
+  /// Bytes of earlier responses that the kernel holds by reference for this worker (zero-copy sends
+  /// whose completion has not come).
+  ByteCount backlog{};
 };
 
 struct Choice {
   const Path* path = nullptr;
   Reason reason = Reason::InMemory;
+  /// The residency was Unknown, and this choice stands only for a body that is not Cold.
+  bool unless_cold = false;
 };
 
-/// Pure. The head is segments[0].
-Choice choose(std::span<const content::Segment> segments, const Transport& transport,
-              const ChooserSettings& settings);
+/// Pure. The rules and their order: choose.cpp.
+Choice choose(const ChooseInput& input, const WorkerFacts& facts);
+
+/// The same, and where the choice hangs on the residency it asks the kernel first (one preadv2(2)).
+Choice choose_now(const ChooseInput& input, const WorkerFacts& facts);
 
 }  // namespace pagewire::egress

@@ -34,10 +34,13 @@ bool source_changed(const Transfer& transfer, ByteCount quantum) {
   return false;
 }
 
-/// The first path after the transfer's own that can go on with it.
+/// The first path after the transfer's own that can go on with it, and may: not one that failed the
+/// self-test. `copy` is last and may always.
 const Path* next_path(const Transfer& transfer) {
+  const PathSet& usable = transfer.resources->usable;
   for (const Path* path : paths().subspan(index_of(*transfer.path) + 1)) {
-    if (path->fits(transfer.segments, transfer.transport)) return path;
+    const bool may = path == paths().back() || usable.contains(*path);
+    if (may && path->fits(transfer.segments, transfer.transport)) return path;
   }
   return nullptr;
 }

@@ -145,6 +145,22 @@ void write_reasons(std::string& text, Workers workers, const std::vector<std::st
   }
 }
 
+void write_path_use(std::string& text, const Names& names, const std::vector<std::string>& paths) {
+  if (!names.path_use.empty()) {
+    family(text, "pagewire_path_usable", "gauge",
+           "1: the path can be used in this run; 0: it cannot, and why.");
+  }
+  for (std::size_t path = 0; path < names.path_use.size(); ++path) {
+    const PathUse& use = names.path_use[path];
+    fmt::format_to(std::back_inserter(text), "pagewire_path_usable{{path=\"{}\",why=\"{}\"}} {}\n",
+                   paths[path], escaped_label(use.why), use.usable ? 1 : 0);
+  }
+  if (!names.self_test_s) return;
+  constexpr std::string_view name = "pagewire_self_test_duration_seconds";
+  family(text, name, "gauge", "How long the paths' self-test took at start, or reading its cache.");
+  fmt::format_to(std::back_inserter(text), "{} {}\n", name, *names.self_test_s);
+}
+
 void write_connections(std::string& text, Workers workers) {
   single(text, "pagewire_connections_open", "gauge", "Connections open now.",
          sum(workers, &WorkerMetrics::connections_open));
@@ -215,6 +231,7 @@ std::vector<std::string> escaped_labels(const std::vector<std::string_view>& nam
 
 std::string prometheus_text(Workers workers, const Names& names) {
   PW_CHECK(names.paths.size() <= max_paths && names.reasons.size() <= max_reasons);
+  PW_CHECK(names.path_use.empty() || names.path_use.size() == names.paths.size());
   const std::vector<std::string> paths = escaped_labels(names.paths);
   const std::vector<std::string> reasons = escaped_labels(names.reasons);
   std::string text;
@@ -226,6 +243,7 @@ std::string prometheus_text(Workers workers, const Names& names) {
   write_request_time(text, workers);
   write_paths(text, workers, paths);
   write_reasons(text, workers, paths, reasons);
+  write_path_use(text, names, paths);
   write_connections(text, workers);
   write_cache_and_log(text, workers);
   return text;

@@ -8,6 +8,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -82,11 +83,20 @@ struct WorkerMetrics {
   TimeHistogram request_time;
 };
 
+/// Whether a path can be used in this run.
+struct PathUse {
+  bool usable = true;
+  std::string_view why;  ///< a fixed token: "ok", "quarantined"
+};
+
 /// The names behind the indexes, which this room cannot know.
 struct Names {
   std::vector<std::string_view> paths;
   std::vector<std::string_view> reasons;
   std::string_view version;
+  /// What was found at start and holds for the run: by path, as `paths`; empty: not known.
+  std::vector<PathUse> path_use{};
+  std::optional<double> self_test_s{};  ///< none: there was none
 };
 
 /// Sums that the status line shows.

@@ -15,7 +15,10 @@ constexpr std::uint32_t requests_per_turn = 64;
 }  // namespace
 
 Connection::Connection(Worker& worker, sys::Accepted accepted)
-    : Stream(std::move(accepted.fd)), worker_(worker), peer_(accepted.peer) {}
+    : Stream(std::move(accepted.fd)),
+      worker_(worker),
+      peer_(accepted.peer),
+      over_loopback_(accepted.peer.is_loopback()) {}
 
 Connection::~Connection() {
   if (exchange_ != nullptr) close_exchange(false);

@@ -113,6 +113,7 @@ class Connection final : public loop::Stream {
   // busy with the first ones then needs no waking for the next, and waking it is a tenth of what a
   // small response costs.
   bool answers_later_ = false;
+  bool over_loopback_ = false;
 };
 
 }  // namespace pagewire::server

@@ -62,7 +62,11 @@ void Connection::open_exchange(const http::Request& request) {
 void Connection::start_transfer() {
   const egress::Transport transport{.socket_fd = fd()};
   const std::span<const content::Segment> segments = exchange_->response.segments();
-  const egress::Choice choice = egress::choose(segments, transport, worker_.settings().chooser);
+  const egress::ChooseInput input{
+      .segments = segments,
+      .transport = transport,
+      .route = over_loopback_ ? egress::Route::Loopback : egress::Route::Network};
+  const egress::Choice choice = egress::choose_now(input, worker_.facts());
   exchange_->reason = choice.reason;
   egress::Transfer& transfer = exchange_->transfer;
   transfer = egress::Transfer{};

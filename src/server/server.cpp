@@ -11,8 +11,7 @@ namespace {
 
 /// Asks the kernel, once, what the settings cannot know.
 Settings probed(Settings settings) {
-  egress::ChooserSettings& chooser = settings.chooser;
-  if (chooser.pinned != nullptr) chooser.pinned_available = chooser.pinned->probe().available;
+  if (settings.paths.paths.empty()) settings.paths = egress::probe_paths(egress::paths());
   return settings;
 }
 
@@ -52,7 +51,16 @@ tl::expected<void, StartError> Server::start(const Settings& settings) {
 }
 
 tl::expected<void, StartError> Server::Parts::open() {
-  for (const egress::Path* path : egress::paths()) names.paths.push_back(path->name);
+  for (const egress::Path* path : egress::paths()) {
+    names.paths.push_back(path->name);
+    const egress::PathReport* const report = settings.paths.find(*path);
+    const egress::PathState state = report == nullptr ? egress::PathState::Usable : report->state;
+    names.path_use.push_back(
+        {.usable = state == egress::PathState::Usable, .why = egress::token(state)});
+  }
+  if (settings.paths.took_us > 0) {
+    names.self_test_s = static_cast<double>(settings.paths.took_us) / 1e6;
+  }
   for (std::size_t i = 0; i < egress::reason_count; ++i) {
     names.reasons.push_back(egress::token(static_cast<egress::Reason>(i)));
   }

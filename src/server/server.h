@@ -47,6 +47,7 @@ struct Settings {
   std::int64_t drain_timeout_ms = 30'000;
   content::SiteSettings site;
   egress::ChooserSettings chooser;
+  egress::PathReports paths;  ///< what probes and self-test said; empty: start() probes
   sys::PipePool::Limits pipes;
   log::Settings access_log;
   bool admin_enabled = true;

@@ -26,7 +26,7 @@ Worker::Worker(std::size_t index, Shared& shared)
       shared_(shared),
       pipes_(shared.settings.pipes),
       scratch_(scratch_bytes),
-      resources_{pipes_, scratch_} {}
+      resources_{.pipes = pipes_, .scratch = scratch_, .usable = shared.facts.usable} {}
 
 Worker::~Worker() {
   stop();

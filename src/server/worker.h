@@ -31,8 +31,10 @@ struct Exchange {
 
 /// Seen by all workers; written when a connection comes or goes, not by a request.
 struct Shared {
-  explicit Shared(const Settings& all) : settings(all) {}
+  explicit Shared(const Settings& all)
+      : settings(all), facts(all.chooser, all.paths.usable(), all.paths.quarantined()) {}
   const Settings& settings;
+  const egress::WorkerFacts facts;
   log::AccessLog* access_log = nullptr;
   std::atomic<std::size_t> connections{0};
   std::atomic<std::uint64_t> cut_off{0};  // responses that the drain timeout broke off
@@ -56,6 +58,7 @@ class Worker final : public loop::Acceptor {
 
   // For its connections:
   const Settings& settings() const { return shared_.settings; }
+  const egress::WorkerFacts& facts() const { return shared_.facts; }
   loop::Loop& loop() { return *loop_; }
   content::Site& site() { return *site_; }
   metrics::WorkerMetrics& metrics() { return metrics_; }

@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -88,6 +89,17 @@ Result<std::optional<ByteCount>> resident_bytes_by_mincore(int fd) {
     for (const unsigned char page : pages) resident += (page & 1) * page_bytes();
   }
   return ByteCount{std::min(resident, status->size.value)};
+}
+
+Result<bool> is_resident(int fd, FileOffset offset) {
+  char byte = 0;
+  const iovec into{.iov_base = &byte, .iov_len = 1};
+  for (;;) {
+    const ssize_t n = ::preadv2(fd, &into, 1, static_cast<off_t>(offset.value), RWF_NOWAIT);
+    if (n >= 0) return n > 0;
+    if (errno == EAGAIN) return false;  // it would have waited
+    if (errno != EINTR) return last_error("preadv2");
+  }
 }
 
 }  // namespace pagewire::sys

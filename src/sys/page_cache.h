@@ -21,4 +21,10 @@ Result<std::optional<ByteCount>> resident_bytes(int fd);
 /// The second of the two ways. Errors: as mmap(2), mincore(2).
 Result<std::optional<ByteCount>> resident_bytes_by_mincore(int fd);
 
+/// Whether the byte at `offset`, which must lie in the file, can be read without waiting for the
+/// disk (preadv2(2), RWF_NOWAIT, Linux 4.14). Anybody who may read the file may ask. Beyond the end
+/// it is false, because Linux 5.9 and 5.10 also say "the end" for what is not in memory. Errors:
+/// EOPNOTSUPP (the filesystem does not tell), EIO.
+Result<bool> is_resident(int fd, FileOffset offset);
+
 }  // namespace pagewire::sys

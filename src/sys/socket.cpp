@@ -1,6 +1,7 @@
 #include "sys/socket.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -77,6 +78,20 @@ bool Address::is_any_ipv6() const {
   sockaddr_in6 v6{};
   std::memcpy(&v6, raw_.data(), sizeof v6);
   return IN6_IS_ADDR_UNSPECIFIED(&v6.sin6_addr);
+}
+
+bool Address::is_loopback() const {
+  if (size_ == 0) return false;
+  constexpr std::uint8_t loopback_net = 127;
+  if (raw()->sa_family == AF_INET) {
+    sockaddr_in v4{};
+    std::memcpy(&v4, raw_.data(), sizeof v4);
+    return ntohl(v4.sin_addr.s_addr) >> 24U == loopback_net;
+  }
+  sockaddr_in6 v6{};
+  std::memcpy(&v6, raw_.data(), sizeof v6);
+  const bool mapped = IN6_IS_ADDR_V4MAPPED(&v6.sin6_addr);
+  return mapped ? v6.sin6_addr.s6_addr[12] == loopback_net : IN6_IS_ADDR_LOOPBACK(&v6.sin6_addr);
 }
 
 std::uint16_t Address::port() const {
@@ -164,6 +179,27 @@ Result<Accepted> accept_from(int listener_fd) {
         return last_error("accept4");
     }
   }
+}
+
+Result<SocketPair> tcp_pair_over_loopback() {
+  const Result<Fd> listener =
+      listen_on(*Address::parse("127.0.0.1:0"), {.reuse_port = false, .backlog = 1});
+  if (!listener) return tl::unexpected(listener.error());
+  const Result<Address> at = local_address(listener->get());
+  if (!at) return tl::unexpected(at.error());
+  SocketPair pair;
+  pair.receiver = Fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!pair.receiver.is_open()) return last_error("socket");
+  // Blocking, and yet at once: over loopback the handshake is done within the call.
+  if (::connect(pair.receiver.get(), at->raw(), at->raw_size()) != 0) return last_error("connect");
+  Result<Accepted> accepted = accept_from(listener->get());
+  if (!accepted) return tl::unexpected(accepted.error());
+  const Result<Address> ours = local_address(pair.receiver.get());
+  if (!ours) return tl::unexpected(ours.error());
+  if (ours->to_string() != accepted->peer.to_string()) return failure("accept4", EPROTO);
+  if (::fcntl(pair.receiver.get(), F_SETFL, O_NONBLOCK) != 0) return last_error("fcntl");
+  pair.sender = std::move(accepted->fd);
+  return pair;
 }
 
 Result<void> set_no_delay(int fd) {

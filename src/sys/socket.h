@@ -30,6 +30,9 @@ class Address {
   std::string_view host(std::array<char, 64>& into) const;
   std::uint16_t port() const;
   bool is_any_ipv6() const;  ///< [::]
+  /// 127.0.0.0/8 (also IPv4-mapped) or ::1. A peer on this machine that came by the address of a
+  /// network interface is not told apart.
+  bool is_loopback() const;
 
   const sockaddr* raw() const { return reinterpret_cast<const sockaddr*>(&raw_); }
   socklen_t raw_size() const { return size_; }
@@ -60,6 +63,15 @@ struct Accepted {
 /// (out of descriptors), ENOBUFS and ENOMEM; ECONNABORTED and the network errors of accept(2) that
 /// concern only the one connection are retried inside.
 Result<Accepted> accept_from(int listener_fd);
+
+/// Both ends of one TCP connection of this process over 127.0.0.1, non-blocking.
+struct SocketPair {
+  Fd sender;
+  Fd receiver;
+};
+/// Errors: as socket(2), connect(2) (ENETUNREACH: no loopback interface is up), EMFILE; EPROTO when
+/// somebody else connected to the port in between.
+Result<SocketPair> tcp_pair_over_loopback();
 
 /// TCP_NODELAY: the last partial segment leaves at once; MSG_MORE does the gathering.
 Result<void> set_no_delay(int fd);

@@ -338,6 +338,15 @@ class CalibrationTest(BenchCase):
         self.assertEqual([point["path"] for point in report["break_evens"]], ["sendfile"])
         with Pagewire(self.root, "--calibration", os.path.join(self.root, "c.json")) as server:
             self.assertNotIn("this is", server.output, "measured here")
+            wait_until(lambda: "c.json: bodies up to " in server.output, "what it took")
+        costs = self.load("c.json")["costs"]
+        self.assertEqual([(cost["path"], cost["size_bytes"]) for cost in costs],
+                         [(path, size) for size in (1024, 16384, 65536)
+                          for path in ("sendfile", "copy")])
+        for cost in costs:
+            self.assertGreater(cost["cpu_ms_per_gbit"], 0)
+            self.assertLessEqual(cost["ci95"]["low"], cost["cpu_ms_per_gbit"])
+            self.assertGreaterEqual(cost["ci95"]["high"], cost["cpu_ms_per_gbit"])
 
     def calibration(self, size, **changes):
         here = self.bench("run", *TINY, "--repeat", "1", "--path", "copy", "--no-instrument",
@@ -374,6 +383,30 @@ class CalibrationTest(BenchCase):
                 wait_until(lambda s=server: "body.bin" in s.output, "the access log's line")
                 line = next(each for each in server.lines if "body.bin" in each)
                 self.assertRegex(line, rf"\b{path}\b")
+
+    def test_a_path_that_was_surely_cheaper_is_taken(self):
+        def cost(path, size, low, high):
+            return {"path": path, "size_bytes": size, "cpu_ms_per_gbit": (low + high) / 2,
+                    "ci95": {"low": low, "high": high}}
+        self.calibration(16384, costs=[
+            cost("splice", 1 << 20, 20, 22), cost("sendfile", 1 << 20, 25, 30),
+            cost("splice", 64 << 10, 20, 26), cost("sendfile", 64 << 10, 25, 30),
+            cost("mmap", 4 << 20, 1, 30), cost("sendfile", 4 << 20, 31, 32)])
+        flags = ("--calibration", os.path.join(self.root, "c.json"), "--access-log", "-")
+        for name, size in (("big.bin", 1 << 20), ("middle.bin", 64 << 10), ("vast.bin", 4 << 20)):
+            self.folder.coded(name, size)
+        with Pagewire(self.root, *flags) as server:
+            wait_until(lambda: "by splice at 1M" in server.output, "what it took")
+            self.assertIn("1 of its 6 intervals are too wide to use (such as mmap at 4M",
+                          server.output)
+            for name, size, found in (("big.bin", 1 << 20, "path=splice reason=calibrated"),
+                                      ("middle.bin", 64 << 10, "path=sendfile reason=large-body"),
+                                      ("vast.bin", 4 << 20, "path=sendfile reason=large-body")):
+                with RawClient(server.address) as client:
+                    self.assertEqual(client.get("/" + name).body, coded_bytes(0, size))
+                line = wait_until(
+                    lambda n=name: next((x for x in server.lines if f"/{n} " in x), None), name)
+                self.assertIn(found, line)
 
     def test_another_machine_is_a_warning_and_a_bad_file_an_error(self):
         self.calibration(8192, kernel="5.10.0-other", cpu_model="Another CPU")

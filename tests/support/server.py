@@ -7,12 +7,16 @@ import os
 import re
 import signal
 import subprocess
+import tempfile
 import threading
 import time
 
 SOURCE = os.environ.get("PAGEWIRE_SOURCE") or os.path.dirname(
     os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BINARY = os.environ.get("PAGEWIRE_BINARY") or os.path.join(SOURCE, "build/release/pagewire")
+# What a server keeps for its next start goes with the tests.
+CACHE = tempfile.TemporaryDirectory(prefix="pagewire-cache-")
+os.environ["XDG_CACHE_HOME"] = CACHE.name
 SANITIZER = os.environ.get("PAGEWIRE_SANITIZER", "")
 
 ADDRESS = re.compile(r"http://(\[[0-9a-f:]+\]|[0-9.]+):([0-9]+)/")
@@ -39,10 +43,12 @@ def run_pagewire(*arguments, timeout=PATIENCE_S, **others):
 
 
 class Pagewire:
-    """`pagewire serve ROOT FLAGS`, started and listening. Use as a context manager, or stop()."""
+    """`pagewire serve ROOT FLAGS`, started and listening. Use as a context manager, or stop().
+    `under` is a command that runs it and becomes it: ("strace", "-D", ...)."""
 
-    def __init__(self, root, *flags, listen=("127.0.0.1:0",), admin="127.0.0.1:0", **popen):
-        command = [BINARY, "serve"]
+    def __init__(self, root, *flags, listen=("127.0.0.1:0",), admin="127.0.0.1:0", under=(),
+                 **popen):
+        command = [*under, BINARY, "serve"]
         if root is not None:
             command.append(root)
         for address in listen:

@@ -26,6 +26,10 @@ Calibration example() {
       {.path = "odd", .size_bytes = {}, .ci95 = {}, .reason = "no clear crossing: ..."},
       {.path = "vast", .size_bytes = 1e300, .ci95 = {}, .reason = ""},
   };
+  calibration.costs = {
+      {.path = "copy", .size_bytes = 1024, .mean = 70.25, .ci95 = Bounds{60, 80}},
+      {.path = "sendfile", .size_bytes = 1024, .mean = 90, .ci95 = {}},
+  };
   return calibration;
 }
 
@@ -54,6 +58,34 @@ TEST(Calibration, ComesFromASweep) {
   EXPECT_EQ(calibration.break_evens.size(), 5U);
 }
 
+TEST(Calibration, HasTheCostOfEachPathAtEachSize) {
+  Report sweep;
+  Row row;
+  row.size_bytes = 4096;
+  for (const auto& [name, costs] : std::vector<std::pair<string, std::vector<double>>>{
+           {"sendfile", {10, 20}}, {"copy", {7}}, {"mmap", {}}, {"splice", {20, 20, 20}}}) {
+    Contender contender;
+    contender.name = name;
+    for (const double cost : costs) {
+      Round round;
+      round.figures[Metric::CpuMsPerGbit] = Figure::of(cost, Source::Measured);
+      contender.rounds.push_back(round);
+    }
+    row.contenders.push_back(contender);
+  }
+  sweep.rows = {row};
+  const Calibration calibration = calibration_of(sweep);
+  ASSERT_EQ(calibration.costs.size(), 3U) << "mmap has no round";
+  EXPECT_EQ(calibration.costs[0].path, "sendfile");
+  EXPECT_EQ(calibration.costs[0].size_bytes, 4096);
+  EXPECT_EQ(calibration.costs[0].mean, 15);
+  ASSERT_TRUE(calibration.costs[0].ci95.has_value());
+  EXPECT_EQ(calibration.costs[0].ci95->low, 0) << "not below nothing";
+  EXPECT_GT(calibration.costs[0].ci95->high, 20);
+  EXPECT_FALSE(calibration.costs[1].ci95.has_value()) << "one round";
+  EXPECT_EQ(calibration.costs[2].ci95->high, 20);
+}
+
 TEST(Calibration, ComesBackFromItsFile) {
   const Calibration before = example();
   const auto after = calibration_from_json(to_json(before));
@@ -75,6 +107,14 @@ TEST(Calibration, ComesBackFromItsFile) {
       EXPECT_EQ(a.ci95->high, b.ci95->high);
     }
   }
+  ASSERT_EQ(after->costs.size(), 2U);
+  EXPECT_EQ(after->costs[0].path, "copy");
+  EXPECT_EQ(after->costs[0].size_bytes, 1024);
+  EXPECT_EQ(after->costs[0].mean, 70.25);
+  ASSERT_TRUE(after->costs[0].ci95.has_value());
+  EXPECT_EQ(after->costs[0].ci95->low, 60);
+  EXPECT_EQ(after->costs[0].ci95->high, 80);
+  EXPECT_FALSE(after->costs[1].ci95.has_value());
   EXPECT_EQ(to_json(*after), to_json(before));
 }
 
@@ -92,6 +132,11 @@ string changed(const string& from, const string& to) {
   const std::size_t at = text.find(from);
   EXPECT_NE(at, string::npos) << from;
   return text.replace(at, from.size(), to);
+}
+
+/// The same with one cost.
+string with_cost(const string& cost) {
+  return changed("\"break_evens\"", "\"costs\": [" + cost + "], \"break_evens\"");
 }
 
 TEST(Calibration, SaysWhatIsWrongWithAFile) {
@@ -123,6 +168,16 @@ TEST(Calibration, SaysWhatIsWrongWithAFile) {
        "break_evens[0].ci95 is not an object or null"},
       {changed("\"reason\": null", "\"reason\": 1"),
        "break_evens[0].reason is not a string or null"},
+      {changed("\"break_evens\"", "\"costs\": {}, \"break_evens\""), "costs is not an array"},
+      {with_cost("7"), "costs[0] is not an object"},
+      {with_cost(R"({"path": "", "size_bytes": 1, "cpu_ms_per_gbit": 1, "ci95": null})"),
+       "costs[0].path names no path"},
+      {with_cost(R"({"path": "a", "size_bytes": null, "cpu_ms_per_gbit": 1, "ci95": null})"),
+       "costs[0].size_bytes or cpu_ms_per_gbit is null"},
+      {with_cost(R"({"path": "a", "size_bytes": 1, "cpu_ms_per_gbit": -1, "ci95": null})"),
+       "costs[0].cpu_ms_per_gbit is not a number of ms or null"},
+      {with_cost(R"({"path": "a", "size_bytes": 1, "cpu_ms_per_gbit": 1})"),
+       "costs[0].ci95 is missing"},
   };
   ASSERT_TRUE(calibration_from_json(changed("4096", "4096")).has_value());
   for (const Case& row : cases) {

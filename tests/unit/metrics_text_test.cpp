@@ -185,5 +185,19 @@ TEST(ConnectionEnd, TokensAreDistinct) {
   EXPECT_FALSE(tokens.contains("unknown"));
 }
 
+TEST(MetricsText, SaysWhichPathsCanBeUsed) {
+  WorkerMetrics worker;
+  const std::array<const WorkerMetrics*, 1> workers{&worker};
+  EXPECT_EQ(parse(prometheus_text(workers, names())).types.count("pagewire_path_usable"), 0U);
+  Names known = names();
+  known.path_use = {{.usable = false, .why = "quarantined"}, {.usable = true, .why = "ok"}};
+  known.self_test_s = 0.25;
+  Exposition found = parse(prometheus_text(workers, known));
+  EXPECT_EQ(found.types["pagewire_path_usable"], "gauge");
+  EXPECT_EQ(found.samples["pagewire_path_usable{path=\"sendfile\",why=\"quarantined\"}"], "0");
+  EXPECT_EQ(found.samples["pagewire_path_usable{path=\"copy\",why=\"ok\"}"], "1");
+  EXPECT_EQ(found.samples["pagewire_self_test_duration_seconds"], "0.25");
+}
+
 }  // namespace
 }  // namespace pagewire::metrics
