@@ -53,7 +53,8 @@ SendSource::SendSource(const SendSettings& settings, const SendHooks& hooks, con
       path_(*settings.path),
       file_(std::move(file)),
       scratch_(scratch_bytes),
-      resources_{pipes_, scratch_} {}
+      masters_(egress::make_master_pipes()),
+      resources_{pipes_, scratch_, masters_.get()} {}
 
 content::FileRef SendSource::file_now() {
   if (file_->unchanged()) return file_;

@@ -86,7 +86,9 @@ class Server final : private loop::Acceptor {
   sys::Fd listener_;
   sys::PipePool pipes_{sys::PipePool::Limits{}};
   std::vector<char> scratch_ = std::vector<char>(scratch_bytes);
-  egress::Resources resources_{pipes_, scratch_};
+  std::unique_ptr<egress::MasterPipes, egress::MasterPipesEnd> masters_ =
+      egress::make_master_pipes();
+  egress::Resources resources_{pipes_, scratch_, masters_.get()};
   ServerSample counts_;
   bool fault_told_ = false;
   std::unique_ptr<loop::Loop> loop_;  // last: its streams refer to all of the above

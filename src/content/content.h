@@ -82,6 +82,8 @@ class FileRef {
     std::swap(file_, other.file_);
     return *this;
   }
+  /// One more reference to a file that somebody holds already.
+  static FileRef to(const OpenFile& file) { return FileRef(const_cast<OpenFile*>(&file)); }
   ~FileRef() {
     if (file_ != nullptr && --file_->references_ == 0) delete file_;
   }

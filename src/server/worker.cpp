@@ -26,7 +26,8 @@ Worker::Worker(std::size_t index, Shared& shared)
       shared_(shared),
       pipes_(shared.settings.pipes),
       scratch_(scratch_bytes),
-      resources_{pipes_, scratch_} {}
+      masters_(egress::make_master_pipes()),
+      resources_{pipes_, scratch_, masters_.get()} {}
 
 Worker::~Worker() {
   stop();
