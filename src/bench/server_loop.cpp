@@ -23,6 +23,7 @@
 #include "loop/loop.h"
 #include "sys/clock.h"
 #include "sys/file.h"
+#include "sys/file_advice.h"
 #include "sys/tcp_info.h"
 
 namespace pagewire::bench {
@@ -180,6 +181,10 @@ Result<void> Server::run() {
   send_report(control_, ready);
   auto control = std::make_unique<Control>(*this, std::move(control_fd_));
   if (Result<void> attached = loop_->attach(std::move(control)); !attached) return attached;
+  // As `pagewire serve` does with files that are streamed. A refusal changes nothing else.
+  if (file_->status().size >= content::streamed_from) {
+    static_cast<void>(sys::advise_sequential(file_->fd()));
+  }
   loop_->run([] {});
   return {};
 }

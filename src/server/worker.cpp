@@ -119,6 +119,8 @@ void Worker::tick() {
   metrics_.cache_revalidated.set(site.cache_revalidated);
   metrics_.cache_entries.set(site.cache_entries);
   metrics_.small_body_bytes.set(site.small_body_bytes);
+  metrics_.readahead_files.set(site.readahead_files);
+  metrics_.readahead_bytes.set(site.readahead_bytes);
   // The log counts for all workers; one of them passes it on.
   if (index_ == 0 && access_log() != nullptr) metrics_.log_dropped.set(access_log()->dropped());
   if (!draining_) return;
