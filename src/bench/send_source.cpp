@@ -12,6 +12,7 @@
 
 #include "base/check.h"
 #include "bench/format_number.h"
+#include "bench/source_file.h"
 #include "sys/file.h"
 #include "sys/socket.h"
 
@@ -34,6 +35,12 @@ tl::expected<std::unique_ptr<SendSource>, std::string> SendSource::open(
   if (!available.available) {
     return tl::unexpected(std::string(settings.path->name) +
                           " is not available: " + available.reason);
+  }
+  if (settings.zeros.value > 0) {
+    tl::expected<SourceFile, CannotRun> zeros = open_zeros(settings.zeros);
+    if (!zeros) return tl::unexpected(zeros.error().text);
+    content::FileRef file(new content::OpenFile(std::move(zeros->fd), zeros->status));
+    return std::make_unique<SendSource>(settings, hooks, std::move(file));
   }
   // O_NONBLOCK: a FIFO must not stop us; it is refused below.
   sys::Fd fd(::open(settings.file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
@@ -70,7 +77,7 @@ content::FileRef SendSource::file_now() {
 }
 
 std::string SendSource::describe() const {
-  return fmt::format("{} ({}) by {}", settings_.file,
+  return fmt::format("{} ({}) by {}", settings_.zeros.value > 0 ? zero_device : settings_.file,
                      format_size(static_cast<double>(file_->status().size.value)), path_.name);
 }
 

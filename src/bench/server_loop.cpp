@@ -371,7 +371,10 @@ bool Connection::begin_transfer() {
   transfer_.resources = &server_.resources();
   transfer_.segments = std::span(segments_.data(), count);
   under_way_ = true;
-  return true;
+  if (server_.path().fits(transfer_.segments, transfer_.transport)) return true;
+  server_.tell_fault(std::string(server_.path().name) + " sends only " + server_.path().fits_only);
+  break_off();
+  return false;
 }
 
 bool Connection::next_ask() {

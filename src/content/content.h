@@ -158,7 +158,7 @@ inline constexpr ByteCount streamed_from{1 * mib};
 
 struct ReadaheadSettings {
   bool sequential = true;  ///< twice the kernel's window for files that are streamed
-  ByteCount ahead;         ///< asked for at once when such a response begins; 0: nothing
+  ByteCount ahead{};       ///< asked for at once when such a response begins; 0: nothing
 };
 
 struct SiteSettings {

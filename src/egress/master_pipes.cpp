@@ -60,12 +60,17 @@ Attempt MasterPipes::fill(Master& master, const content::OpenFile& file) {
 namespace {
 
 Attempt splice_whole_file(const sys::Pipe& pipe, const content::OpenFile& file) {
-  off_t offset = 0;  // moved on by splice
-  while (static_cast<std::uint64_t>(offset) < file.status().size.value) {
-    const std::size_t rest = file.status().size.value - static_cast<std::uint64_t>(offset);
-    const ssize_t n = ::splice(file.fd(), &offset, pipe.write_end.get(), nullptr, rest,
+  ByteCount done;
+  while (done < file.status().size) {
+    // Counted here: a device (/dev/zero) does not move the offset on.
+    off_t offset = static_cast<off_t>(done.value);
+    const ByteCount rest = file.status().size - done;
+    const ssize_t n = ::splice(file.fd(), &offset, pipe.write_end.get(), nullptr, rest.value,
                                SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
-    if (n > 0) continue;
+    if (n > 0) {
+      done += ByteCount{static_cast<std::uint64_t>(n)};
+      continue;
+    }
     if (n == 0) return stopped(Status::SourceTruncated);
     if (errno == EINTR) continue;  // a signal before the first page
     Attempt attempt;

@@ -22,6 +22,7 @@
 // Rests on tee(2), splice(2). tee copies no data: both pipes then hold the same pages.
 #include <fcntl.h>
 
+#include "base/check.h"
 #include "egress/master_pipes.h"
 #include "egress/pipe_steps.h"
 #include "egress/registry.h"
@@ -48,6 +49,7 @@ Attempt fill_by_tee(Transfer& transfer) {
   if (transfer.resources->masters == nullptr) return stopped(Status::Unsupported);
   if (const Attempt taken = take_pipe(transfer); taken.status != Status::Moved) return taken;
   const content::Segment& segment = transfer.segments[transfer.index];
+  PW_CHECK(segment.slice.offset.value == 0);  // whoever starts a path asks fits() before
   const MasterPipes::Found master = transfer.resources->masters->find(*segment.file);
   if (master.attempt.status != Status::Moved) return master.attempt;
   for (;;) {
