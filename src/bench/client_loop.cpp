@@ -178,8 +178,10 @@ Result<void> Client::connect_all() {
     if (!fd) return tl::unexpected(fd.error());
     connections_[i].fd = std::move(*fd);
     if (settings_.mode == Mode::Request) continue;
-    // Streams that went through the file side by side would find it in the CPU's cache.
-    connections_[i].offset = settings_.file_bytes / count * i / page * page;
+    // Streams that went through the file side by side would find it in the CPU's cache. A small
+    // file is there anyway, and not every path can begin in the middle of one.
+    const bool spread = settings_.file_bytes > stream_piece.value;
+    connections_[i].offset = spread ? settings_.file_bytes / count * i / page * page : 0;
   }
   return {};
 }

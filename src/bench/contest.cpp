@@ -11,6 +11,7 @@
 #include <algorithm>
 
 #include "bench/format_number.h"
+#include "content/content.h"
 
 namespace pagewire::bench {
 
@@ -69,7 +70,7 @@ Row Contest::hold(const Heat& heat) {
   row.connections = settings_.connections;
   row.mode = settings_.mode == Mode::Stream ? "stream" : "request";
   row.offered_gbit_per_s = settings_.rate_gbit_per_s;
-  row.contenders = line_up();
+  row.contenders = line_up(heat);
   if (!settings_.cold) {
     if (std::optional<std::string> remark = warm_up(*heat.source, watch_)) not_warm_ = *remark;
   }
@@ -83,12 +84,28 @@ void Contest::end(std::string why) {
   if (ended_.empty()) ended_ = std::move(why);
 }
 
-std::vector<Contender> Contest::line_up() const {
+namespace {
+
+/// Why the path cannot send this file at all; "" when it can.
+std::string why_unfit(const egress::Path& path, const SourceFile& source) {
+  const content::OpenFile file(sys::Fd(), source.status);  // fits() is pure: no descriptor needed
+  const content::Segment whole = content::Segment::of_file(file, {{}, source.status.size});
+  if (path.fits(std::span(&whole, 1), egress::Transport{})) return {};
+  return fmt::format("it sends only {}", path.fits_only);
+}
+
+}  // namespace
+
+std::vector<Contender> Contest::line_up(const Heat& heat) const {
   std::vector<Contender> contenders;
   for (std::size_t i = 0; i < settings_.paths.size(); ++i) {
     Contender& contender = contenders.emplace_back();
     contender.name = settings_.paths[i]->name;
     contender.unavailable = unavailable_[i];
+    if (!contender.unavailable.empty()) continue;
+    contender.unavailable = why_unfit(*settings_.paths[i], *heat.source);
+    if (contender.unavailable.empty()) continue;
+    watch_.note(fmt::format("{}{}: {}", contender.name, heat.suffix, contender.unavailable));
   }
   return contenders;
 }

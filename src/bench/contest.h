@@ -44,7 +44,7 @@ class Contest {
     std::size_t index = 0;   ///< of the path
   };
 
-  std::vector<Contender> line_up() const;
+  std::vector<Contender> line_up(const Heat& heat) const;
   void verify(const Heat& heat, std::vector<Contender>& contenders);
   void measure(const Heat& heat, Row& row);
   void take_turn(const Heat& heat, const Turn& turn, Contender& contender);

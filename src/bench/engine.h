@@ -104,7 +104,8 @@ struct ClientSample {
 };
 
 struct ServerSettings {
-  int file_fd = -1;  ///< readable; stays the caller's
+  int file_fd = -1;          ///< readable; stays the caller's
+  ByteCount device_bytes{};  ///< what is sent of a device, which has no size of its own; 0: none is
   const egress::Path* path = nullptr;
   const Network* network = nullptr;  ///< none: 127.0.0.1, in the caller's namespace
   std::optional<int> cpu;

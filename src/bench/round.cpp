@@ -97,7 +97,10 @@ class Stage {
 };
 
 ServerSettings server_settings(const RoundPlan& plan) {
+  const sys::FileStatus& status = plan.source->status;
+  const bool device = status.type == sys::FileType::Other;
   return {.file_fd = plan.source->fd.get(),
+          .device_bytes = device ? status.size : ByteCount{},
           .path = plan.path,
           .network = plan.network,
           .cpu = plan.settings->pin.server};

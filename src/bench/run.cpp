@@ -26,6 +26,7 @@ std::string title_of(const RunSettings& settings, ByteCount size) {
 }
 
 tl::expected<SourceFile, CannotRun> source_of(const RunSettings& settings, Watch& watch) {
+  if (settings.zeros.value > 0) return open_zeros(settings.zeros);
   if (!settings.file.empty()) return open_source(settings.file);
   return make_source({.folder = settings.folder, .size = settings.size}, watch);
 }

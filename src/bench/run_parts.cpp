@@ -7,6 +7,7 @@
 
 #include "bench/format_number.h"
 #include "bench/remarks.h"
+#include "bench/source_file.h"
 
 namespace pagewire::bench {
 
@@ -22,6 +23,11 @@ std::string wrong_cpu(const std::optional<int>& cpu) {
   if (std::find(allowed.begin(), allowed.end(), *cpu) != allowed.end()) return {};
   return fmt::format("--pin: CPU {} is not one that this process may use ({})", *cpu,
                      fmt::join(allowed, ", "));
+}
+
+std::string file_text(const RunSettings& settings) {
+  if (settings.zeros.value > 0) return zero_device;
+  return settings.file.empty() ? "made, position-coded" : settings.file;
 }
 
 std::string names_of(const std::vector<const egress::Path*>& paths) {
@@ -43,18 +49,22 @@ std::string what_is_wrong(const RunSettings& settings) {
   if (settings.rate_gbit_per_s && !(*settings.rate_gbit_per_s > 0)) {
     return "--rate: a load needs to be above 0";
   }
+  if (settings.cold && settings.zeros.value > 0) {
+    return "--cold: --zero has nothing in the page cache that could be dropped";
+  }
   std::string wrong = wrong_cpu(settings.pin.server);
   return wrong.empty() ? wrong_cpu(settings.pin.client) : wrong;
 }
 
 std::string place_of(const RunSettings& settings) {
+  if (settings.zeros.value > 0) return zero_device;
   if (!settings.file.empty()) return settings.file;
   return settings.folder.empty() ? "." : settings.folder;
 }
 
 std::vector<std::pair<std::string, std::string>> settings_of(const RunSettings& settings) {
   return {
-      {"--file", settings.file.empty() ? "made, position-coded" : settings.file},
+      {"--file", file_text(settings)},
       {"--path", names_of(settings.paths)},
       {"-t", fmt::format("{}", settings.seconds)},
       {"--warmup", settings.cold ? "0, for --cold" : fmt::format("{}", settings.warmup_seconds)},

@@ -15,6 +15,7 @@ namespace pagewire::bench {
 
 struct SendSettings {
   std::string file;
+  ByteCount zeros{};  ///< instead of a file: so many of /dev/zero; 0: the file
   sys::Address listen;
   const egress::Path* path = nullptr;
   bool iperf3 = false;    ///< answer iperf3's reverse tests (-R) instead of sending once

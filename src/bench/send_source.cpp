@@ -12,6 +12,7 @@
 
 #include "base/check.h"
 #include "bench/format_number.h"
+#include "bench/source_file.h"
 #include "sys/file.h"
 #include "sys/socket.h"
 
@@ -34,6 +35,12 @@ tl::expected<std::unique_ptr<SendSource>, std::string> SendSource::open(
       report.state != egress::PathState::Usable) {
     return tl::unexpected(std::string(settings.path->name) + " is " + report.describe());
   }
+  if (settings.zeros.value > 0) {
+    tl::expected<SourceFile, CannotRun> zeros = open_zeros(settings.zeros);
+    if (!zeros) return tl::unexpected(zeros.error().text);
+    content::FileRef file(new content::OpenFile(std::move(zeros->fd), zeros->status));
+    return std::make_unique<SendSource>(settings, hooks, std::move(file));
+  }
   // O_NONBLOCK: a FIFO must not stop us; it is refused below.
   sys::Fd fd(::open(settings.file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
   if (!fd.is_open()) return cannot_send(settings.file, std::strerror(errno));  // as open(2)
@@ -52,7 +59,8 @@ SendSource::SendSource(const SendSettings& settings, const SendHooks& hooks, con
       path_(*settings.path),
       file_(std::move(file)),
       scratch_(scratch_bytes),
-      resources_{pipes_, scratch_} {}
+      masters_(egress::make_master_pipes()),
+      resources_{pipes_, scratch_, masters_.get()} {}
 
 content::FileRef SendSource::file_now() {
   if (file_->unchanged()) return file_;
@@ -68,7 +76,7 @@ content::FileRef SendSource::file_now() {
 }
 
 std::string SendSource::describe() const {
-  return fmt::format("{} ({}) by {}", settings_.file,
+  return fmt::format("{} ({}) by {}", settings_.zeros.value > 0 ? zero_device : settings_.file,
                      format_size(static_cast<double>(file_->status().size.value)), path_.name);
 }
 

@@ -44,6 +44,7 @@ class SendSource {
   content::FileRef file_;
   sys::PipePool pipes_{sys::PipePool::Limits{}};
   std::vector<char> scratch_;
+  std::unique_ptr<egress::MasterPipes, egress::MasterPipesEnd> masters_;
   egress::Resources resources_;
   bool fallback_told_ = false;
 };

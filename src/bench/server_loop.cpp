@@ -23,6 +23,7 @@
 #include "loop/loop.h"
 #include "sys/clock.h"
 #include "sys/file.h"
+#include "sys/file_advice.h"
 #include "sys/tcp_info.h"
 
 namespace pagewire::bench {
@@ -86,7 +87,9 @@ class Server final : private loop::Acceptor {
   sys::Fd listener_;
   sys::PipePool pipes_{sys::PipePool::Limits{}};
   std::vector<char> scratch_ = std::vector<char>(scratch_bytes);
-  egress::Resources resources_{pipes_, scratch_};
+  std::unique_ptr<egress::MasterPipes, egress::MasterPipesEnd> masters_ =
+      egress::make_master_pipes();
+  egress::Resources resources_{pipes_, scratch_, masters_.get()};
   ServerSample counts_;
   bool fault_told_ = false;
   std::unique_ptr<loop::Loop> loop_;  // last: its streams refer to all of the above
@@ -178,6 +181,10 @@ Result<void> Server::run() {
   send_report(control_, ready);
   auto control = std::make_unique<Control>(*this, std::move(control_fd_));
   if (Result<void> attached = loop_->attach(std::move(control)); !attached) return attached;
+  // As `pagewire serve` does with files that are streamed. A refusal changes nothing else.
+  if (file_->status().size >= content::streamed_from) {
+    static_cast<void>(sys::advise_sequential(file_->fd()));
+  }
   loop_->run([] {});
   return {};
 }
@@ -364,7 +371,10 @@ bool Connection::begin_transfer() {
   transfer_.resources = &server_.resources();
   transfer_.segments = std::span(segments_.data(), count);
   under_way_ = true;
-  return true;
+  if (server_.path().fits(transfer_.segments, transfer_.transport)) return true;
+  server_.tell_fault(std::string(server_.path().name) + " sends only " + server_.path().fits_only);
+  break_off();
+  return false;
 }
 
 bool Connection::next_ask() {

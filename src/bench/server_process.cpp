@@ -12,9 +12,13 @@ namespace pagewire::bench {
 namespace {
 
 /// What can be sent, or why not.
-OrFault<sys::FileStatus> look_at_file(int fd) {
-  const Result<sys::FileStatus> status = sys::status_of(fd);
+OrFault<sys::FileStatus> look_at_file(int fd, ByteCount device_bytes) {
+  Result<sys::FileStatus> status = sys::status_of(fd);
   if (!status) return tl::unexpected(Fault{"the file: " + describe(status.error())});
+  if (status->type == sys::FileType::Other && device_bytes.value > 0) {
+    status->size = device_bytes;
+    return *status;
+  }
   if (status->type != sys::FileType::Regular) {
     return tl::unexpected(Fault{"the file is not a regular file"});
   }
@@ -29,7 +33,7 @@ OrFault<sys::FileStatus> look_at_file(int fd) {
 OrFault<ServerProcess> ServerProcess::start(const ServerSettings& settings,
                                             const StopAsked& stop_asked) {
   PW_CHECK(settings.path != nullptr);
-  const OrFault<sys::FileStatus> status = look_at_file(settings.file_fd);
+  const OrFault<sys::FileStatus> status = look_at_file(settings.file_fd, settings.device_bytes);
   if (!status) return tl::unexpected(status.error());
   const Network* const network = settings.network;
   const ChildPlan plan{.role = "server",

@@ -55,6 +55,21 @@ tl::expected<SourceFile, CannotRun> open_source(const std::string& name) {
   return source;
 }
 
+tl::expected<SourceFile, CannotRun> open_zeros(ByteCount size) {
+  const auto failed = [](const Error& error) {
+    return tl::unexpected(CannotRun{fmt::format("--zero: {}: {}", zero_device, describe(error))});
+  };
+  SourceFile source;
+  source.fd = sys::Fd(::open(zero_device, O_RDONLY | O_CLOEXEC));
+  if (!source.fd.is_open()) return failed(last_error("open").value());  // ENOENT: a bare chroot
+  const Result<sys::FileStatus> status = sys::status_of(source.fd.get());
+  if (!status) return failed(status.error());
+  if (status->type != sys::FileType::Other) return failed(Error{"it is no device", ENODEV});
+  source.status = *status;
+  source.status.size = size;
+  return source;
+}
+
 tl::expected<SourceFile, CannotRun> make_source(const NewSource& wanted, Watch& watch) {
   Result<sys::Fd> fd =
       make_position_coded_file(wanted.folder, wanted.size, [&watch] { return watch.stop_asked(); });
@@ -67,12 +82,14 @@ tl::expected<SourceFile, CannotRun> make_source(const NewSource& wanted, Watch& 
 }
 
 bool has_changed(const SourceFile& source) {
+  if (source.status.type == sys::FileType::Other) return false;  // a device's zeros stay zeros
   const Result<sys::FileStatus> now = sys::status_of(source.fd.get());
   // EIO, ESTALE: what cannot be looked at any more is not the file that was.
   return !now || *now != source.status;
 }
 
 std::optional<std::string> warm_up(const SourceFile& source, Watch& watch) {
+  if (source.status.type == sys::FileType::Other) return std::nullopt;  // no page cache behind it
   std::vector<char> chunk(chunk_bytes);
   for (FileOffset at; at.value < source.status.size.value;) {
     if (watch.stop_asked()) return std::nullopt;

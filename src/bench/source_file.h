@@ -21,6 +21,11 @@ struct SourceFile {
 /// Errors, as one line: no such file, no permission, a directory, a FIFO, an empty file.
 tl::expected<SourceFile, CannotRun> open_source(const std::string& name);
 
+inline constexpr const char* zero_device = "/dev/zero";
+
+/// So many bytes of /dev/zero. Its status says that it is a device, and has that size.
+tl::expected<SourceFile, CannotRun> open_zeros(ByteCount size);
+
 struct NewSource {
   std::string folder;
   ByteCount size;

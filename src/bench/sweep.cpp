@@ -68,6 +68,7 @@ tl::expected<Report, CannotRun> sweep(const SweepSettings& settings, Watch& watc
   RunSettings each = settings.run;
   each.mode = Mode::Request;
   each.file.clear();
+  each.zeros = {};
   std::string wrong = wrong_sizes(settings.sizes);
   if (wrong.empty()) wrong = what_is_wrong(each);
   if (!wrong.empty()) return tl::unexpected(CannotRun{std::move(wrong)});

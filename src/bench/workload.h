@@ -34,6 +34,7 @@ Pinning default_pinning();
 struct RunSettings {
   std::string file;           ///< "": a position-coded one of `size` is made and removed
   ByteCount size{256 * mib};  ///< of the file that is made
+  ByteCount zeros{};          ///< instead of a file: so many of /dev/zero; 0: a file
   std::string folder = ".";   ///< where it is made: the filesystem decides what a path costs
   std::vector<const egress::Path*> paths;
   Mode mode = Mode::Stream;

@@ -65,7 +65,7 @@ std::string sweep_help_text() {
 }
 
 std::string send_help_text() {
-  return "Usage: pagewire bench send FILE [flags]\n\n"
+  return "Usage: pagewire bench send FILE|--zero SIZE [flags]\n\n"
          "Sends the whole file, raw, to everyone who connects, and prints how long it took.\n" +
          options_help(send_options(), default_send()) +
          "\nEnds at Ctrl-C or SIGTERM with status 0; 1 when it could not start (no such file, "
@@ -75,6 +75,7 @@ std::string send_help_text() {
          "  ZC_PATH=sendfile pagewire bench send big.bin --listen :9000\n"
          "  nc 127.0.0.1 9000 >/dev/null          or curl --http0.9, or on another machine:\n"
          "  pagewire bench sink 10.0.0.1:9000 -P 4 -t 10\n"
+         "  pagewire bench send --zero 64K --path tee --listen :9000    a load without a disk\n"
          "  pagewire bench send big.bin --iperf3 --listen :5201 --path splice\n"
          "  iperf3 -c 127.0.0.1 -p 5201 -R -P 4 -t 10 -J\n";
 }

@@ -23,6 +23,19 @@ inline const egress::Path* path_named(std::string_view name) {
   return egress::find_path(name == "readwrite" ? "copy" : name);
 }
 
+/// --zero SIZE, of settings where `member` is how many.
+template <class Settings, class Member>
+BasicOption<Settings> zero_option(std::string_view group, Member member) {
+  return OptionKinds<Settings>::size(
+      {.name = "zero",
+       .group = group,
+       .placeholder = "SIZE",
+       .help = "send so many bytes of /dev/zero instead of a file: as a load, without a disk or a "
+               "page cache behind it",
+       .default_text = "a file"},
+      {.least = 1, .most = 1024 * gib}, member);
+}
+
 /// --json, --csv, --html, --svg and --md of settings that have a member `outputs`.
 template <class Settings>
 void add_outputs(std::vector<BasicOption<Settings>>& table) {

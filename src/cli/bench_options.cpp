@@ -181,6 +181,8 @@ void add_file(std::vector<MeasureOption>& table) {
        .help = "of the file that is made; every 8 bytes hold their offset"},
       {.least = 1, .most = 1024 * gib}, [](auto& s) -> auto& { return s.run.size; }));
   table.push_back(folder_option());
+  table.push_back(zero_option<MeasureSettings>(
+      what, [](auto& s) -> auto& { return s.run.zeros; }));
   table.push_back(paths_option());
   table.push_back(Make::choice<bench::Mode>(
       {.name = "mode",

@@ -54,7 +54,9 @@ std::vector<BasicOption<SendOptions>> make_send_table() {
       Kind::Positional,
       {.name = "file", .group = group, .placeholder = "FILE", .help = "sent whole, raw, to each"},
       "the name of a file", [](auto& s) -> auto& { return s.send.file; }));
-  table.back().required = true;
+  table.back().default_text = "none; --zero sends none";
+  table.push_back(zero_option<SendOptions>(
+      group, [](auto& s) -> auto& { return s.send.zeros; }));
   table.push_back(listen_option());
   table.push_back(path_option());
   table.push_back(Make::boolean(

@@ -53,6 +53,11 @@ OrUsageError<void> check_outputs(std::string_view command, const Outputs& output
 }
 
 OrUsageError<void> check_file(const Flags& flags, std::string_view command) {
+  for (const std::string_view other : {"file", "size", "folder"}) {
+    if (!is_given(flags, "zero") || !is_given(flags, other)) continue;
+    return tl::unexpected(UsageError{fmt::format(
+        "{}: --zero sends no file, --{} is for one; give one of them", command, other)});
+  }
   if (!is_given(flags, "file")) return {};
   for (const std::string_view other : {"size", "folder"}) {
     if (!is_given(flags, other)) continue;
@@ -133,6 +138,13 @@ OrUsageError<bench::SendSettings> build_send(const Flags& flags,
                      .where = fmt::format("{}: ZC_PATH", send_command().command)}}});
   }
   assignments.insert(assignments.end(), flags.assignments.begin(), flags.assignments.end());
+  if (is_given(flags, "file") == is_given(flags, "zero")) {
+    return tl::unexpected(UsageError{fmt::format(
+        "{}: {}; see {} --help", send_command().command,
+        is_given(flags, "file") ? "--zero sends no file; give FILE or --zero, not both"
+                                : "FILE is missing, the name of a file (or --zero SIZE)",
+        send_command().command)});
+  }
   return apply(send_options(), assignments, settings).map([&] {
     const std::string_view usual = settings.send.iperf3 ? "127.0.0.1:5201" : "127.0.0.1:9000";
     settings.send.listen = settings.listen.value_or(sys::Address::parse(usual).value());

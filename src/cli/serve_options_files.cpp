@@ -45,6 +45,35 @@ ServeOption cache_control_option() {
   return option;
 }
 
+ServeOption readahead_option() {
+  ServeOption option = Make::described(
+      Kind::Text,
+      {.name = "readahead",
+       .group = "Files",
+       .placeholder = "auto|off|SIZE",
+       .help = "auto: a file of which 1M or more is sent in one piece is read ahead by twice the "
+               "kernel's window. SIZE: and its first SIZE bytes are asked for at once, by the "
+               "worker itself. off: the kernel's window"},
+      "auto, off, or a size from 4K to 16M");
+  option.words = {"auto", "off"};
+  option.set = [](std::string_view value, ServeSettings& settings) {
+    content::ReadaheadSettings readahead{.sequential = value != "off", .ahead = {}};
+    if (value != "auto" && value != "off") {
+      const std::optional<std::uint64_t> size = parse_size(value);
+      if (!size || *size < 4 * kib || *size > 16 * mib) return false;
+      readahead.ahead = ByteCount{*size};
+    }
+    settings.server.site.readahead = readahead;
+    return true;
+  };
+  option.show = [](const ServeSettings& settings) {
+    const content::ReadaheadSettings& readahead = settings.server.site.readahead;
+    if (readahead.ahead.value > 0) return std::vector{show_size(readahead.ahead.value)};
+    return std::vector{std::string(readahead.sequential ? "auto" : "off")};
+  };
+  return option;
+}
+
 void add_open_files(std::vector<ServeOption>& table) {
   constexpr std::string_view group = "Files";
   table.push_back(Make::number(
@@ -126,6 +155,7 @@ void add_files(std::vector<ServeOption>& table) {
       [](auto& s) -> auto& { return s.server.site.server_header; }));
   table.push_back(cache_control_option());
   add_open_files(table);
+  table.push_back(readahead_option());
 }
 
 }  // namespace pagewire::cli

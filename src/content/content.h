@@ -62,11 +62,13 @@ class OpenFile {
  private:
   friend class FileRef;
   friend class OpenFileCache;
+  friend class Readahead;
   std::uint32_t references_ = 0;
   sys::Fd fd_;
   sys::FileStatus status_;
   EntityHead head_;
   std::string body_;
+  bool advised_ = false;  // the kernel was told that it is streamed
 };
 
 /// Counted reference to an OpenFile (one thread, no atomics).
@@ -82,6 +84,8 @@ class FileRef {
     std::swap(file_, other.file_);
     return *this;
   }
+  /// One more reference to a file that somebody holds already.
+  static FileRef to(const OpenFile& file) { return FileRef(const_cast<OpenFile*>(&file)); }
   ~FileRef() {
     if (file_ != nullptr && --file_->references_ == 0) delete file_;
   }
@@ -149,6 +153,14 @@ struct CacheRule {
   std::string cache_control;
 };
 
+/// A slice of at least so much, in one piece, is streamed: its file's readahead is set.
+inline constexpr ByteCount streamed_from{1 * mib};
+
+struct ReadaheadSettings {
+  bool sequential = true;  ///< twice the kernel's window for files that are streamed
+  ByteCount ahead{};       ///< asked for at once when such a response begins; 0: nothing
+};
+
 struct SiteSettings {
   std::string root;  ///< a directory
   std::string index = "index.html";
@@ -161,6 +173,7 @@ struct SiteSettings {
   std::int64_t validity_ms = 1000;     ///< how long an entry is trusted before stat looks again
   ByteCount small_body{16 * kib};      ///< files up to this are kept in memory with the entry
   ByteCount small_bodies_total{32 * mib};  ///< of all of them, per worker
+  ReadaheadSettings readahead;
   http::RangeLimits ranges;
 };
 
@@ -185,6 +198,8 @@ struct SiteCounters {
   std::uint64_t cache_revalidated = 0;
   std::uint64_t cache_entries = 0;     ///< now
   std::uint64_t small_body_bytes = 0;  ///< now
+  std::uint64_t readahead_files = 0;   ///< open files advised
+  std::uint64_t readahead_bytes = 0;   ///< asked for ahead
 };
 
 class Site {

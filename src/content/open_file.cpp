@@ -75,7 +75,10 @@ EntityHead make_entity_head(const HeadPolicy& policy, const FileName& name,
 }
 
 bool OpenFile::unchanged() const {
-  const Result<sys::FileStatus> now = sys::status_of(fd());
+  Result<sys::FileStatus> now = sys::status_of(fd());
+  // A device (/dev/zero: load generation) has no size; what it was given here is nobody's to
+  // change.
+  if (now && status_.type == sys::FileType::Other) now->size = status_.size;
   // fstat(2) on an open descriptor fails only when the filesystem itself has gone (ESTALE, EIO).
   return now.has_value() && *now == status_;
 }

@@ -13,6 +13,7 @@
 #include "content/content.h"
 #include "content/listing.h"
 #include "content/open_file_cache.h"
+#include "content/readahead.h"
 
 namespace pagewire::content {
 
@@ -46,6 +47,7 @@ struct Site::Parts {
                .validity_ms = settings.validity_ms,
                .small_body = settings.small_body,
                .small_bodies_total = settings.small_bodies_total}),
+        readahead(settings.readahead),
         boundaries(random_seed()) {}
 
   Exchange begin(const http::Request& request, const Now& now, bool close, Response& response) {
@@ -65,6 +67,7 @@ struct Site::Parts {
   sys::Fd root;
   HeadPolicy policy;
   OpenFileCache cache;
+  Readahead readahead;
   BoundaryMaker boundaries;
   DateLine date;
   std::string path;        // decoded; reused, so that a hit does not allocate
@@ -87,7 +90,10 @@ Result<std::unique_ptr<Site>> Site::open(const SiteSettings& settings) {
 }
 
 SiteCounters Site::counters() const {
-  return parts_->cache.counters();
+  SiteCounters counters = parts_->cache.counters();
+  counters.readahead_files = parts_->readahead.files();
+  counters.readahead_bytes = parts_->readahead.bytes_asked();
+  return counters;
 }
 
 void Site::respond(const http::Request& request, const Now& now, bool close, Response& response) {
@@ -101,7 +107,8 @@ void Site::respond(const http::Request& request, const Now& now, bool close, Res
   switch (request.method) {
     case http::Method::Get:
     case http::Method::Head:
-      return parts_->get(exchange, now);
+      parts_->get(exchange, now);
+      return parts_->readahead.prepare(response);
     case http::Method::Options:
       return answer_options(exchange, parts_->settings.cors);
     case http::Method::NotAllowed:

@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string_view>
 
@@ -51,10 +52,18 @@ struct StepResult {
   WantedPages pages{};      ///< for WantPages
 };
 
+class MasterPipes;  // tee's cache of small files, private to the room
+struct MasterPipesEnd {
+  void operator()(MasterPipes* masters) const;
+};
+/// At most `count` of them, two descriptors each, made when they are first needed.
+std::unique_ptr<MasterPipes, MasterPipesEnd> make_master_pipes(std::size_t count = 32);
+
 /// What a worker lends to all its transfers; a step uses it and leaves nothing in it.
 struct Resources {
   sys::PipePool& pipes;
   std::span<char> scratch;          ///< for `copy`; at least 64 KiB
+  MasterPipes* masters = nullptr;   ///< for `tee`; Unsupported without them
   PathSet usable = PathSet::all();  ///< what a transfer may fall to; `copy` always
 };
 
@@ -80,10 +89,10 @@ struct Transfer {
   bool stepped = false;       ///< a step was made: the head is not fresh any more
 
   // What a path holds between two steps:
-  sys::Pipe pipe;        ///< splice
-  ByteCount in_pipe;     ///< splice: taken from the file, not yet in the socket
-  sys::Mapping mapping;  ///< mmap: the window that is mapped now
-  int mapped_fd = -1;    ///< mmap: and the file that it is of
+  sys::Pipe pipe;        ///< splice, vmsplice, tee
+  ByteCount in_pipe;     ///< likewise: taken from the file, not yet in the socket
+  sys::Mapping mapping;  ///< mmap, vmsplice: the window that is mapped now
+  int mapped_fd = -1;    ///< likewise: and the file that it is of
 
   bool finished() const { return index == segments.size(); }
   /// Moves the cursor over `count` bytes that the socket took.
@@ -107,6 +116,8 @@ struct Path {
   StepResult (*step)(Transfer& transfer, ByteCount quantum);
   /// Gives back what the path holds between steps. Always called once, finished or not.
   void (*cancel)(Transfer& transfer);
+  /// What fits() asks for beyond a socket without encryption, for whoever has to say why not.
+  const char* fits_only = "";
 };
 
 /// All paths, in the order of preference for falling through; `copy` fits everything and is last.

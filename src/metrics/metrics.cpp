@@ -194,6 +194,12 @@ void write_cache_and_log(std::string& text, Workers workers) {
   single(text, "pagewire_open_file_cache_memory_bytes", "gauge",
          "Bytes of small files held in memory now.",
          sum(workers, &WorkerMetrics::small_body_bytes));
+  single(text, "pagewire_readahead_files_total", "counter",
+         "Open files whose readahead window was doubled, because they are streamed.",
+         sum(workers, &WorkerMetrics::readahead_files));
+  single(text, "pagewire_readahead_asked_bytes_total", "counter",
+         "Bytes of them that were asked for ahead (--readahead SIZE).",
+         sum(workers, &WorkerMetrics::readahead_bytes));
   single(text, "pagewire_log_dropped_total", "counter", "Access log lines that were not written.",
          sum(workers, &WorkerMetrics::log_dropped));
 }

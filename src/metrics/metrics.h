@@ -80,6 +80,8 @@ struct WorkerMetrics {
   Counter cache_revalidated;
   Counter cache_entries;
   Counter small_body_bytes;
+  Counter readahead_files;
+  Counter readahead_bytes;
   TimeHistogram request_time;
 };
 

@@ -26,7 +26,11 @@ Worker::Worker(std::size_t index, Shared& shared)
       shared_(shared),
       pipes_(shared.settings.pipes),
       scratch_(scratch_bytes),
-      resources_{.pipes = pipes_, .scratch = scratch_, .usable = shared.facts.usable} {}
+      masters_(egress::make_master_pipes()),
+      resources_{.pipes = pipes_,
+                 .scratch = scratch_,
+                 .masters = masters_.get(),
+                 .usable = shared.facts.usable} {}
 
 Worker::~Worker() {
   stop();
@@ -118,6 +122,8 @@ void Worker::tick() {
   metrics_.cache_revalidated.set(site.cache_revalidated);
   metrics_.cache_entries.set(site.cache_entries);
   metrics_.small_body_bytes.set(site.small_body_bytes);
+  metrics_.readahead_files.set(site.readahead_files);
+  metrics_.readahead_bytes.set(site.readahead_bytes);
   // The log counts for all workers; one of them passes it on.
   if (index_ == 0 && access_log() != nullptr) metrics_.log_dropped.set(access_log()->dropped());
   if (!draining_) return;

@@ -86,6 +86,7 @@ class Worker final : public loop::Acceptor {
   sys::Fd spare_;  // given up to refuse one connection when descriptors have run out
   sys::PipePool pipes_;
   std::vector<char> scratch_;
+  std::unique_ptr<egress::MasterPipes, egress::MasterPipesEnd> masters_;
   egress::Resources resources_;
   std::unique_ptr<content::Site> site_;
   std::vector<std::unique_ptr<Exchange>> idle_exchanges_;

@@ -18,6 +18,7 @@
 #include <cstring>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
@@ -255,6 +256,8 @@ struct SendOptions {
   ByteCount quantum{1 * mib};
   sys::PipePool::Limits pipes{};
   std::vector<ByteRange> islands{};
+  /// The path may fall to another one although it fits: that is what the test brings about.
+  bool may_fall = false;
   /// Keep the connection open until the peer has acknowledged all: closing pushes what MSG_MORE
   /// holds.
   bool await_acknowledgement = false;
@@ -274,6 +277,7 @@ struct Outcome {
   std::uint64_t calls = 0;
   std::uint64_t copied = 0;
   const egress::Path* path = nullptr;  ///< the one that it ended on
+  bool fitted = true;                  ///< the path that was asked for could do these segments
   std::size_t idle_pipes = 0;
   ByteCount pipe_capacity;
 
@@ -354,7 +358,38 @@ inline void await_acknowledgement(int fd) {
   }
 }
 
-/// Sends the segments by `path` to a peer that compares every byte.
+/// Where a transfer by `path` starts: there, or where it does not fit, on the next one that does,
+/// as falling through goes.
+inline const egress::Path& start_of(const egress::Path& path, std::span<const Segment> segments,
+                                    const egress::Transport& transport) {
+  for (const egress::Path* next : egress::paths().subspan(egress::index_of(path))) {
+    if (next->fits(segments, transport)) return *next;
+  }
+  ADD_FAILURE() << "copy fits everything";
+  return path;
+}
+
+/// What a worker has for its transfers.
+struct Lent {
+  explicit Lent(sys::PipePool::Limits limits = {}, std::size_t master_count = 4)
+      : pool(limits), masters(egress::make_master_pipes(master_count)) {}
+  sys::PipePool pool;
+  std::vector<char> scratch = std::vector<char>(64 * kib);
+  std::unique_ptr<egress::MasterPipes, egress::MasterPipesEnd> masters;
+  egress::Resources resources{pool, scratch, masters.get()};
+};
+
+/// Must not move, nor be copied: `transfer` is set in place.
+inline void begin(Transfer& transfer, const egress::Path& path, std::span<const Segment> segments,
+                  const Connection& connection, Lent& lent) {
+  transfer.transport.socket_fd = connection.sender.get();
+  transfer.path = &start_of(path, segments, transfer.transport);
+  transfer.resources = &lent.resources;
+  transfer.segments = segments;
+}
+
+/// Sends the segments by `path` to a peer that compares every byte; by the next path where it does
+/// not fit. Where it fits, and nothing is in its way, it must be the one that did it.
 inline Outcome send_by(const egress::Path& path, std::span<const Segment> segments,
                        const SendOptions& options = {}) {
   Connection connection = connect_over_loopback(options.buffers);
@@ -363,14 +398,9 @@ inline Outcome send_by(const egress::Path& path, std::span<const Segment> segmen
   Outcome outcome;
   outcome.promised = expectation.total();
   Peer peer(std::move(connection.peer), expectation, options.habits);
-  sys::PipePool pool(options.pipes);
-  std::vector<char> scratch(64 * kib);
-  egress::Resources resources{pool, scratch};
+  Lent lent(options.pipes);
   Transfer transfer;
-  transfer.path = &path;
-  transfer.transport.socket_fd = connection.sender.get();
-  transfer.resources = &resources;
-  transfer.segments = segments;
+  begin(transfer, path, segments, connection, lent);
   drive(transfer, options, outcome);
   outcome.pipe_capacity = transfer.pipe.capacity;
   egress::finish(transfer);
@@ -382,7 +412,12 @@ inline Outcome send_by(const egress::Path& path, std::span<const Segment> segmen
   outcome.received = expectation.received();
   outcome.wrong_at = expectation.wrong_at();
   outcome.path = transfer.path;
-  outcome.idle_pipes = pool.idle();
+  outcome.fitted = path.fits(segments, transfer.transport);
+  const bool by_itself = outcome.path == &path;
+  EXPECT_TRUE(outcome.fitted || !by_itself) << path.name << " did what does not fit it";
+  EXPECT_TRUE(by_itself || !outcome.fitted || options.may_fall)
+      << path.name << " fell to " << outcome.path->name;
+  outcome.idle_pipes = lent.pool.idle();
   return outcome;
 }
 
@@ -410,6 +445,11 @@ class EveryPath : public ::testing::TestWithParam<const egress::Path*> {
  private:
   std::size_t descriptors_ = 0;
 };
+
+/// Those that hold a pipe between two steps.
+inline bool uses_pipe(const egress::Path& path) {
+  return path.name == "splice" || path.name == "vmsplice" || path.name == "tee";
+}
 
 inline std::string path_name(const ::testing::TestParamInfo<const egress::Path*>& info) {
   return std::string(info.param->name);

@@ -21,16 +21,17 @@ import xml.etree.ElementTree
 from support import (BINARY, SANITIZER, Pagewire, RawClient, TestFolder, coded_bytes, run_pagewire,
                      wait_until)
 
-PATHS = ["sendfile", "splice", "mmap", "copy"]
+PATHS = ["sendfile", "splice", "vmsplice", "tee", "mmap", "copy"]
+UNFIT = "tee"  # for the file of TINY
 # A guard against hanging, not a promise of speed.
 GUARD_S = 600 if SANITIZER else 180
 TINY = ("--size", "1M", "-t", "0.1", "--warmup", "0.05", "--repeat", "2", "-P", "2")
 COMMANDS = {
-    "run": ("--file", "--size", "--path", "--time", "--connections", "--repeat", "--warmup",
-            "--net", "--cold", "--rate", "--pin", "--mode", "--no-instrument", "--json", "--csv",
-            "--html", "--svg", "--md"),
+    "run": ("--file", "--size", "--zero", "--path", "--time", "--connections", "--repeat",
+            "--warmup", "--net", "--cold", "--rate", "--pin", "--mode", "--no-instrument",
+            "--json", "--csv", "--html", "--svg", "--md"),
     "sweep": ("--sizes", "--path", "--time", "--save", "--json", "--html"),
-    "send": ("--listen", "--path", "--iperf3", "--count", "ZC_PATH"),
+    "send": ("--listen", "--path", "--zero", "--iperf3", "--count", "ZC_PATH"),
     "sink": ("--connections", "--time", "--touch"),
     "compare": ("--threshold", "99"),
     "report": ("--json", "--csv", "--html", "--svg", "--md"),
@@ -129,7 +130,7 @@ class RunTest(BenchCase):
         done = self.bench(*flags)
         self.assertNotIn("\x1b", done.stdout + done.stderr, "no terminal, no escapes")
         for path in PATHS:
-            self.assertRegex(done.stdout, rf"(?m)^{path} ")
+            self.assertRegex(done.stdout, rf"(?m)^{path} ")  # figures, or why there are none
         self.assertEqual(sorted(os.listdir(self.root)),
                          ["r.csv", "r.html", "r.json", "r.md", "r.svg"], "nothing else is left")
         self.check_json(self.load("r.json"), flags)
@@ -154,6 +155,10 @@ class RunTest(BenchCase):
                          (1 << 20, 2, "stream"))
         self.assertEqual([contender["name"] for contender in row["contenders"]], PATHS)
         for contender in row["contenders"]:
+            if contender["name"] == UNFIT:
+                self.assertIn("whole files of at most 64 KiB", contender["unavailable"])
+                self.assertEqual(contender["rounds"], [])
+                continue
             self.assertEqual(contender["verified_bytes"], 1 << 20, contender["name"])
             billed = [each for each in contender["rounds"] if not each["instrumented"]]
             self.assertEqual(len(billed), 2)
@@ -178,6 +183,15 @@ class RunTest(BenchCase):
         self.assertEqual([each["name"] for each in row["contenders"]], ["copy", "sendfile"])
         self.assertEqual(row["size_bytes"], 300_001)
         self.assertEqual(row["contenders"][0]["verified_bytes"], 300_001)
+
+    def test_zeros_by_every_path(self):
+        self.bench("run", "--zero", "32K", "-t", "0.1", "--repeat", "1", "--warmup", "0", "-P", "2",
+                   "--path", "all", "--mode", "request", "--no-instrument", "--json", "r.json")
+        row, = self.load("r.json")["rows"]
+        for contender in row["contenders"]:
+            self.assertIsNone(contender["unavailable"], contender["name"])
+            self.assertEqual(contender["verified_bytes"], 32 << 10)
+        self.assertEqual(self.load("r.json")["settings"]["--file"], "/dev/zero")
 
     def test_requests_at_an_offered_rate_without_pinning(self):
         self.bench("run", "--mode", "request", "--size", "16K", "-t", "1", "--repeat", "1",

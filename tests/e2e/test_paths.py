@@ -11,7 +11,7 @@ import unittest
 from support import (SANITIZER, Pagewire, RawClient, TestFolder, coded_bytes, fetch_metrics,
                      first_difference, request_head, run_pagewire, wait_until)
 
-PATHS = ("copy", "mmap", "sendfile", "splice")
+PATHS = ("copy", "mmap", "sendfile", "splice", "tee", "vmsplice")
 MIB = 1 << 20
 SIZES = (0, 1, 4095, 4096, 4097, 32 * 1024, 32 * 1024 + 1, 400 * 1024, 6 * MIB)
 HUGE = 5 * 1024 * MIB + 3
@@ -108,6 +108,33 @@ class PathsTest(unittest.TestCase):
     def test_splice(self):
         self.check_pinned("splice")
 
+    def test_vmsplice(self):
+        self.check_pinned("vmsplice")
+
+    def test_tee(self):
+        """Whole small files by tee; the rest, for which it does not fit, by others."""
+        with self.serve("tee") as server:
+            self.check_everything(server)
+            with RawClient(server.address) as client:
+                for _ in range(20):
+                    self.check(client, "32769.bin", 0, 32769, 32769)
+            metrics = fetch_metrics(server)
+            self.assertGreater(metrics.total("_path_bytes_total$", path="tee"), 20 * 32769)
+            self.assertGreater(metrics.total("_reasons_total$", path="tee", reason="pinned"), 20)
+            self.assertGreater(metrics.total("_reasons_total$", reason="pin-unfit"), 20)
+
+    def test_readahead_in_the_metrics(self):
+        for option, files, asked in (("auto", 1, 0), ("off", 0, 0), ("2M", 1, 2 * MIB)):
+            with self.serve("auto", "--readahead", option) as server:
+                with RawClient(server.address) as client:
+                    for size in (400 * 1024, 6 * MIB, 6 * MIB):
+                        self.check(client, f"{size}.bin", 0, size, size)
+                # Copied into the metrics about ten times a second.
+                wait_until(lambda: fetch_metrics(server).total("_readahead_files_total$") == files,
+                           f"{files} files advised with {option}")
+                self.assertEqual(fetch_metrics(server).total("_readahead_asked_bytes_total$"),
+                                 asked)
+
     def test_auto(self):
         with self.serve("auto") as server:
             self.check_everything(server)
@@ -116,7 +143,7 @@ class PathsTest(unittest.TestCase):
                                0)
             self.assertGreater(
                 metrics.total("_reasons_total$", path="sendfile", reason="large-body"), 0)
-            for other in ("mmap", "splice"):
+            for other in ("mmap", "splice", "tee", "vmsplice"):
                 self.assertEqual(metrics.total("_path_bytes_total$", path=other), 0)
 
     def test_small_files_in_memory(self):

@@ -67,7 +67,7 @@ class SignalsTest(unittest.TestCase):
         self.check_drain(signal.SIGINT)
 
     def test_drains_on_every_path(self):
-        for path in ("copy", "mmap", "splice"):
+        for path in ("copy", "mmap", "splice", "vmsplice"):
             with self.subTest(path):
                 self.check_drain(signal.SIGTERM, "--path", path)
 

@@ -35,6 +35,14 @@ CASES = [
     ("splice", "splice:error=EINTR:when=1+3", FALLS_BACK),
     ("splice", "pipe2:error=EMFILE", FALLS_BACK),
     ("splice", "pipe2:error=ENFILE", FALLS_BACK),
+    ("vmsplice", "vmsplice:error=ENOSYS", FALLS_BACK),
+    ("vmsplice", "vmsplice:error=ENOMEM", FALLS_BACK),
+    ("vmsplice", "vmsplice:error=EIO:when=3+", CUT),
+    ("vmsplice", "vmsplice:error=EFAULT:when=2+", CUT),
+    ("vmsplice", "vmsplice:error=EINTR:when=1+2", FALLS_BACK),
+    ("vmsplice", "splice:error=EINVAL", FALLS_BACK),  # from the pipe into the socket
+    ("vmsplice", "pipe2:error=EMFILE", FALLS_BACK),
+    ("vmsplice", "mmap:error=ENOMEM", FALLS_BACK),  # neither a window nor pages to give away
     ("mmap", "mmap:error=ENOMEM", FALLS_BACK),
     ("mmap", "mmap:error=ENODEV", FALLS_BACK),
     ("mmap", "sendto:error=EIO:when=2+", CUT),
@@ -68,7 +76,7 @@ class InjectedErrors(FaultTest):
         self.folder.write("small.bin", self.small)
 
     def test_errors_in_mid_response(self):
-        for path in ("sendfile", "splice", "mmap", "copy"):
+        for path in ("sendfile", "splice", "vmsplice", "mmap", "copy"):
             with self.serving("--path", path, "--idle-pipes", "0", workers=1) as server:
                 for expression, outcome in [case[1:] for case in CASES if case[0] == path]:
                     with self.subTest(path=path, inject=expression):

@@ -16,7 +16,7 @@ MIB = 1 << 20
 FILES = 4
 FILE_BYTES = 16 * MIB
 # 10,000 in all; most where a buffer outlives a step.
-CLIENTS = {"splice": 5000, "sendfile": 3000, "mmap": 1000, "copy": 1000}
+CLIENTS = {"splice": 4000, "vmsplice": 2000, "sendfile": 2000, "mmap": 1000, "copy": 1000}
 AT_ONCE = 2000
 MOST_BYTES = 300_000
 SEED = int(os.environ.get("PAGEWIRE_SEED", "20240607"))

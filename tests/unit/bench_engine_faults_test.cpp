@@ -25,11 +25,12 @@ class FaultTest : public EngineTest {
     OrFault<ServerProcess> server;
     OrFault<ClientProcess> client;
   };
+  static std::uint64_t size_for(const egress::Path& by) { return fits(by, large) ? large : 50'000; }
   /// A server and a client of it with two connections, some bytes on their way.
   static Both start(const sys::Fd& file, const egress::Path& by, Mode mode) {
     OrFault<ServerProcess> server = serve(file, by);
     EXPECT_TRUE(server.has_value()) << server.error().text;
-    ClientSettings settings = ask(*server, mode, large);
+    ClientSettings settings = ask(*server, mode, size_for(by));
     settings.connections = 2;
     OrFault<ClientProcess> client = ClientProcess::start(settings);
     EXPECT_TRUE(client.has_value()) << client.error().text;
@@ -56,7 +57,7 @@ class EveryPathAndMode
  protected:
   static const egress::Path& by() { return *std::get<0>(GetParam()); }
   static Mode mode() { return std::get<1>(GetParam()); }
-  const sys::Fd file_ = make_file(large);
+  const sys::Fd file_ = make_file(size_for(by()));
 };
 
 TEST_P(EveryPathAndMode, AFileThatShrinksIsAFault) {

@@ -55,6 +55,15 @@ class EngineTest : public ::testing::Test {
     return std::move(*fd);
   }
 
+  /// Whether the path can send a whole file of that size.
+  static bool fits(const egress::Path& by, std::uint64_t size) {
+    sys::FileStatus status;
+    status.size = ByteCount{size};
+    const content::OpenFile file(sys::Fd(), status);
+    const content::Segment whole = content::Segment::of_file(file, {{}, {size}});
+    return by.fits(std::span(&whole, 1), {});
+  }
+
   static const egress::Path& path(std::string_view name) { return *egress::find_path(name); }
 
   static OrFault<ServerProcess> serve(const sys::Fd& file, const egress::Path& by) {

@@ -156,6 +156,7 @@ TEST_F(BenchRun, StopsWhileItComparesBytes) {
   EXPECT_EQ(report->partial_reason, "interrupted before the first round");
   for (const Contender& contender : report->rows[0].contenders) {
     EXPECT_TRUE(contender.rounds.empty());
+    if (contender.name == "tee") continue;  // it does not fit, whoever stops
     EXPECT_EQ(contender.unavailable, "") << "a stop says nothing about " << contender.name;
   }
 }
@@ -179,7 +180,7 @@ void expect_ended_by_file(const Report& report, const TestWatch& watch) {
       EXPECT_EQ(round.figures.empty(), !round.failed.empty());
     }
   }
-  EXPECT_EQ(complete, report.rows[0].contenders.size());
+  EXPECT_EQ(complete, report.rows[0].contenders.size() - 1) << "all but tee, which does not fit";
   EXPECT_EQ(failed, 1U);
   EXPECT_TRUE(any_has(watch.notes, "round 2 of 3"));
 }

@@ -142,7 +142,8 @@ void expect_lines(const std::vector<Wrong>& table, const std::string& command, M
 TEST(BenchRun, AMistakeIsOneLine) {
   expect_lines(
       {{{"--path", "sendfile,spice"},
-        "--path takes all, or names with commas between: sendfile, splice, mmap, copy or "
+        "--path takes all, or names with commas between: sendfile, splice, vmsplice, tee, mmap, "
+        "copy or "
         "readwrite, not \"sendfile,spice\" (did you mean splice?)"},
        {{"--path", "al"}, "--path takes all, or names"},
        {{"--path", ""}, "--path takes all, or names"},
@@ -159,6 +160,7 @@ TEST(BenchRun, AMistakeIsOneLine) {
        {{"--pin", "0,1,2"}, "--pin takes two CPUs"},
        {{"--pin", "0,9"}, "--pin names CPU 9, on which this process may not run"},
        {{"--size", "0"}, "--size takes a size from 1 to 1T (K, M, G are of 1024), not \"0\""},
+       {{"--zero", "1M", "--size", "1M"}, "--zero sends no file, --size is for one"},
        {{"--file", "f", "--size", "1M"},
         "--file sends a file that there is, --size is for one that is made; give one of them"},
        {{"--file", "f", "--folder", "d"}, "--file sends a file that there is, --folder is for"},
@@ -205,15 +207,18 @@ TEST(BenchSend, TakesThePathOfTheFlagThenOfTheEnvironment) {
   const auto wrong = send_of({"f"}, "sendfil");
   ASSERT_FALSE(wrong.has_value());
   EXPECT_EQ(wrong.error().text,
-            "pagewire bench send: ZC_PATH takes sendfile, splice, mmap, copy or readwrite, not "
+            "pagewire bench send: ZC_PATH takes sendfile, splice, vmsplice, tee, mmap, copy or "
+            "readwrite, not "
             "\"sendfil\" (did you mean sendfile?)");
-  expect_lines({{{}, "FILE is missing, the name of a file; see pagewire bench send --help"},
-                {{"a", "b"}, "takes one FILE; \"b\" is one too many"},
-                {{"f", "--path", "all"}, "--path takes sendfile, splice, mmap, copy or readwrite"},
-                {{"f", "--count", "0"}, "--count takes a number from 1 to 1000000000"},
-                {{"f", "--listen", "nowhere"}, "--listen takes an address with a port"}},
-               "pagewire bench send",
-               [](const Arguments& arguments) { return send_of(arguments); });
+  expect_lines(
+      {{{}, "FILE is missing, the name of a file (or --zero SIZE); see pagewire bench send --help"},
+       {{"f", "--zero", "1M"}, "--zero sends no file; give FILE or --zero, not both"},
+       {{"a", "b"}, "takes one FILE; \"b\" is one too many"},
+       {{"f", "--path", "all"},
+        "--path takes sendfile, splice, vmsplice, tee, mmap, copy or readwrite"},
+       {{"f", "--count", "0"}, "--count takes a number from 1 to 1000000000"},
+       {{"f", "--listen", "nowhere"}, "--listen takes an address with a port"}},
+      "pagewire bench send", [](const Arguments& arguments) { return send_of(arguments); });
 }
 
 TEST(BenchSink, EndsWithTheServerUnlessATimeIsGiven) {

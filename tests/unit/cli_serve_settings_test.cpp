@@ -69,7 +69,7 @@ constexpr std::string_view every_flag =
     "splice --small-body 1K --quantum 2M --index home.html --listing --cors "
     "--no-precompressed --server-header off --cache-control *.ts=max-age=9 "
     "--cache-control a/*= --open-files 7 --open-file-validity 3s --memory-body 5 "
-    "--memory-total 6 --max-connections 8 --max-requests 9 --max-body 10 "
+    "--memory-total 6 --readahead 64K --max-connections 8 --max-requests 9 --max-body 10 "
     "--head-timeout 1s --idle-timeout 2s --min-rate 3K --rate-window 4s "
     "--linger-timeout 5s --drain-timeout 6s --max-head 1024 --max-target 512 "
     "--max-fields 11 --max-ranges 12 --access-log - --log-format json --admin off "
@@ -114,6 +114,7 @@ TEST(ServeSettings, NumbersReachTheirMembers) {
   EXPECT_EQ(server.site.validity_ms, 3'000);
   EXPECT_EQ(server.site.small_body.value, 5U);
   EXPECT_EQ(server.site.small_bodies_total.value, 6U);
+  EXPECT_EQ(server.site.readahead.ahead.value, 64 * kib);
   EXPECT_EQ(server.limits.connections, 8U);
   EXPECT_EQ(server.limits.requests, 9U);
   EXPECT_EQ(server.limits.body.value, 10U);
