@@ -53,7 +53,7 @@ SendSource::SendSource(const SendSettings& settings, const SendHooks& hooks, con
       path_(*settings.path),
       file_(std::move(file)),
       scratch_(scratch_bytes),
-      resources_{pipes_, scratch_} {}
+      resources_{pipes_, scratch_, {.limits = {.copied_streak = 0}}} {}  // the path was asked for
 
 content::FileRef SendSource::file_now() {
   if (file_->unchanged()) return file_;
@@ -104,11 +104,12 @@ void FilePump::rewind() {
   const egress::Path* path = transfer_.path != nullptr ? transfer_.path : &source_.path();
   egress::finish(transfer_);
   transfer_ = egress::Transfer{};
-  transfer_.transport = {.socket_fd = socket_fd_};
+  transfer_.transport = {.socket_fd = socket_fd_, .state = &socket_state_};
   transfer_.resources = &source_.resources();
   if (file_bytes() > 0) transfer_.segments = {&segment_, 1};
   const bool fits = path->fits(transfer_.segments, transfer_.transport);
   transfer_.path = fits ? path : egress::paths().back();  // `copy` fits everything
+  egress::prepare(transfer_);
 }
 
 void FilePump::stop() {

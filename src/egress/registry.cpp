@@ -12,8 +12,8 @@ namespace pagewire::egress {
 
 namespace {
 
-constexpr std::array<const Path*, 4> all_paths{&sendfile_path, &splice_path, &mmap_path,
-                                               &copy_path};
+constexpr std::array<const Path*, 5> all_paths{&sendfile_path, &splice_path, &zerocopy_path,
+                                               &mmap_path, &copy_path};
 
 }  // namespace
 

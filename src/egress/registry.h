@@ -7,6 +7,7 @@ namespace pagewire::egress {
 
 extern const Path sendfile_path;
 extern const Path splice_path;
+extern const Path zerocopy_path;
 extern const Path mmap_path;
 extern const Path copy_path;
 

@@ -26,7 +26,7 @@ Worker::Worker(std::size_t index, Shared& shared)
       shared_(shared),
       pipes_(shared.settings.pipes),
       scratch_(scratch_bytes),
-      resources_{pipes_, scratch_} {}
+      resources_{pipes_, scratch_, {.limits = shared.settings.zero_copy}} {}
 
 Worker::~Worker() {
   stop();
@@ -118,6 +118,7 @@ void Worker::tick() {
   metrics_.cache_revalidated.set(site.cache_revalidated);
   metrics_.cache_entries.set(site.cache_entries);
   metrics_.small_body_bytes.set(site.small_body_bytes);
+  tell_zero_copy();
   // The log counts for all workers; one of them passes it on.
   if (index_ == 0 && access_log() != nullptr) metrics_.log_dropped.set(access_log()->dropped());
   if (!draining_) return;
@@ -127,6 +128,18 @@ void Worker::tick() {
     });
   }
   if (loop_->stream_count() == 0) loop_->stop();
+}
+
+void Worker::tell_zero_copy() {
+  const egress::ZeroCopyUse& use = resources_.zero_copy;
+  metrics_.zerocopy_in_flight.set(use.in_flight.value);
+  metrics_.zerocopy_sends.set(use.sends);
+  metrics_.zerocopy_completed.set(use.completed);
+  metrics_.zerocopy_copied.set(use.copied);
+  metrics_.zerocopy_abandoned.set(use.abandoned);
+  metrics_.zerocopy_no_buffer.set(use.no_buffer);
+  metrics_.zerocopy_over_limit.set(use.over_limit);
+  metrics_.zerocopy_given_up.set(use.given_up);
 }
 
 content::Now Worker::now() const {

@@ -74,6 +74,7 @@ class Worker final : public loop::Acceptor {
   tl::expected<void, StartError> open_listener(sys::Address& address);
   void run();
   void tick();
+  void tell_zero_copy();
   void drain_now();
   void open_spare();
 

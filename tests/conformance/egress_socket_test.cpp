@@ -54,11 +54,13 @@ TEST_P(Socket, ATransferCancelledWithFullBuffersLeavesNothing) {
   sys::PipePool pool({});
   std::vector<char> scratch(64 * kib);
   egress::Resources resources{pool, scratch};
+  egress::SocketState state;
   Transfer transfer;
   transfer.path = &path();
-  transfer.transport.socket_fd = connection.sender.get();
+  transfer.transport = {.socket_fd = connection.sender.get(), .state = &state};
   transfer.resources = &resources;
   transfer.segments = segments;
+  egress::prepare(transfer);
   while (egress::step(transfer, ByteCount{1 * mib}).status == Status::Moved) {
   }
   const bool held_bytes = transfer.in_pipe.value > 0;

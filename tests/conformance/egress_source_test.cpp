@@ -263,11 +263,13 @@ TEST_P(Source, AFileThatCannotBeSplicedGoesByAnotherPath) {
   sys::PipePool pool({});
   std::vector<char> scratch(64 * kib);
   egress::Resources resources{pool, scratch};
+  egress::SocketState state;
   Transfer transfer;
   transfer.path = &path();
-  transfer.transport.socket_fd = connection.sender.get();
+  transfer.transport = {.socket_fd = connection.sender.get(), .state = &state};
   transfer.resources = &resources;
   transfer.segments = segments;
+  egress::prepare(transfer);
   // One step may send the head and the next find out; both are within the first look at the file.
   StepResult result = egress::step(transfer, ByteCount{1});
   EXPECT_EQ(result.status, Status::Moved);

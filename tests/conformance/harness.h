@@ -255,6 +255,9 @@ struct SendOptions {
   ByteCount quantum{1 * mib};
   sys::PipePool::Limits pipes{};
   std::vector<ByteRange> islands{};
+  egress::ZeroCopyLimits zero_copy{.copied_streak = 0};
+  /// Whether what the socket tells is taken between two steps, as a loop does.
+  bool take_completions = true;
   /// Keep the connection open until the peer has acknowledged all: closing pushes what MSG_MORE
   /// holds.
   bool await_acknowledgement = false;
@@ -275,6 +278,7 @@ struct Outcome {
   std::uint64_t copied = 0;
   const egress::Path* path = nullptr;  ///< the one that it ended on
   std::size_t idle_pipes = 0;
+  egress::ZeroCopyUse zero_copy;
   ByteCount pipe_capacity;
 
   bool all_right() const {
@@ -326,11 +330,17 @@ inline void check_step(const Transfer& transfer, const StepResult& result, ByteC
   }
 }
 
+inline std::uint64_t take_completions(const egress::Transport& transport) {
+  if (transport.state == nullptr) return 0;
+  return transport.state->take_completions(transport.socket_fd).copied.value;
+}
+
 /// Drives `transfer` to its end and checks every step.
 inline void drive(Transfer& transfer, const SendOptions& options, Outcome& outcome) {
   WriteEdge edge(transfer.transport.socket_fd);
   if (options.before_first) options.before_first();
   for (;;) {
+    if (options.take_completions) outcome.copied += take_completions(transfer.transport);
     if (options.between_steps && transfer.sent.value > 0) options.between_steps(transfer);
     const StepResult result = egress::step(transfer, options.quantum);
     check_step(transfer, result, options.quantum);
@@ -354,6 +364,15 @@ inline void await_acknowledgement(int fd) {
   }
 }
 
+/// Until the kernel has let go of everything that went out on the socket.
+inline void await_completions(const egress::Transport& transport, Outcome& outcome) {
+  for (int ms = 0; ms < 20'000 && transport.state->busy(); ++ms) {
+    outcome.copied += take_completions(transport);
+    if (transport.state->busy()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  EXPECT_FALSE(transport.state->busy()) << "the kernel never let go of what was sent";
+}
+
 /// Sends the segments by `path` to a peer that compares every byte.
 inline Outcome send_by(const egress::Path& path, std::span<const Segment> segments,
                        const SendOptions& options = {}) {
@@ -366,17 +385,25 @@ inline Outcome send_by(const egress::Path& path, std::span<const Segment> segmen
   sys::PipePool pool(options.pipes);
   std::vector<char> scratch(64 * kib);
   egress::Resources resources{pool, scratch};
+  resources.zero_copy.limits = options.zero_copy;
+  egress::SocketState state;
   Transfer transfer;
   transfer.path = &path;
-  transfer.transport.socket_fd = connection.sender.get();
+  transfer.transport = {.socket_fd = connection.sender.get(), .state = &state};
   transfer.resources = &resources;
   transfer.segments = segments;
+  egress::prepare(transfer);
   drive(transfer, options, outcome);
   outcome.pipe_capacity = transfer.pipe.capacity;
   egress::finish(transfer);
   if (options.await_acknowledgement) await_acknowledgement(connection.sender.get());
+  if (state.busy()) sys::finish_sending(connection.sender.get());
+  await_completions(transfer.transport, outcome);
   connection.sender.close();
   peer.wait();
+  outcome.zero_copy = resources.zero_copy;
+  EXPECT_EQ(outcome.zero_copy.in_flight.value, 0U);
+  EXPECT_EQ(outcome.zero_copy.completed, outcome.zero_copy.sends);
   EXPECT_EQ(outcome.sent, transfer.sent.value);
   EXPECT_LE(expectation.received(), outcome.sent);
   outcome.received = expectation.received();

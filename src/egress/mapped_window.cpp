@@ -1,0 +1,89 @@
+// Sending from a mapped window of a file. See mapped_window.h.
+//
+// Relies on mmap(2), send(2) (EFAULT for pages that are not there), pread(2), sys/mapping.h.
+#include "egress/mapped_window.h"
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "egress/slices.h"
+#include "sys/file.h"
+
+namespace pagewire::egress {
+
+namespace {
+
+std::uint64_t page_floor(std::uint64_t offset) {
+  static const std::uint64_t page_size = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  return offset / page_size * page_size;
+}
+
+/// EFAULT: a page of `range` could not be read: the file ends before it, or else the disk failed.
+Attempt failed_page(const Transfer& transfer, ByteRange range) {
+  Attempt attempt;
+  attempt.error = {"send(mapping)", EFAULT};
+  const int fd = transfer.segments[transfer.index].file->fd();
+  const Result<sys::FileStatus> now = sys::status_of(fd);
+  const bool truncated = now && now->size.value < range.end().value;
+  attempt.status = truncated ? Status::SourceTruncated : Status::Failed;
+  return attempt;
+}
+
+}  // namespace
+
+FileOffset mapped_end(const Transfer& transfer) {
+  return FileOffset{page_floor(transfer.segments[transfer.index].slice.end().value - 1)};
+}
+
+ByteRange window_from(const Transfer& transfer, FileOffset at) {
+  const FileOffset begin{page_floor(at.value)};
+  const ByteCount reach{mapped_end(transfer).value - begin.value};
+  return {begin, std::min(window_size, reach)};
+}
+
+Attempt failed_mapping(const Transfer& transfer, Error error) {
+  // ENODEV, EACCES: the filesystem cannot; ENOMEM: address space or vm.max_map_count.
+  Attempt attempt;
+  attempt.status = unsupported_or_failed(transfer);
+  attempt.error = error;
+  return attempt;
+}
+
+Attempt send_mapped(const Transfer& transfer, const sys::Mapping& mapping, ByteRange range,
+                    int extra_flags) {
+  // The slice's last byte is never in the window, so more always follows.
+  const int flags = MSG_NOSIGNAL | MSG_DONTWAIT | MSG_MORE | extra_flags;
+  for (;;) {
+    const ssize_t n =
+        ::send(transfer.transport.socket_fd, mapping.at(range.offset), range.count.value, flags);
+    if (n > 0) {
+      const ByteCount taken{static_cast<std::uint64_t>(n)};
+      return {.status = Status::Moved,
+              .count = taken,
+              .asked = range.count,
+              .copied = taken,
+              .error = {}};
+    }
+    if (n < 0 && errno == EINTR) continue;  // a signal before the first byte
+    if (n < 0 && errno == EFAULT) return failed_page(transfer, range);
+    return failed_attempt("send(mapping)");
+  }
+}
+
+Attempt send_read(const Transfer& transfer, ByteRange rest) {
+  const std::span<char> scratch = transfer.resources->scratch;
+  const ByteCount asked = std::min(rest.count, ByteCount{scratch.size()});
+  const int fd = transfer.segments[transfer.index].file->fd();
+  const Result<ByteCount> got = sys::read_at(fd, rest.offset, scratch.first(asked.value));
+  if (!got) {  // EIO: the disk
+    return {.status = Status::Failed, .count = {}, .asked = {}, .copied = {}, .error = got.error()};
+  }
+  if (*got < asked) return stopped(Status::SourceTruncated);
+  Gather gather;
+  gather.add(scratch.data(), asked.value);
+  Attempt attempt = gather.send(transfer.transport.socket_fd, more_after(transfer, asked));
+  attempt.copied += *got;
+  return attempt;
+}
+
+}  // namespace pagewire::egress
