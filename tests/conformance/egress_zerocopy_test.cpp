@@ -71,6 +71,7 @@ class StuckSend {
   sys::Fd& peer() { return connection_.peer; }
   egress::SocketState& state() { return *state_; }
   const egress::ZeroCopyUse& use() const { return resources_.zero_copy; }
+  egress::ZeroCopyLimits& limits() { return resources_.zero_copy.limits; }
   void finish() { egress::finish(transfer_); }
   void drop_state() { state_.reset(); }
   void close() { connection_.sender.close(); }
@@ -114,7 +115,7 @@ TEST_F(ZeroCopy, APathGivenUpDoesNotFitItsConnectionAnyMore) {
   const egress::Transport transport{.socket_fd = stuck.fd(), .state = &stuck.state()};
   EXPECT_TRUE(path_.fits(segments_, transport));
   EXPECT_FALSE(path_.fits(segments_, {.socket_fd = stuck.fd()})) << "nobody takes completions";
-  const_cast<egress::ZeroCopyUse&>(stuck.use()).limits.copied_streak = 1;
+  stuck.limits().copied_streak = 1;
   sys::reset_now(stuck.fd());
   stuck.finish();
   EXPECT_TRUE(stuck.comes_free());

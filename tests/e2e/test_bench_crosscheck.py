@@ -16,7 +16,7 @@ import unittest
 
 from support import BINARY, SANITIZER, TestFolder, coded_bytes, first_difference
 
-PATHS = ("sendfile", "splice", "mmap", "copy")
+PATHS = ("sendfile", "splice", "zerocopy", "mmap", "copy")
 SIZE = 8 << 20
 LIMIT_S = 60
 STREAMS = 4
@@ -153,10 +153,12 @@ class BytesTest(unittest.TestCase):
     """Bytes and copies of each path, by strace's account of return values."""
 
     SENT_BY = {"sendfile": {"sendfile"}, "splice": {"splice"}, "mmap": {"sendto", "sendmsg"},
+               "zerocopy": {"sendto", "sendmsg"},
                "copy": {"sendto", "sendmsg"}}
     # Into the program. mmap reads the last page, so that it sees a file that has become shorter;
     # copy reads again what the socket did not take.
     READS = {"sendfile": (0, 0), "splice": (0, 0), "mmap": (1, mmap.PAGESIZE),
+             "zerocopy": (1, mmap.PAGESIZE),
              "copy": (SIZE, 16 * SIZE)}
 
     @classmethod
