@@ -1,10 +1,10 @@
 // What sends with MSG_ZEROCOPY leave on a socket: the windows that the kernel still reads from, the
 // numbers of the sends that hold them, and whether it is worth going on.
 //
-// One for a connection, made when `zerocopy` is first chosen on it; of fixed size (about 2.5 KiB), so
-// that no step allocates. Invariants: a window that a send in flight points into stays mapped until
-// the completion, unless the whole object goes; ZeroCopyUse::in_flight of the worker counts exactly
-// the bytes of the sends in flight of all its sockets, and never exceeds its limit.
+// One for a connection, made when `zerocopy` is first chosen on it; of fixed size (about 2.5 KiB),
+// so that no step allocates. Invariants: a window that a send in flight points into stays mapped
+// until the completion, unless the whole object goes; ZeroCopyUse::in_flight of the worker counts
+// exactly the bytes of the sends in flight of all its sockets, and never exceeds its limit.
 //
 // An object that goes with sends in flight (the connection waited for them in vain) unmaps their
 // windows. That is safe, because the windows are of files: get_user_pages took a reference to each
