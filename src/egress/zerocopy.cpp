@@ -62,8 +62,12 @@ Attempt send_slice(Transfer& transfer, ByteCount limit) {
 
 Attempt send_window(Transfer& transfer, ZeroCopySends& sends, ByteRange part) {
   const Result<const sys::Mapping*> window = sends.window_at(transfer, part.offset);
-  if (!window) return failed_mapping(transfer, window.error());
-  if (*window == nullptr) return send_read(transfer, part);
+  // Out of windows, or, in mid-slice, of vm.max_map_count, which they count against: a read needs
+  // none. At a slice's start another path may do better than we would then.
+  if (!window && transfer.sent_of_segment.value == 0) {
+    return failed_mapping(transfer, window.error());
+  }
+  if (!window || *window == nullptr) return send_read(transfer, part);
   const FileOffset end = std::min(part.end(), (*window)->range().end());
   return send_pages(transfer, sends, **window,
                     {part.offset, ByteCount{end.value - part.offset.value}});

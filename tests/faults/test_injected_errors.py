@@ -14,7 +14,7 @@ from support_faults import (PATHS, FaultTest, RawClient, Strace, coded_bytes, dr
 BIG = 6 * 1024 * 1024 + 5
 SMALL = 30_000
 
-CUT, FALLS_BACK = "cut", "falls back"
+CUT, FALLS_BACK, GOES_ON = "cut", "falls back", "goes on by the same path"
 
 # path, what strace injects into each worker, and what becomes of the response. `when=3+` lets the
 # response begin.
@@ -40,7 +40,9 @@ CASES = [
     ("mmap", "sendto:error=EIO:when=2+", CUT),
     ("mmap", "sendto:error=ENOBUFS:when=2+", CUT),
     ("zerocopy", "mmap:error=ENOMEM", FALLS_BACK),
+    ("zerocopy", "mmap:error=ENOMEM:when=2+", GOES_ON),
     ("zerocopy", "setsockopt:error=ENOPROTOOPT", FALLS_BACK),
+    ("zerocopy", "sendto:error=ENOBUFS:when=2", GOES_ON),
     ("zerocopy", "sendto:error=EIO:when=2+", CUT),
     ("zerocopy", "sendto:error=ENOBUFS:when=2+", CUT),  # also without MSG_ZEROCOPY
     ("copy", "pread64:error=EIO", CUT),
