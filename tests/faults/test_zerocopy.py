@@ -6,9 +6,9 @@ import threading
 import time
 import unittest
 
-from support_faults import (FaultTest, Pagewire, RawClient, coded_bytes, dies_with_us, drain, ends,
-                            fetch_metrics, first_difference, report, request_head, total,
-                            wait_until)
+from support_faults import (FaultTest, Pagewire, RawClient, Strace, coded_bytes, dies_with_us,
+                            drain, ends, fetch_metrics, first_difference, report, request_head,
+                            total, wait_until, why_no_strace)
 
 MIB = 1 << 20
 SIZE = 24 * MIB
@@ -125,6 +125,18 @@ class ZeroCopy(FaultTest):
             self.assertGreater(total(server, "pagewire_zerocopy_abandoned_total"), 0)
             message = client.read()
             self.assertIsNone(first_difference(message.body, body))
+
+    @unittest.skipIf(why_no_strace(), why_no_strace())
+    def test_no_option_memory(self):
+        """The head goes, the first send without a copy says ENOBUFS, and is made once more by
+        copying."""
+        with self.serving(*FLAGS, workers=1) as server:
+            with RawClient(server.address) as client:
+                with Strace(server, "sendto:error=ENOBUFS:when=2"):
+                    body = client.get("/big.bin").body
+                self.assertIsNone(first_difference(body, self.body))
+            wait_until(lambda: total(server, "pagewire_zerocopy_fallbacks_total",
+                                     why="enobufs") == 1, "copied for want of option memory")
 
     def test_shutdown_with_sends_in_flight(self):
         server = Pagewire(self.folder.root, *FLAGS, "--workers", "2", "--drain-timeout", "1s",
