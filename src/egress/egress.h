@@ -1,9 +1,9 @@
 // egress: the ways from a list of segments to a socket.
 //
-// A path is a constant {name, probe, fits, step, cancel} in the ordered array of registry.cpp. A
-// new path is one file and one line there; conformance tests, bench and doctor walk that array.
-// Everything runs on the worker's thread; a step never blocks on the socket, never throws and never
-// allocates.
+// A path is a constant {name, probe, fits, step, cancel, and prepare where it leaves something on
+// its socket} in the ordered array of registry.cpp. A new path is one file and one line there;
+// conformance tests, bench and doctor walk that array. Everything runs on the worker's thread; a
+// step never blocks on the socket, never throws and never allocates.
 #pragma once
 
 #include <cstddef>
