@@ -84,6 +84,12 @@ void Peer::gone(const std::string& why) {
   }
 }
 
+/// Completions of MSG_ZEROCOPY. The end of a stream does not wait for its last ones: the client's
+/// clock runs, and what the kernel still holds is safe (egress/zero_copy_sends.h).
+void Peer::notified() {
+  if (role_ == Role::Data) sender_->take_completions();
+}
+
 void Peer::writable() {
   if (!output_.empty()) flush();
   if (role_ == Role::Data) test_->stream_turn(*sender_);

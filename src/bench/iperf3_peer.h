@@ -44,6 +44,7 @@ class Peer final : public loop::Stream {
   void writable() override;
   void timed_out() override;
   void failed(Error error) override;
+  void notified() override;
 
   void gone(const std::string& why);
   void flush();

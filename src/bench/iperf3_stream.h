@@ -35,6 +35,7 @@ class StreamSender {
   Turn turn(Ration& ration);
   /// Gives back what the path holds; no turn may follow.
   void stop() { pump_.stop(); }
+  void take_completions() { pump_.take_completions(); }
 
   /// From here on counts what is reported, and the pace.
   void begin_counting();

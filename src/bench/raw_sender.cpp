@@ -1,6 +1,7 @@
 // One connection of `bench send`:
 //
 //   Send -> Linger (all is sent, and the FIN; waiting for the client's) -> Closed
+//   any state -> Draining (over and told; the kernel still reads memory of ours) -> Closed
 //   any state -> Closed
 //
 // Owns its socket (through Stream) and its walk through the file. Invariants: a client never sees
@@ -28,6 +29,8 @@ namespace {
 
 // A client that acknowledges nothing for so long has gone without a word.
 constexpr std::int64_t stall_timeout_ms = 60'000;
+// How long the kernel may keep what was sent with MSG_ZEROCOPY once a connection is over.
+constexpr std::int64_t release_timeout_ms = 10'000;
 // How long a client may keep its half of the connection open once it has everything.
 constexpr std::int64_t linger_timeout_ms = 5'000;
 // Nothing tells when a client has everything, so we look.
@@ -48,16 +51,17 @@ class RawConnection final : public loop::Stream {
         start_ns_(sys::monotonic_ns()) {}
 
   void start();
-  void cut_off() { break_off("stopped"); }
+  void cut_off();
 
  private:
-  enum class State : std::uint8_t { Send, Linger, Closed };
+  enum class State : std::uint8_t { Send, Linger, Draining, Closed };
 
   void received(std::span<const char> bytes) override;
   void ended() override;
   void writable() override;
   void timed_out() override;
   void failed(Error error) override;
+  void notified() override;
 
   void send_turn();
   void begin_linger();
@@ -65,6 +69,7 @@ class RawConnection final : public loop::Stream {
   void finish();
   void break_off(const std::string& why);
   void close();
+  void bury();
   bool everything_arrived() const { return unacknowledged() == 0; }
   std::uint64_t unacknowledged() const {
     return sys::unacknowledged(fd()).value_or(ByteCount{}).value;
@@ -155,7 +160,12 @@ void RawConnection::begin_linger() {
   set_timeout(look_again_ms);
 }
 
+void RawConnection::cut_off() {
+  state_ == State::Draining ? bury() : break_off("stopped");
+}
+
 void RawConnection::received(std::span<const char> bytes) {
+  if (state_ == State::Draining) return;
   dropped_ += ByteCount{bytes.size()};
   if (dropped_ > most_dropped) break_off("the client sends without end");
 }
@@ -173,6 +183,7 @@ void RawConnection::writable() {
 }
 
 void RawConnection::timed_out() {
+  if (state_ == State::Draining) return bury();
   const std::int64_t waited_ms = state_ == State::Send ? stall_timeout_ms : look_again_ms;
   if (state_ == State::Linger && everything_arrived()) {
     note_arrival();
@@ -194,6 +205,7 @@ void RawConnection::timed_out() {
 /// ECONNRESET, ETIMEDOUT, EHOSTUNREACH. A reset by a client that has everything is an end like any
 /// other: it did not wait for our FIN.
 void RawConnection::failed(Error error) {
+  if (state_ == State::Draining) return notified();
   if (state_ == State::Linger && everything_arrived()) return finish();
   break_off(std::strerror(error.errno_value));
 }
@@ -217,7 +229,9 @@ void RawConnection::finish() {
 
 void RawConnection::break_off(const std::string& why) {
   sender_.source().complain(said(sys::monotonic_ns()) + ", then broken off: " + why);
-  sys::abort_on_close(fd());
+  pump_.stop();
+  pump_.take_completions();
+  pump_.busy() ? sys::reset_now(fd()) : sys::abort_on_close(fd());
   close();
 }
 
@@ -228,7 +242,22 @@ std::string RawConnection::said(std::int64_t end_ns) const {
                      pump_.path_used().name, amount.bytes);
 }
 
+/// The client has been told: by our FIN, or by a reset.
 void RawConnection::close() {
+  pump_.stop();
+  state_ = State::Draining;
+  loop().pause_reading(*this);
+  set_timeout(release_timeout_ms);
+  notified();
+}
+
+/// Completions of MSG_ZEROCOPY; the last one ends a connection that is over.
+void RawConnection::notified() {
+  pump_.take_completions();
+  if (state_ == State::Draining && !pump_.busy()) bury();
+}
+
+void RawConnection::bury() {
   state_ = State::Closed;
   RawSender& sender = sender_;
   loop().retire(*this);

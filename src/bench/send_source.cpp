@@ -60,7 +60,10 @@ SendSource::SendSource(const SendSettings& settings, const SendHooks& hooks, con
       file_(std::move(file)),
       scratch_(scratch_bytes),
       masters_(egress::make_master_pipes()),
-      resources_{pipes_, scratch_, masters_.get()} {}
+      resources_{.pipes = pipes_,
+                 .scratch = scratch_,
+                 .masters = masters_.get(),
+                 .zero_copy = {.limits = {.copied_streak = 0}}} {}  // the path was asked for
 
 content::FileRef SendSource::file_now() {
   if (file_->unchanged()) return file_;
@@ -111,11 +114,12 @@ void FilePump::rewind() {
   const egress::Path* path = transfer_.path != nullptr ? transfer_.path : &source_.path();
   egress::finish(transfer_);
   transfer_ = egress::Transfer{};
-  transfer_.transport = {.socket_fd = socket_fd_};
+  transfer_.transport = {.socket_fd = socket_fd_, .state = &socket_state_};
   transfer_.resources = &source_.resources();
   if (file_bytes() > 0) transfer_.segments = {&segment_, 1};
   const bool fits = path->fits(transfer_.segments, transfer_.transport);
   transfer_.path = fits ? path : egress::paths().back();  // `copy` fits everything
+  egress::prepare(transfer_);
 }
 
 void FilePump::stop() {

@@ -65,6 +65,10 @@ class FilePump {
   void rewind();
   /// Gives back what the path holds; no step may follow.
   void stop();
+  /// Stream::notified(), also after stop().
+  void take_completions() { socket_state_.take_completions(socket_fd_); }
+  /// After stop(): the kernel still reads our memory for this socket, so it should stay open.
+  bool busy() const { return socket_state_.busy(); }
   /// That the last step went by.
   const egress::Path& path_used() const { return *transfer_.path; }
   std::uint64_t sent_bytes() const { return sent_bytes_; }  ///< over all rounds
@@ -74,6 +78,7 @@ class FilePump {
   int socket_fd_;
   content::FileRef file_;
   content::Segment segment_;
+  egress::SocketState socket_state_;  // before the transfer, which refers to it
   egress::Transfer transfer_;
   std::uint64_t sent_bytes_ = 0;
   bool unsent_limited_ = false;

@@ -36,6 +36,9 @@ constexpr std::uint32_t answers_per_turn = 64;
 constexpr ByteCount unsent{256 * kib};
 constexpr std::size_t scratch_bytes = 256 * kib;
 
+// How long the kernel may keep what was sent with MSG_ZEROCOPY once a connection is over.
+constexpr std::int64_t release_timeout_ms = 10'000;
+
 // One receive holds at most so many asks, and the ring has room for them whenever reading goes on.
 constexpr std::size_t asks_per_receive = 64;
 constexpr std::size_t ring_asks = 2 * asks_per_receive + 1;
@@ -65,7 +68,8 @@ class Server final : private loop::Acceptor {
   const content::OpenFile& file() const { return *file_.get(); }
   std::uint64_t file_bytes() const { return file_->status().size.value; }
   ServerSample& counts() { return counts_; }
-  void retire(Connection& connection);
+  /// The connection is over: its TCP counts are added up.
+  void count_end(const Connection& connection);
   void tell_fault(const std::string& text);
   /// Why a file that is not the one any more is not.
   void tell_file_changed();
@@ -89,7 +93,11 @@ class Server final : private loop::Acceptor {
   std::vector<char> scratch_ = std::vector<char>(scratch_bytes);
   std::unique_ptr<egress::MasterPipes, egress::MasterPipesEnd> masters_ =
       egress::make_master_pipes();
-  egress::Resources resources_{pipes_, scratch_, masters_.get()};
+  // A path that is measured is not given up, however often the kernel copies.
+  egress::Resources resources_{.pipes = pipes_,
+                               .scratch = scratch_,
+                               .masters = masters_.get(),
+                               .zero_copy = {.limits = {.copied_streak = 0}}};
   ServerSample counts_;
   bool fault_told_ = false;
   std::unique_ptr<loop::Loop> loop_;  // last: its streams refer to all of the above
@@ -118,12 +126,18 @@ class Connection final : public loop::Stream {
   Connection(Server& server, sys::Fd fd) : Stream(std::move(fd)), server_(server) {}
   ~Connection() override { egress::finish(transfer_); }
 
+  /// It is over, and counted; only the kernel may still hold memory of ours.
+  bool is_gone() const { return gone_; }
+
  private:
   void received(std::span<const char> bytes) override;
   void ended() override;
-  void writable() override { answer(); }
-  void timed_out() override {}
-  void failed(Error) override { server_.retire(*this); }
+  void writable() override {
+    if (!gone_) answer();
+  }
+  void timed_out() override;
+  void failed(Error) override;
+  void notified() override;
 
   void take_asks(std::span<const char> bytes);
   void answer();
@@ -133,6 +147,7 @@ class Connection final : public loop::Stream {
   bool end_transfer();
   void wait();
   void break_off();
+  void leave();
 
   Server& server_;
   std::array<char, sizeof(Ask)> partial_{};
@@ -145,9 +160,10 @@ class Connection final : public loop::Stream {
   bool under_way_ = false;  // transfer_ is
   bool paused_ = false;
   bool peer_ended_ = false;
-  bool gone_ = false;  // retired
+  bool gone_ = false;  // over: retired, or waiting for its last completion
   bool unsent_limited_ = false;
   std::array<content::Segment, 2> segments_;
+  egress::SocketState socket_state_;  // before the transfer, which refers to it
   egress::Transfer transfer_;
 };
 
@@ -235,10 +251,9 @@ void add(TcpSample& sum, const sys::TcpInfo& info) {
   sum.send_buffer_limited_us += info.send_buffer_limited_us;
 }
 
-void Server::retire(Connection& connection) {
+void Server::count_end(const Connection& connection) {
   // What it says stays in the sum; a socket that is reset still says it.
   if (const Result<sys::TcpInfo> info = sys::tcp_info(connection.fd())) add(counts_.tcp, *info);
-  loop_->retire(connection);
 }
 
 void Server::send_sample() {
@@ -247,7 +262,7 @@ void Server::send_sample() {
   report.server = counts_;
   Result<void> all_told;
   loop_->for_each([&](loop::Stream& stream) {
-    if (stream.fd() == control_) return;
+    if (stream.fd() == control_ || static_cast<Connection&>(stream).is_gone()) return;
     const Result<sys::TcpInfo> info = sys::tcp_info(stream.fd());
     if (info) {
       add(report.server.tcp, *info);
@@ -263,6 +278,7 @@ void Server::send_sample() {
 // ---------------------------------------------------------------- a connection
 
 void Connection::received(std::span<const char> bytes) {
+  if (gone_) return;
   take_asks(bytes);
   if (!gone_ && !under_way_) answer();
 }
@@ -291,7 +307,7 @@ void Connection::take_asks(std::span<const char> bytes) {
 void Connection::ended() {
   peer_ended_ = true;
   // One that has closed for good answers the bytes under way with a reset.
-  if (!answering_ && waiting_ == 0) server_.retire(*this);
+  if (!answering_ && waiting_ == 0) leave();
 }
 
 /// A turn: until nothing is asked for, the socket is full, or the turn is over.
@@ -325,8 +341,7 @@ void Connection::answer() {
         server_.tell_file_changed();
         return break_off();
       case egress::Status::PeerGone:
-        gone_ = true;
-        return server_.retire(*this);
+        return leave();
       case egress::Status::Failed:  // EIO, ENOMEM ... from the file or the socket
         server_.tell_fault("the server could not send: " + describe(result.error));
         return break_off();
@@ -367,9 +382,10 @@ bool Connection::begin_transfer() {
       content::Segment::of_file(server_.file(), {FileOffset{current_.offset}, stretch});
   transfer_ = egress::Transfer{};
   transfer_.path = &server_.path();
-  transfer_.transport.socket_fd = fd();
+  transfer_.transport = {.socket_fd = fd(), .state = &socket_state_};
   transfer_.resources = &server_.resources();
   transfer_.segments = std::span(segments_.data(), count);
+  egress::prepare(transfer_);
   under_way_ = true;
   if (server_.path().fits(transfer_.segments, transfer_.transport)) return true;
   server_.tell_fault(std::string(server_.path().name) + " sends only " + server_.path().fits_only);
@@ -379,10 +395,7 @@ bool Connection::begin_transfer() {
 
 bool Connection::next_ask() {
   if (waiting_ == 0) {
-    if (peer_ended_) {
-      gone_ = true;
-      server_.retire(*this);
-    }
+    if (peer_ended_) leave();
     return false;
   }
   current_ = ring_[first_];
@@ -419,10 +432,40 @@ void Connection::wait() {
   static_cast<void>(sys::limit_unsent(fd(), unsent));
 }
 
+/// The client sees a reset.
 void Connection::break_off() {
+  server_.count_end(*this);
   gone_ = true;
-  sys::abort_on_close(fd());
-  server_.retire(*this);
+  socket_state_.busy() ? sys::reset_now(fd()) : sys::abort_on_close(fd());
+  leave();
+}
+
+/// The end. While the kernel still reads memory of ours for this socket, it stays open for the
+/// completions (server/connection.h, Draining).
+void Connection::leave() {
+  if (!gone_) server_.count_end(*this);
+  gone_ = true;
+  egress::finish(transfer_);
+  transfer_.path = nullptr;
+  if (!socket_state_.busy()) return server_.loop().retire(*this);
+  sys::finish_sending(fd());
+  server_.loop().pause_reading(*this);
+  server_.loop().set_deadline(*this, server_.loop().now_ms() + release_timeout_ms);
+  notified();
+}
+
+void Connection::failed(Error) {
+  gone_ ? notified() : leave();
+}
+
+/// Completions of MSG_ZEROCOPY. What the kernel copied after all is a copy like any other.
+void Connection::notified() {
+  server_.counts().copied_bytes += socket_state_.take_completions(fd()).copied.value;
+  if (gone_ && !socket_state_.busy()) server_.loop().retire(*this);
+}
+
+void Connection::timed_out() {
+  if (gone_) server_.loop().retire(*this);
 }
 
 }  // namespace

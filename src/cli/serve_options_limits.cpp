@@ -111,6 +111,12 @@ void add_timeouts(std::vector<ServeOption>& table) {
        .help = "after the last answer: for the client to close, too"},
       {.least_ms = 0}, [](auto& s) -> auto& { return s.server.timeouts.linger_ms; }));
   table.push_back(Make::duration(
+      {.name = "release-timeout",
+       .group = group,
+       .placeholder = "TIME",
+       .help = "after a connection's end: for the kernel to let go of what zerocopy sent"},
+      {.least_ms = 0}, [](auto& s) -> auto& { return s.server.timeouts.release_ms; }));
+  table.push_back(Make::duration(
       {.name = "drain-timeout",
        .group = group,
        .placeholder = "TIME",

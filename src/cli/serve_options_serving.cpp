@@ -193,6 +193,22 @@ void add_sending(std::vector<ServeOption>& table) {
        .placeholder = "N",
        .help = "splice: empty pipes that each worker keeps"},
       {.least = 0, .most = 65'536}, [](auto& s) -> auto& { return s.server.pipes.idle; }));
+  table.push_back(Make::size(
+      {.name = "zerocopy-in-flight",
+       .group = "Sending",
+       .placeholder = "SIZE",
+       .help =
+           "zerocopy: bytes of each worker that the kernel may hold; above it sends are copied"},
+      {.least = 0, .most = 64 * gib},
+      [](auto& s) -> auto& { return s.server.zero_copy.in_flight; }));
+  table.push_back(Make::number(
+      {.name = "zerocopy-copied-streak",
+       .group = "Sending",
+       .placeholder = "N",
+       .help = "zerocopy: after so many sends in a row that the kernel copied after all, the "
+               "connection gives the path up; 0 is never"},
+      {.least = 0, .most = 1'000'000'000},
+      [](auto& s) -> auto& { return s.server.zero_copy.copied_streak; }));
 }
 
 }  // namespace pagewire::cli

@@ -158,20 +158,19 @@ Choice choose_now(const ChooseInput& input, const WorkerFacts& facts) {
   return choose(known, facts);
 }
 
-WorkerFacts::WorkerFacts(ChooserSettings chooser, PathSet usable_paths, PathSet quarantined_paths)
+WorkerFacts::WorkerFacts(ChooserSettings chooser, PathSet usable_paths, PathSet quarantined_paths,
+                         ByteCount backlog_limit_bytes)
     : settings(std::move(chooser)),
       usable(usable_paths),
       quarantined(quarantined_paths),
       sendfile(find_path("sendfile")),
       splice(find_path("splice")),
       mmap(find_path("mmap")),
-      zerocopy(find_path("zerocopy")) {
-  for (const std::string_view name :
-       {"mmap", "zerocopy", "vmsplice", "uring_zc", "uring_zc_sqpoll"}) {
-    if (const Path* const path = find_path(name)) maps.insert(*path);
-  }
-  for (const std::string_view name : {"zerocopy", "vmsplice", "uring_zc", "uring_zc_sqpoll"}) {
-    if (const Path* const path = find_path(name)) pins.insert(*path);
+      zerocopy(find_path("zerocopy")),
+      backlog_limit(backlog_limit_bytes) {
+  for (const Path* const path : paths()) {
+    if (path->maps_file) maps.insert(*path);
+    if (path->lends_memory) pins.insert(*path);
   }
 }
 

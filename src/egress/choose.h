@@ -76,7 +76,7 @@ struct ChooserSettings {
 /// nullptr.
 struct WorkerFacts {
   explicit WorkerFacts(ChooserSettings chooser = {}, PathSet usable_paths = PathSet::all(),
-                       PathSet quarantined_paths = {});
+                       PathSet quarantined_paths = {}, ByteCount backlog_limit_bytes = {64 * mib});
 
   ChooserSettings settings;
   PathSet usable;       ///< available in this kernel, and not failed in the self-test
@@ -88,7 +88,7 @@ struct WorkerFacts {
   const Path* mmap;
   const Path* zerocopy;
   /// What the kernel may hold by reference for one worker before no more is lent.
-  ByteCount backlog_limit{64 * mib};
+  ByteCount backlog_limit;
 };
 
 }  // namespace pagewire::egress

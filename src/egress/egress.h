@@ -1,9 +1,9 @@
 // egress: the ways from a list of segments to a socket.
 //
-// A path is a constant {name, probe, fits, step, cancel} in the ordered array of registry.cpp. A
-// new path is one file and one line there; conformance tests, bench and doctor walk that array.
-// Everything runs on the worker's thread; a step never blocks on the socket, never throws and never
-// allocates.
+// A path is a constant {name, probe, fits, step, cancel, and prepare where it leaves something on
+// its socket} in the ordered array of registry.cpp. A new path is one file and one line there;
+// conformance tests, bench and doctor walk that array. Everything runs on the worker's thread; a
+// step never blocks on the socket, never throws and never allocates.
 #pragma once
 
 #include <cstddef>
@@ -59,12 +59,59 @@ struct MasterPipesEnd {
 /// At most `count` of them, two descriptors each, made when they are first needed.
 std::unique_ptr<MasterPipes, MasterPipesEnd> make_master_pipes(std::size_t count = 32);
 
-/// What a worker lends to all its transfers; a step uses it and leaves nothing in it.
+struct ZeroCopyLimits {
+  ByteCount in_flight{64 * mib};     ///< of all connections of a worker; above it sends are copied
+  std::uint64_t copied_streak = 32;  ///< sends copied after all, in a row: give up; 0 is never
+};
+
+/// What became of a worker's sends with MSG_ZEROCOPY. Every send ends completed or abandoned.
+struct ZeroCopyUse {
+  ZeroCopyLimits limits;
+  ByteCount in_flight{};         ///< sent, not completed yet
+  std::uint64_t sends = 0;       ///< made without a copy, as far as we know then
+  std::uint64_t completed = 0;   ///< of them, those that the kernel has let go of
+  std::uint64_t copied = 0;      ///< of those, the ones that it copied after all
+  std::uint64_t abandoned = 0;   ///< their connection went before their completion
+  std::uint64_t no_buffer = 0;   ///< ENOBUFS: copied instead
+  std::uint64_t over_limit = 0;  ///< too much in flight: copied instead
+  std::uint64_t given_up = 0;    ///< connections
+};
+
+/// What a worker lends to all its transfers; a step uses it and leaves nothing in it but counts.
 struct Resources {
   sys::PipePool& pipes;
   std::span<char> scratch;          ///< for `copy`; at least 64 KiB
   MasterPipes* masters = nullptr;   ///< for `tee`; Unsupported without them
   PathSet usable = PathSet::all();  ///< what a transfer may fall to; `copy` always
+  ZeroCopyUse zero_copy{};
+};
+
+struct Path;
+class ZeroCopySends;
+
+/// What completions said.
+struct Completed {
+  const Path* path = nullptr;  ///< whose sends they were
+  ByteCount copied;            ///< bytes that the CPU copied after all; not yet in any StepResult
+};
+
+/// What outlives a transfer on its socket: sends that the kernel still reads our memory for. Owned
+/// by the connection, beside the socket; one pointer as long as no path needs it. Must not outlive
+/// the Resources that its transfers had.
+class SocketState {
+ public:
+  SocketState();
+  ~SocketState();
+  SocketState(const SocketState&) = delete;
+  SocketState& operator=(const SocketState&) = delete;
+
+  /// Whether the kernel still reads memory of ours: the connection should keep its socket, and take
+  /// completions, until it does not, or for a bounded time.
+  bool busy() const;
+  /// Call at Stream::notified(), and before asking busy() at the end. No call when not busy.
+  Completed take_completions(int socket_fd);
+
+  std::unique_ptr<ZeroCopySends> zero_copy;  ///< zerocopy's own
 };
 
 /// What the bytes go through after the step.
@@ -72,9 +119,9 @@ struct Transport {
   enum class Kind : std::uint8_t { Plain };
   int socket_fd = -1;
   Kind kind = Kind::Plain;
+  /// The connection's; nullptr where nobody can wait for what a path leaves behind.
+  SocketState* state = nullptr;
 };
-
-struct Path;
 
 /// One list of segments on its way out. Must not move while it is under way. The segments, and what
 /// they point to, must outlive it.
@@ -118,6 +165,13 @@ struct Path {
   void (*cancel)(Transfer& transfer);
   /// What fits() asks for beyond a socket without encryption, for whoever has to say why not.
   const char* fits_only = "";
+  /// Sends from a mapping of the file, so that a step meets a page that is not in memory as a
+  /// fault.
+  bool maps_file = false;
+  /// Lends the kernel memory that it holds until a completion.
+  bool lends_memory = false;
+  /// Makes what the path keeps in Transport::state, if anything. May allocate; called by prepare().
+  void (*prepare)(Transfer& transfer) = nullptr;
 };
 
 /// All paths, in the order of preference for falling through; `copy` fits everything and is last.
@@ -127,11 +181,15 @@ const Path* find_path(std::string_view name);
 /// The index in paths(), for counters.
 std::size_t index_of(const Path& path);
 
+/// Call once a path is chosen and the transfer filled in, before the first step.
+void prepare(Transfer& transfer);
+
 /// One step of the transfer by its path. On Unsupported (nothing of the slice has moved) it falls
 /// to the next path in paths() that fits, and steps that; transfer.path tells which it became.
 StepResult step(Transfer& transfer, ByteCount quantum);
 
-/// Ends the transfer's hold on pipes and mappings. The caller then forgets it.
+/// Ends the transfer's hold on pipes and mappings; what the kernel still reads from stays in
+/// Transport::state. The caller then forgets the transfer.
 void finish(Transfer& transfer);
 
 // ---------------------------------------------------------------- choosing (choose.cpp)

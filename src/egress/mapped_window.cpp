@@ -1,5 +1,9 @@
+// Sending from a mapped window of a file. See mapped_window.h.
+//
+// Relies on mmap(2), send(2) (EFAULT for pages that are not there), pread(2), sys/mapping.h.
 #include "egress/mapped_window.h"
 
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "egress/slices.h"
@@ -9,19 +13,22 @@ namespace pagewire::egress {
 
 namespace {
 
-constexpr ByteCount window_size{2 * mib};
-
 std::uint64_t page_floor(std::uint64_t offset) {
   static const std::uint64_t page_size = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
   return offset / page_size * page_size;
 }
 
-/// A page boundary, and at least one byte before the slice's end.
+}  // namespace
+
 FileOffset mapped_end(const Transfer& transfer) {
   return FileOffset{page_floor(transfer.segments[transfer.index].slice.end().value - 1)};
 }
 
-}  // namespace
+ByteRange window_from(const Transfer& transfer, FileOffset at) {
+  const FileOffset begin{page_floor(at.value)};
+  const ByteCount reach{mapped_end(transfer).value - begin.value};
+  return {begin, std::min(window_size, reach)};
+}
 
 ByteRange mapped_part(const Transfer& transfer, ByteRange rest) {
   const FileOffset end = mapped_end(transfer);
@@ -29,25 +36,28 @@ ByteRange mapped_part(const Transfer& transfer, ByteRange rest) {
   return {rest.offset, ByteCount{std::min(rest.end(), end).value - rest.offset.value}};
 }
 
-Result<void> map_window(Transfer& transfer, ByteRange rest) {
+Result<void> map_window(Transfer& transfer, FileOffset at) {
   const ByteRange window = transfer.mapping.range();
   const int fd = transfer.segments[transfer.index].file->fd();
   const bool inside = transfer.mapping.is_mapped() && transfer.mapped_fd == fd &&
-                      window.offset <= rest.offset && rest.offset < window.end();
+                      window.offset <= at && at < window.end();
   if (inside) return {};
-  const FileOffset begin{page_floor(rest.offset.value)};
-  const ByteCount reach{mapped_end(transfer).value - begin.value};
   transfer.mapping.unmap();  // first, so that a transfer never holds two windows
-  Result<sys::Mapping> mapping = sys::Mapping::map(fd, {begin, std::min(window_size, reach)});
+  Result<sys::Mapping> mapping = sys::Mapping::map(fd, window_from(transfer, at));
   if (!mapping) return tl::unexpected(mapping.error());
   transfer.mapping = std::move(*mapping);
   transfer.mapped_fd = fd;
   return {};
 }
 
+void drop_window(Transfer& transfer) {
+  transfer.mapping.unmap();
+  transfer.mapped_fd = -1;
+}
+
 Attempt failed_page(const Transfer& transfer, ByteRange range) {
   Attempt attempt;
-  attempt.error = {"read a mapping", EFAULT};
+  attempt.error = {"send(mapping)", EFAULT};
   const int fd = transfer.segments[transfer.index].file->fd();
   const Result<sys::FileStatus> now = sys::status_of(fd);
   const bool truncated = now && now->size.value < range.end().value;
@@ -55,7 +65,36 @@ Attempt failed_page(const Transfer& transfer, ByteRange range) {
   return attempt;
 }
 
-Attempt send_tail(Transfer& transfer, ByteRange rest) {
+Attempt failed_mapping(const Transfer& transfer, Error error) {
+  // ENODEV, EACCES: the filesystem cannot; ENOMEM: address space or vm.max_map_count.
+  Attempt attempt;
+  attempt.status = unsupported_or_failed(transfer);
+  attempt.error = error;
+  return attempt;
+}
+
+Attempt send_mapped(const Transfer& transfer, const sys::Mapping& mapping, ByteRange range,
+                    int extra_flags) {
+  // The slice's last byte is never in the window, so more always follows.
+  const int flags = MSG_NOSIGNAL | MSG_DONTWAIT | MSG_MORE | extra_flags;
+  for (;;) {
+    const ssize_t n =
+        ::send(transfer.transport.socket_fd, mapping.at(range.offset), range.count.value, flags);
+    if (n > 0) {
+      const ByteCount taken{static_cast<std::uint64_t>(n)};
+      return {.status = Status::Moved,
+              .count = taken,
+              .asked = range.count,
+              .copied = taken,
+              .error = {}};
+    }
+    if (n < 0 && errno == EINTR) continue;  // a signal before the first byte
+    if (n < 0 && errno == EFAULT) return failed_page(transfer, range);
+    return failed_attempt("send(mapping)");
+  }
+}
+
+Attempt send_read(const Transfer& transfer, ByteRange rest) {
   const std::span<char> scratch = transfer.resources->scratch;
   const ByteCount asked = std::min(rest.count, ByteCount{scratch.size()});
   const int fd = transfer.segments[transfer.index].file->fd();
@@ -69,11 +108,6 @@ Attempt send_tail(Transfer& transfer, ByteRange rest) {
   Attempt attempt = gather.send(transfer.transport.socket_fd, more_after(transfer, asked));
   attempt.copied += *got;
   return attempt;
-}
-
-void drop_window(Transfer& transfer) {
-  transfer.mapping.unmap();
-  transfer.mapped_fd = -1;
 }
 
 }  // namespace pagewire::egress

@@ -12,8 +12,8 @@ namespace pagewire::egress {
 
 namespace {
 
-constexpr std::array<const Path*, 6> all_paths{
-    &sendfile_path, &splice_path, &vmsplice_path, &tee_path, &mmap_path, &copy_path,
+constexpr std::array<const Path*, 7> all_paths{
+    &sendfile_path, &splice_path, &vmsplice_path, &tee_path, &zerocopy_path, &mmap_path, &copy_path,
 };
 
 }  // namespace

@@ -9,6 +9,7 @@ extern const Path sendfile_path;
 extern const Path splice_path;
 extern const Path vmsplice_path;
 extern const Path tee_path;
+extern const Path zerocopy_path;
 extern const Path mmap_path;
 extern const Path copy_path;
 

@@ -219,14 +219,18 @@ Verdict examine(const Path& path, const SampleFile& sample, int idle_waits) {
   static_cast<void>(sys::set_no_delay(pair->sender.get()));  // else the tail may be held back
   sys::PipePool pipes(sys::PipePool::Limits{});
   std::vector<char> scratch(scratch_bytes);
-  Resources resources{.pipes = pipes, .scratch = scratch};
+  const auto masters = make_master_pipes(1);
+  Resources resources{.pipes = pipes, .scratch = scratch, .masters = masters.get()};
+  resources.zero_copy.limits.copied_streak = 0;  // over loopback it would be given up
+  SocketState state;                             // what is in flight at the end is the file's pages
   for (const std::vector<Segment>& segments : transfers_of(sample)) {
     Transfer transfer;
     transfer.path = &path;
-    transfer.transport.socket_fd = pair->sender.get();
+    transfer.transport = {.socket_fd = pair->sender.get(), .state = &state};
     transfer.resources = &resources;
     transfer.segments = segments;
     // Made for something else than files; choose() asks the same.
+    prepare(transfer);
     if (!path.fits(segments, transfer.transport)) continue;
     Receiver receiver(pair->receiver.get(), bytes_of(segments, sample));
     const std::optional<Verdict> verdict = Examination(transfer, receiver, idle_waits).run();

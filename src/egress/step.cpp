@@ -47,6 +47,10 @@ const Path* next_path(const Transfer& transfer) {
 
 }  // namespace
 
+void prepare(Transfer& transfer) {
+  if (transfer.path->prepare != nullptr) transfer.path->prepare(transfer);
+}
+
 StepResult step(Transfer& transfer, ByteCount quantum) {
   PW_CHECK(quantum.value > 0);
   transfer.advance({});  // over segments that are empty from the start

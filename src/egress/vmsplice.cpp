@@ -45,7 +45,7 @@ Attempt send_slice(Transfer& transfer, ByteCount limit) {
   if (transfer.in_pipe.value > 0) return drain_pipe(transfer, limit);
   const ByteRange rest = rest_of_slice(transfer, limit);
   const ByteRange mapped = mapped_part(transfer, rest);
-  if (mapped.count.value == 0) return send_tail(transfer, rest);
+  if (mapped.count.value == 0) return send_read(transfer, rest);
   const Attempt filled = fill_pipe(transfer, mapped);
   if (filled.status != Status::Moved) return filled;
   Attempt attempt = drain_pipe(transfer, limit);
@@ -56,7 +56,7 @@ Attempt send_slice(Transfer& transfer, ByteCount limit) {
 Attempt fill_pipe(Transfer& transfer, ByteRange rest) {
   if (const Attempt taken = take_pipe(transfer); taken.status != Status::Moved) return taken;
   // For whatever reason: out of memory is said by the other way, too.
-  if (!map_window(transfer, rest)) return give_pages_away(transfer, rest);
+  if (!map_window(transfer, rest.offset)) return give_pages_away(transfer, rest);
   return reference_window(transfer, rest);
 }
 
@@ -167,6 +167,7 @@ const Path vmsplice_path{.name = "vmsplice",
                          .probe = probe,
                          .fits = fits_plain_socket,
                          .step = step_vmsplice,
-                         .cancel = cancel};
+                         .cancel = cancel,
+                         .maps_file = true};
 
 }  // namespace pagewire::egress

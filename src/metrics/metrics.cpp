@@ -164,6 +164,9 @@ void write_path_use(std::string& text, const Names& names, const std::vector<std
 void write_connections(std::string& text, Workers workers) {
   single(text, "pagewire_connections_open", "gauge", "Connections open now.",
          sum(workers, &WorkerMetrics::connections_open));
+  single(text, "pagewire_connections_draining", "gauge",
+         "Connections that have ended and wait for the kernel to let go of their memory.",
+         sum(workers, &WorkerMetrics::connections_draining));
   single(text, "pagewire_connections_accepted_total", "counter", "Connections accepted.",
          sum(workers, &WorkerMetrics::connections_accepted));
   single(text, "pagewire_connections_refused_total", "counter",
@@ -202,6 +205,34 @@ void write_cache_and_log(std::string& text, Workers workers) {
          sum(workers, &WorkerMetrics::readahead_bytes));
   single(text, "pagewire_log_dropped_total", "counter", "Access log lines that were not written.",
          sum(workers, &WorkerMetrics::log_dropped));
+}
+
+void write_zerocopy(std::string& text, Workers workers) {
+  single(text, "pagewire_zerocopy_in_flight_bytes", "gauge",
+         "Bytes sent with MSG_ZEROCOPY that the kernel has not let go of.",
+         sum(workers, &WorkerMetrics::zerocopy_in_flight));
+  single(text, "pagewire_zerocopy_sends_total", "counter", "Sends made with MSG_ZEROCOPY.",
+         sum(workers, &WorkerMetrics::zerocopy_sends));
+  single(text, "pagewire_zerocopy_completions_total", "counter",
+         "Of these sends, those that the kernel has let go of.",
+         sum(workers, &WorkerMetrics::zerocopy_completed));
+  single(text, "pagewire_zerocopy_copied_total", "counter",
+         "Of the completed sends, those that the kernel copied after all.",
+         sum(workers, &WorkerMetrics::zerocopy_copied));
+  single(text, "pagewire_zerocopy_abandoned_total", "counter",
+         "Sends whose connection was closed before they completed.",
+         sum(workers, &WorkerMetrics::zerocopy_abandoned));
+  family(text, "pagewire_zerocopy_fallbacks_total", "counter",
+         "Sends made by copying instead: no option or lockable memory (ENOBUFS), or too much in "
+         "flight.");
+  fmt::format_to(std::back_inserter(text),
+                 "pagewire_zerocopy_fallbacks_total{{why=\"enobufs\"}} {}\n"
+                 "pagewire_zerocopy_fallbacks_total{{why=\"in-flight-limit\"}} {}\n",
+                 sum(workers, &WorkerMetrics::zerocopy_no_buffer),
+                 sum(workers, &WorkerMetrics::zerocopy_over_limit));
+  single(text, "pagewire_zerocopy_given_up_total", "counter",
+         "Connections on which the kernel copied too often, so that the path was given up.",
+         sum(workers, &WorkerMetrics::zerocopy_given_up));
 }
 
 void write_request_time(std::string& text, Workers workers) {
@@ -252,6 +283,7 @@ std::string prometheus_text(Workers workers, const Names& names) {
   write_path_use(text, names, paths);
   write_connections(text, workers);
   write_cache_and_log(text, workers);
+  write_zerocopy(text, workers);
   return text;
 }
 

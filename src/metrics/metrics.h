@@ -82,6 +82,16 @@ struct WorkerMetrics {
   Counter small_body_bytes;
   Counter readahead_files;
   Counter readahead_bytes;
+  // Sends with MSG_ZEROCOPY; each ends completed or abandoned.
+  Counter zerocopy_in_flight;  ///< bytes now
+  Counter zerocopy_sends;
+  Counter zerocopy_completed;
+  Counter zerocopy_copied;     ///< of them
+  Counter zerocopy_abandoned;  ///< the connection went first
+  Counter zerocopy_no_buffer;
+  Counter zerocopy_over_limit;
+  Counter zerocopy_given_up;  ///< connections
+  Counter connections_draining;
   TimeHistogram request_time;
 };
 

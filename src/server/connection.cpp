@@ -22,18 +22,20 @@ Connection::Connection(Worker& worker, sys::Accepted accepted)
 
 Connection::~Connection() {
   if (exchange_ != nullptr) close_exchange(false);
+  if (state_ == State::Draining) worker_.metrics().connections_draining.subtract(1);
   worker_.connection_closed();
 }
 
 void Connection::set_state(State next) {
   // Row: from; bits: the states that may follow.
   constexpr auto bit = [](State state) { return 1U << static_cast<unsigned>(state); };
-  constexpr unsigned closed = bit(State::Closed);
-  constexpr std::array<unsigned, 5> edges = {
-      /* ReadHead */ bit(State::Respond) | closed,
-      /* Respond  */ bit(State::ReadHead) | bit(State::DropBody) | bit(State::Linger) | closed,
-      /* DropBody */ bit(State::ReadHead) | bit(State::Linger) | closed,
-      /* Linger   */ closed,
+  constexpr unsigned over = bit(State::Draining) | bit(State::Closed);
+  constexpr std::array<unsigned, 6> edges = {
+      /* ReadHead */ bit(State::Respond) | over,
+      /* Respond  */ bit(State::ReadHead) | bit(State::DropBody) | bit(State::Linger) | over,
+      /* DropBody */ bit(State::ReadHead) | bit(State::Linger) | over,
+      /* Linger   */ over,
+      /* Draining */ bit(State::Closed),
       /* Closed   */ 0,
   };
   PW_CHECK((edges[static_cast<std::size_t>(state_)] & bit(next)) != 0);
@@ -55,7 +57,7 @@ void Connection::received(std::span<const char> bytes) {
   if (pending_.empty()) {
     // The usual case: whole heads, parsed where they were received.
     const std::size_t used = consume(input);
-    if (state_ != State::Closed) pending_.assign(input.substr(used));
+    if (!is_over()) pending_.assign(input.substr(used));
   } else {
     pending_.append(input);
     consume_pending();
@@ -65,6 +67,7 @@ void Connection::received(std::span<const char> bytes) {
 }
 
 void Connection::writable() {
+  if (is_over()) return;
   begin_turn();
   if (state_ == State::Respond) run_transfer();
   if (state_ != State::Respond) consume_pending();
@@ -78,9 +81,16 @@ void Connection::ended() {
 }
 
 void Connection::failed(Error error) {
+  if (state_ == State::Draining) return notified();  // the peer has gone, too
   count_end(error.errno_value == ECONNRESET ? metrics::ConnectionEnd::PeerReset
                                             : metrics::ConnectionEnd::SocketError);
   close();
+}
+
+/// Completions of sends, in any state.
+void Connection::notified() {
+  take_completions();
+  if (state_ == State::Draining && !socket_state_.busy()) bury();
 }
 
 void Connection::timed_out() {
@@ -106,6 +116,8 @@ void Connection::timed_out() {
     case State::Linger:
       if (still_reading()) return;
       return close();
+    case State::Draining:  // what the kernel still holds, it holds by references of its own
+      return bury();
     case State::Closed:
       return;
   }
@@ -120,6 +132,10 @@ void Connection::drain() {
 }
 
 bool Connection::cut_off() {
+  if (state_ == State::Draining) {
+    bury();
+    return false;
+  }
   if (state_ != State::Respond) {
     close();
     return false;
@@ -140,7 +156,7 @@ bool Connection::turn_is_over() const {
 
 /// After any turn: reading goes on unless a response is under way or the turn was given up.
 void Connection::settle() {
-  if (state_ == State::Closed) return;
+  if (is_over()) return;
   if (pending_.empty() && pending_.capacity() > 0) std::string().swap(pending_);
   const bool pause = state_ == State::Respond || turn_given_up_;
   if (pause == paused_) return;
@@ -153,9 +169,9 @@ void Connection::settle() {
 }
 
 void Connection::consume_pending() {
-  if (state_ == State::Closed) return;
+  if (is_over()) return;
   const std::size_t used = consume(pending_);
-  if (state_ != State::Closed) pending_.erase(0, used);
+  if (!is_over()) pending_.erase(0, used);
 }
 
 /// Takes as many bytes as the states want; returns how many.
@@ -182,6 +198,7 @@ std::size_t Connection::consume(std::string_view input) {
         used += linger_over(rest);
         break;
       case State::Respond:
+      case State::Draining:
       case State::Closed:
         return used;
     }

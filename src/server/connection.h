@@ -10,13 +10,18 @@
 //         v
 //      Linger (answer and FIN sent; reading on, so that no RST overtakes the answer)
 //         |
-//         v                                  any state -> Closed
-//      Closed
+//         v                       any state -> Draining (the kernel still reads memory of ours)
+//      Closed                     any state -> Closed
 //
-// Owns the socket (through Stream), the bytes received and not yet parsed, and, while a response is
-// under way, an Exchange. An idle connection holds neither buffer nor Exchange. Invariant: reading
-// is paused exactly while a response is under way or a turn was given up, so at most one receive
-// buffer of pipelined requests is held.
+// Draining keeps the socket for the completions of MSG_ZEROCOPY, in a connection that is over for
+// the peer: it has been reset, or everything and the FIN are queued. It ends in Closed when the
+// last one has come, or after Timeouts::release_ms. Closing then is safe: the memory is pages of
+// files, to which the kernel has references of its own (egress/zero_copy_sends.h).
+//
+// Owns the socket (through Stream) and what sends leave on it, the bytes received and not yet
+// parsed, and, while a response is under way, an Exchange. An idle connection holds neither buffer
+// nor Exchange. Invariant: reading is paused exactly while a response is under way or a turn was
+// given up, so at most one receive buffer of pipelined requests is held.
 #pragma once
 
 #include <cstdint>
@@ -48,10 +53,12 @@ class Connection final : public loop::Stream {
   void writable() override;
   void timed_out() override;
   void failed(Error error) override;
+  void notified() override;
 
  private:
-  enum class State : std::uint8_t { ReadHead, Respond, DropBody, Linger, Closed };
+  enum class State : std::uint8_t { ReadHead, Respond, DropBody, Linger, Draining, Closed };
   void set_state(State next);
+  bool is_over() const { return state_ == State::Draining || state_ == State::Closed; }
 
   // Input (connection.cpp)
   void begin_turn();
@@ -84,11 +91,17 @@ class Connection final : public loop::Stream {
   bool still_reading();
   void break_off(metrics::ConnectionEnd why);
   void begin_linger();
-  void close();
+  /// How the peer learns that the connection is over.
+  enum class Farewell : std::uint8_t { Fin, Reset };
+  void close(Farewell farewell = Farewell::Fin);
+  void begin_draining(Farewell farewell);
+  void take_completions();
+  void bury();
   void count_end(metrics::ConnectionEnd why);
 
   Worker& worker_;
   sys::Address peer_;
+  egress::SocketState socket_state_;
   std::string pending_;           // received, not parsed; no heap memory while empty
   std::size_t scan_resume_ = 0;   // how far the current head has been scanned for its end
   Exchange* exchange_ = nullptr;  // in Respond only

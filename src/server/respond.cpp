@@ -60,12 +60,13 @@ void Connection::open_exchange(const http::Request& request) {
 }
 
 void Connection::start_transfer() {
-  const egress::Transport transport{.socket_fd = fd()};
+  const egress::Transport transport{.socket_fd = fd(), .state = &socket_state_};
   const std::span<const content::Segment> segments = exchange_->response.segments();
   const egress::ChooseInput input{
       .segments = segments,
       .transport = transport,
-      .route = over_loopback_ ? egress::Route::Loopback : egress::Route::Network};
+      .route = over_loopback_ ? egress::Route::Loopback : egress::Route::Network,
+      .backlog = worker_.resources().zero_copy.in_flight};
   const egress::Choice choice = egress::choose_now(input, worker_.facts());
   exchange_->reason = choice.reason;
   egress::Transfer& transfer = exchange_->transfer;
@@ -74,6 +75,7 @@ void Connection::start_transfer() {
   transfer.transport = transport;
   transfer.resources = &worker_.resources();
   transfer.segments = segments;
+  egress::prepare(transfer);
   rate_watched_ = false;
   ++turn_requests_;
   if (!answers_later_) return run_transfer();
@@ -225,8 +227,7 @@ void Connection::after_response() {
 /// The peer must not take what it got for the whole: the connection ends with RST.
 void Connection::break_off(ConnectionEnd why) {
   count_end(why);
-  sys::abort_on_close(fd());
-  close();
+  close(Farewell::Reset);
 }
 
 /// The last answer is queued. A close(2) now, with bytes of the client's unread or still to come (a
@@ -241,8 +242,44 @@ void Connection::begin_linger() {
   set_timeout(worker_.settings().timeouts.linger_ms);
 }
 
-void Connection::close() {
+void Connection::close(Farewell farewell) {
   if (exchange_ != nullptr) close_exchange(false);
+  take_completions();
+  if (socket_state_.busy()) return begin_draining(farewell);
+  if (farewell == Farewell::Reset) sys::abort_on_close(fd());
+  bury();
+}
+
+/// The peer is told now what close(2) would tell it; the socket stays, because completions come on
+/// its error queue alone. A reset drops what is queued, so most of them come with it.
+void Connection::begin_draining(Farewell farewell) {
+  set_state(State::Draining);
+  worker_.metrics().connections_draining.add(1);
+  switch (farewell) {
+    case Farewell::Fin:
+      sys::finish_sending(fd());
+      break;
+    case Farewell::Reset:
+      sys::reset_now(fd());
+      break;
+  }
+  std::string().swap(pending_);
+  paused_ = true;
+  worker_.loop().pause_reading(*this);
+  set_timeout(worker_.settings().timeouts.release_ms);
+  notified();
+}
+
+void Connection::take_completions() {
+  const egress::Completed completed = socket_state_.take_completions(fd());
+  if (completed.copied.value == 0) return;
+  const std::size_t path = egress::index_of(*completed.path);
+  worker_.metrics().path_copied[path].add(completed.copied.value);
+}
+
+/// The end of every connection.
+void Connection::bury() {
+  if (state_ == State::Draining) worker_.metrics().connections_draining.subtract(1);
   set_state(State::Closed);
   worker_.loop().retire(*this);
 }

@@ -26,6 +26,7 @@ struct Timeouts {
   std::int64_t idle_ms = 60'000;         ///< between two requests, and before the first
   std::int64_t rate_window_ms = 60'000;  ///< how often min_rate is looked at
   std::int64_t linger_ms = 2'000;        ///< after the last answer: until the client closes
+  std::int64_t release_ms = 10'000;      ///< after a connection's end: until the kernel lets go
 };
 
 struct Limits {
@@ -49,6 +50,7 @@ struct Settings {
   egress::ChooserSettings chooser;
   egress::PathReports paths;  ///< what probes and self-test said; empty: start() probes
   sys::PipePool::Limits pipes;
+  egress::ZeroCopyLimits zero_copy;
   log::Settings access_log;
   bool admin_enabled = true;
   sys::Address admin;  ///< 127.0.0.1:9180 unless told

@@ -30,7 +30,8 @@ Worker::Worker(std::size_t index, Shared& shared)
       resources_{.pipes = pipes_,
                  .scratch = scratch_,
                  .masters = masters_.get(),
-                 .usable = shared.facts.usable} {}
+                 .usable = shared.facts.usable,
+                 .zero_copy = {.limits = shared.settings.zero_copy}} {}
 
 Worker::~Worker() {
   stop();
@@ -124,6 +125,7 @@ void Worker::tick() {
   metrics_.small_body_bytes.set(site.small_body_bytes);
   metrics_.readahead_files.set(site.readahead_files);
   metrics_.readahead_bytes.set(site.readahead_bytes);
+  tell_zero_copy();
   // The log counts for all workers; one of them passes it on.
   if (index_ == 0 && access_log() != nullptr) metrics_.log_dropped.set(access_log()->dropped());
   if (!draining_) return;
@@ -133,6 +135,18 @@ void Worker::tick() {
     });
   }
   if (loop_->stream_count() == 0) loop_->stop();
+}
+
+void Worker::tell_zero_copy() {
+  const egress::ZeroCopyUse& use = resources_.zero_copy;
+  metrics_.zerocopy_in_flight.set(use.in_flight.value);
+  metrics_.zerocopy_sends.set(use.sends);
+  metrics_.zerocopy_completed.set(use.completed);
+  metrics_.zerocopy_copied.set(use.copied);
+  metrics_.zerocopy_abandoned.set(use.abandoned);
+  metrics_.zerocopy_no_buffer.set(use.no_buffer);
+  metrics_.zerocopy_over_limit.set(use.over_limit);
+  metrics_.zerocopy_given_up.set(use.given_up);
 }
 
 const content::Now& Worker::now() {

@@ -32,7 +32,8 @@ struct Exchange {
 /// Seen by all workers; written when a connection comes or goes, not by a request.
 struct Shared {
   explicit Shared(const Settings& all)
-      : settings(all), facts(all.chooser, all.paths.usable(), all.paths.quarantined()) {}
+      : settings(all),
+        facts(all.chooser, all.paths.usable(), all.paths.quarantined(), all.zero_copy.in_flight) {}
   const Settings& settings;
   const egress::WorkerFacts facts;
   log::AccessLog* access_log = nullptr;
@@ -77,6 +78,7 @@ class Worker final : public loop::Acceptor {
   tl::expected<void, StartError> open_listener(sys::Address& address);
   void run();
   void tick();
+  void tell_zero_copy();
   void drain_now();
   void open_spare();
 

@@ -218,6 +218,15 @@ Result<void> limit_unsent(int fd, ByteCount limit) {
   return {};
 }
 
+Result<ByteCount> send_buffer(int fd) {
+  int bytes = 0;
+  socklen_t size = sizeof bytes;
+  if (::getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, &size) != 0) {
+    return last_error("getsockopt(SO_SNDBUF)");
+  }
+  return ByteCount{static_cast<std::uint64_t>(bytes)};
+}
+
 Result<ByteCount> unacknowledged(int fd) {
   int waiting = 0;
   if (::ioctl(fd, SIOCOUTQ, &waiting) != 0) return last_error("ioctl(SIOCOUTQ)");
@@ -235,6 +244,17 @@ Result<ByteCount> send_some(int fd, std::string_view bytes) {
     if (n >= 0) return ByteCount{static_cast<std::uint64_t>(n)};
     if (errno != EINTR) return last_error("send");
   }
+}
+
+void reset_now(int fd) {
+  sockaddr nobody{};
+  nobody.sa_family = AF_UNSPEC;
+  // Fails on a socket that has been reset before; there is nothing more to do then.
+  static_cast<void>(::connect(fd, &nobody, sizeof nobody));
+  // The kernel leaves ECONNRESET behind; fetched, it is no news for whoever polls the socket.
+  int error = 0;
+  socklen_t size = sizeof error;
+  ::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size);
 }
 
 void abort_on_close(int fd) {

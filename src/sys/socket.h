@@ -80,6 +80,10 @@ Result<void> set_no_delay(int fd);
 /// also from sendfile(2), and the socket is writable again below half of it.
 Result<void> limit_unsent(int fd, ByteCount limit);
 
+/// SO_SNDBUF (socket(7)): as the kernel counts, about twice the bytes that it takes; grows by
+/// itself.
+Result<ByteCount> send_buffer(int fd);
+
 /// Bytes that this end has sent and the peer has not acknowledged (SIOCOUTQ, tcp(7)).
 Result<ByteCount> unacknowledged(int fd);
 
@@ -88,6 +92,11 @@ void finish_sending(int fd);
 
 /// send(2) without blocking or SIGPIPE. Errors: EAGAIN, EPIPE, ECONNRESET.
 Result<ByteCount> send_some(int fd, std::string_view bytes);
+
+/// Ends a TCP connection with RST now, drops what is queued, and leaves the descriptor open
+/// (connect(2) with AF_UNSPEC): the kernel lets go of the memory that was queued, and says so on
+/// the error queue.
+void reset_now(int fd);
 
 /// The next close(2) sends RST and drops what is queued (SO_LINGER with 0 seconds): the peer must
 /// not take a cut-off body for a whole one.

@@ -202,7 +202,10 @@ TEST_P(Source, OutOfDescriptorsFallsToAPathWithoutPipes) {
   const Outcome outcome = send_by(path(), segments, options);
   limit.reset();
   EXPECT_TRUE(outcome.all_right()) << ::testing::PrintToString(outcome);
-  EXPECT_EQ(outcome.path->name, uses_pipe(path()) ? "mmap" : path().name);
+  // zerocopy is prepared for whom it is chosen for, as here where tee does not fit; a step that
+  // falls may not allocate, and goes past it.
+  const std::string_view without_pipes = path().name == "tee" ? "zerocopy" : "mmap";
+  EXPECT_EQ(outcome.path->name, uses_pipe(path()) ? without_pipes : path().name);
 }
 
 TEST_P(Source, PipesOfOnePageDo) {

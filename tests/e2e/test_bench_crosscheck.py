@@ -16,7 +16,7 @@ import unittest
 
 from support import BINARY, SANITIZER, TestFolder, coded_bytes, first_difference
 
-PATHS = ("sendfile", "splice", "vmsplice", "mmap", "copy")
+PATHS = ("sendfile", "splice", "vmsplice", "zerocopy", "mmap", "copy")
 SIZE = 8 << 20
 LIMIT_S = 60
 STREAMS = 4
@@ -153,11 +153,12 @@ class BytesTest(unittest.TestCase):
     """Bytes and copies of each path, by strace's account of return values."""
 
     SENT_BY = {"sendfile": {"sendfile"}, "splice": {"splice"}, "vmsplice": {"splice", "sendto"},
-               "mmap": {"sendto", "sendmsg"}, "copy": {"sendto", "sendmsg"}}
-    # Into the program. mmap and vmsplice read the last page, so that they see a file that has
+               "zerocopy": {"sendto", "sendmsg"}, "mmap": {"sendto", "sendmsg"},
+               "copy": {"sendto", "sendmsg"}}
+    # Into the program. mmap, zerocopy and vmsplice read the last page, so that they see a file that has
     # become shorter; copy reads again what the socket did not take.
     READS = {"sendfile": (0, 0), "splice": (0, 0), "vmsplice": (1, mmap.PAGESIZE),
-             "mmap": (1, mmap.PAGESIZE), "copy": (SIZE, 16 * SIZE)}
+             "zerocopy": (1, mmap.PAGESIZE), "mmap": (1, mmap.PAGESIZE), "copy": (SIZE, 16 * SIZE)}
 
     @classmethod
     def setUpClass(cls):

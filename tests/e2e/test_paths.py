@@ -11,7 +11,7 @@ import unittest
 from support import (SANITIZER, Pagewire, RawClient, TestFolder, coded_bytes, fetch_metrics,
                      first_difference, request_head, run_pagewire, wait_until)
 
-PATHS = ("copy", "mmap", "sendfile", "splice", "tee", "vmsplice")
+PATHS = ("copy", "mmap", "sendfile", "splice", "tee", "vmsplice", "zerocopy")
 MIB = 1 << 20
 SIZES = (0, 1, 4095, 4096, 4097, 32 * 1024, 32 * 1024 + 1, 400 * 1024, 6 * MIB)
 HUGE = 5 * 1024 * MIB + 3
@@ -79,8 +79,8 @@ class PathsTest(unittest.TestCase):
             self.assertEqual(client.read().body, coded_bytes(0, 1))
         self.received += 2 * 409600 + 1
 
-    def check_pinned(self, path):
-        with self.serve(path) as server:
+    def check_pinned(self, path, *flags):
+        with self.serve(path, *flags) as server:
             self.check_everything(server)
             self.check_slow_reader(server)
             metrics = fetch_metrics(server)
@@ -134,6 +134,9 @@ class PathsTest(unittest.TestCase):
                            f"{files} files advised with {option}")
                 self.assertEqual(fetch_metrics(server).total("_readahead_asked_bytes_total$"),
                                  asked)
+    def test_zerocopy(self):
+        # On loopback the kernel copies in the end, which would have the path given up.
+        self.check_pinned("zerocopy", "--zerocopy-copied-streak", "0")
 
     def test_auto(self):
         with self.serve("auto") as server:

@@ -67,7 +67,7 @@ class SignalsTest(unittest.TestCase):
         self.check_drain(signal.SIGINT)
 
     def test_drains_on_every_path(self):
-        for path in ("copy", "mmap", "splice", "vmsplice"):
+        for path in ("copy", "mmap", "splice", "vmsplice", "zerocopy"):
             with self.subTest(path):
                 self.check_drain(signal.SIGTERM, "--path", path)
 
@@ -125,7 +125,7 @@ class SignalsTest(unittest.TestCase):
 
     def test_broken_pipe_does_not_kill(self):
         """SIGPIPE: the client leaves in the middle of a body, on every path."""
-        for path in ("copy", "mmap", "sendfile", "splice"):
+        for path in ("copy", "mmap", "sendfile", "splice", "zerocopy"):
             server = self.serve("--path", path)
             for leave in (RawClient.reset, RawClient.close):
                 client, _ = self.slow_download(server)

@@ -26,7 +26,7 @@ __all__ = ["BINARY", "LIBC", "PATHS", "SANITIZER", "FaultTest", "Held", "Pagewir
            "wait_until", "why_no_strace"]
 
 LIBC = ctypes.CDLL(None, use_errno=True)
-PATHS = ("sendfile", "splice", "vmsplice", "mmap", "copy")
+PATHS = ("sendfile", "splice", "vmsplice", "zerocopy", "mmap", "copy")
 MIB = 1 << 20
 
 

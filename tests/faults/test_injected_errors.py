@@ -7,14 +7,14 @@ over."""
 import time
 import unittest
 
-from support_faults import (FaultTest, RawClient, Strace, coded_bytes, drain, ends,
+from support_faults import (PATHS, FaultTest, RawClient, Strace, coded_bytes, drain, ends,
                             first_difference, report, request_head, total, wait_until,
                             why_no_strace)
 
 BIG = 6 * 1024 * 1024 + 5
 SMALL = 30_000
 
-CUT, FALLS_BACK = "cut", "falls back"
+CUT, FALLS_BACK, GOES_ON = "cut", "falls back", "goes on by the same path"
 
 # path, what strace injects into each worker, and what becomes of the response. `when=3+` lets the
 # response begin.
@@ -47,6 +47,11 @@ CASES = [
     ("mmap", "mmap:error=ENODEV", FALLS_BACK),
     ("mmap", "sendto:error=EIO:when=2+", CUT),
     ("mmap", "sendto:error=ENOBUFS:when=2+", CUT),
+    ("zerocopy", "mmap:error=ENOMEM", FALLS_BACK),
+    ("zerocopy", "mmap:error=ENOMEM:when=2+", GOES_ON),
+    ("zerocopy", "setsockopt:error=ENOPROTOOPT", FALLS_BACK),
+    ("zerocopy", "sendto:error=EIO:when=2+", CUT),
+    ("zerocopy", "sendto:error=ENOBUFS:when=2+", CUT),  # also without MSG_ZEROCOPY
     ("copy", "pread64:error=EIO", CUT),
     ("copy", "pread64:error=EIO:when=3+", CUT),
     ("copy", "pread64:error=EINTR:when=1+2", FALLS_BACK),
@@ -76,7 +81,7 @@ class InjectedErrors(FaultTest):
         self.folder.write("small.bin", self.small)
 
     def test_errors_in_mid_response(self):
-        for path in ("sendfile", "splice", "vmsplice", "mmap", "copy"):
+        for path in PATHS:
             with self.serving("--path", path, "--idle-pipes", "0", workers=1) as server:
                 for expression, outcome in [case[1:] for case in CASES if case[0] == path]:
                     with self.subTest(path=path, inject=expression):

@@ -15,8 +15,9 @@ from support_faults import BINARY, PATHS, SANITIZER, FaultTest, Held, helper, re
 MIB = 1 << 20
 FILES = 4
 FILE_BYTES = 16 * MIB
-# 10,000 in all; most where a buffer outlives a step.
-CLIENTS = {"splice": 4000, "vmsplice": 2000, "sendfile": 2000, "mmap": 1000, "copy": 1000}
+# 13,000 in all; most where a buffer outlives a step.
+CLIENTS = {"splice": 4000, "vmsplice": 2000, "sendfile": 2000, "zerocopy": 3000, "mmap": 1000,
+           "copy": 1000}
 AT_ONCE = 2000
 MOST_BYTES = 300_000
 SEED = int(os.environ.get("PAGEWIRE_SEED", "20240607"))

@@ -72,7 +72,8 @@ constexpr std::string_view every_flag =
     "--memory-total 6 --readahead 64K --max-connections 8 --max-requests 9 --max-body 10 "
     "--head-timeout 1s --idle-timeout 2s --min-rate 3K --rate-window 4s "
     "--linger-timeout 5s --drain-timeout 6s --max-head 1024 --max-target 512 "
-    "--max-fields 11 --max-ranges 12 --access-log - --log-format json --admin off "
+    "--max-fields 11 --max-ranges 12 --zerocopy-in-flight 13M --zerocopy-copied-streak 14 "
+    "--release-timeout 7s --access-log - --log-format json --admin off "
     "--status off --check-config";
 
 std::vector<std::string> words(std::string_view text) {
@@ -128,6 +129,9 @@ TEST(ServeSettings, NumbersReachTheirMembers) {
   EXPECT_EQ(server.limits.head.target_bytes, 512U);
   EXPECT_EQ(server.limits.head.fields, 11U);
   EXPECT_EQ(server.site.ranges.parts, 12U);
+  EXPECT_EQ(server.zero_copy.in_flight.value, 13 * mib);
+  EXPECT_EQ(server.zero_copy.copied_streak, 14U);
+  EXPECT_EQ(server.timeouts.release_ms, 7'000);
 }
 
 TEST(ServeSettings, FlagsWinOverTheFile) {

@@ -116,6 +116,30 @@ TEST(MetricsText, AddsTheWorkersUp) {
   EXPECT_EQ(got.types.at("pagewire_request_duration_seconds"), "histogram");
 }
 
+TEST(MetricsText, TellsWhatBecameOfZeroCopySends) {
+  Workers workers;
+  workers.a->zerocopy_in_flight.set(17);
+  workers.b->zerocopy_in_flight.set(1);
+  workers.a->zerocopy_sends.set(19);
+  workers.a->zerocopy_completed.set(20);
+  workers.a->zerocopy_copied.set(21);
+  workers.a->zerocopy_abandoned.set(22);
+  workers.a->zerocopy_no_buffer.set(23);
+  workers.a->zerocopy_over_limit.set(24);
+  workers.a->zerocopy_given_up.set(25);
+  workers.b->connections_draining.add(26);
+  const Exposition got = parse(prometheus_text(workers.both, names()));
+  EXPECT_EQ(got.samples.at("pagewire_zerocopy_in_flight_bytes"), "18");
+  EXPECT_EQ(got.samples.at("pagewire_zerocopy_sends_total"), "19");
+  EXPECT_EQ(got.samples.at("pagewire_zerocopy_completions_total"), "20");
+  EXPECT_EQ(got.samples.at("pagewire_zerocopy_copied_total"), "21");
+  EXPECT_EQ(got.samples.at("pagewire_zerocopy_abandoned_total"), "22");
+  EXPECT_EQ(got.samples.at("pagewire_zerocopy_fallbacks_total{why=\"enobufs\"}"), "23");
+  EXPECT_EQ(got.samples.at("pagewire_zerocopy_fallbacks_total{why=\"in-flight-limit\"}"), "24");
+  EXPECT_EQ(got.samples.at("pagewire_zerocopy_given_up_total"), "25");
+  EXPECT_EQ(got.samples.at("pagewire_connections_draining"), "26");
+}
+
 TEST(MetricsText, HistogramIsCumulativeAndInSeconds) {
   Workers workers;
   workers.a->request_time.record_ns(64'000);           // the first bucket's upper bound is in it
