@@ -59,7 +59,10 @@ class Server final : private loop::Acceptor {
 
   // For its connections:
   loop::Loop& loop() { return *loop_; }
-  egress::Resources& resources() { return resources_; }
+  egress::Resources& resources() {
+    resources_.residency.now_ms = loop_->now_ms();
+    return resources_;
+  }
   const egress::Path& path() const { return path_; }
   const content::OpenFile& file() const { return *file_.get(); }
   std::uint64_t file_bytes() const { return file_->status().size.value; }
@@ -86,7 +89,8 @@ class Server final : private loop::Acceptor {
   sys::Fd listener_;
   sys::PipePool pipes_{sys::PipePool::Limits{}};
   std::vector<char> scratch_ = std::vector<char>(scratch_bytes);
-  egress::Resources resources_{pipes_, scratch_};
+  // The look at the page cache is part of a server's bill.
+  egress::Resources resources_{pipes_, scratch_, {.on = true}};
   ServerSample counts_;
   bool fault_told_ = false;
   std::unique_ptr<loop::Loop> loop_;  // last: its streams refer to all of the above
@@ -290,6 +294,7 @@ void Connection::ended() {
 /// A turn: until nothing is asked for, the socket is full, or the turn is over.
 void Connection::answer() {
   ByteCount sent;
+  server_.resources();  // the time
   for (std::uint32_t answers = 0; sent < quantum && answers < answers_per_turn;) {
     if (!under_way_ && !begin_transfer()) return;
     const egress::StepResult result = egress::step(transfer_, quantum - sent);
@@ -324,6 +329,12 @@ void Connection::answer() {
         server_.tell_fault("the server could not send: " + describe(result.error));
         return break_off();
       case egress::Status::WantPages:
+        // Here and now: nobody else waits for this thread, and the reading is on this bill.
+        if (const Result<void> read = egress::fetch_in_place(transfer_); !read) {
+          server_.tell_fault("the server could not read: " + describe(read.error()));
+          return break_off();
+        }
+        continue;
       case egress::Status::Submitted:
       case egress::Status::Unsupported:
         PW_CHECK(false);  // `copy` fits everything; and no path says the others yet

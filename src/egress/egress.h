@@ -49,10 +49,22 @@ struct StepResult {
   WantedPages pages{};      ///< for WantPages
 };
 
+/// Whether steps look at the page cache before they send, and what that came to.
+struct ResidencyGate {
+  bool on = false;           ///< off: no look, no WantPages; a step waits for the disk itself
+  std::int64_t now_ms = 1;   ///< a coarse clock, set by the owner before it steps
+  std::uint64_t looks = 0;   ///< made at the page cache
+  std::uint64_t unseen = 0;  ///< steps over pages that were fetched and yet not seen there
+};
+
+/// What a helper is asked to fetch at once: a cold stream waits once for so much.
+inline constexpr ByteCount fetch_size{1 * mib};
+
 /// What a worker lends to all its transfers; a step uses it and leaves nothing in it.
 struct Resources {
   sys::PipePool& pipes;
   std::span<char> scratch;  ///< for `copy`; at least 64 KiB
+  ResidencyGate residency{};
 };
 
 /// What the bytes go through after the step.
@@ -75,6 +87,12 @@ struct Transfer {
   ByteCount sent_of_segment;  ///< and how much of it has gone
   ByteCount sent;             ///< of all segments
   bool stepped = false;       ///< a step was made: the head is not fresh any more
+
+  // What is known about the page cache (residency.h):
+  content::SeenPages seen;
+  const content::OpenFile* seen_file = nullptr;  ///< whose pages `seen` speaks of
+  WantedPages wanted;                            ///< of the last WantPages
+  content::SeenPages fetched;                    ///< of wanted.file
 
   // What a path holds between two steps:
   sys::Pipe pipe;        ///< splice
@@ -113,9 +131,17 @@ const Path* find_path(std::string_view name);
 /// The index in paths(), for counters.
 std::size_t index_of(const Path& path);
 
-/// One step of the transfer by its path. On Unsupported (nothing of the slice has moved) it falls
-/// to the next path in paths() that fits, and steps that; transfer.path tells which it became.
+/// One step of the transfer by its path, over what is in the page cache (residency.h). On
+/// Unsupported (nothing of the slice has moved) it falls to the next path in paths() that fits, and
+/// steps that; transfer.path tells which it became.
 StepResult step(Transfer& transfer, ByteCount quantum);
+
+/// Of the file whose pages the last step wanted, `range` has been read: it is in the page cache now,
+/// as far as it can be. Holds at least the first byte that was wanted.
+void fetched(Transfer& transfer, ByteRange range);
+/// For whoever has no helper threads: reads what the last step wanted, waiting for the disk, and
+/// says fetched(). Uses the scratch. Errors: EIO.
+Result<void> fetch_in_place(Transfer& transfer);
 
 /// Ends the transfer's hold on pipes and mappings. The caller then forgets it.
 void finish(Transfer& transfer);

@@ -26,9 +26,12 @@ void Connection::set_state(State next) {
   // Row: from; bits: the states that may follow.
   constexpr auto bit = [](State state) { return 1U << static_cast<unsigned>(state); };
   constexpr unsigned closed = bit(State::Closed);
-  constexpr std::array<unsigned, 5> edges = {
-      /* ReadHead */ bit(State::Respond) | closed,
-      /* Respond  */ bit(State::ReadHead) | bit(State::DropBody) | bit(State::Linger) | closed,
+  constexpr std::array<unsigned, 7> edges = {
+      /* ReadHead */ bit(State::Resolve) | bit(State::Respond) | closed,
+      /* Resolve  */ bit(State::ReadHead) | closed,
+      /* Respond  */ bit(State::ReadHead) | bit(State::Fetch) | bit(State::DropBody) |
+          bit(State::Linger) | closed,
+      /* Fetch    */ bit(State::Respond) | closed,
       /* DropBody */ bit(State::ReadHead) | bit(State::Linger) | closed,
       /* Linger   */ closed,
       /* Closed   */ 0,
@@ -93,6 +96,9 @@ void Connection::timed_out() {
       }
       if (!draining_) count_end(metrics::ConnectionEnd::IdleTimeout);
       return close();
+    case State::Resolve:
+    case State::Fetch:
+      return break_off(metrics::ConnectionEnd::DiskTimeout);
     case State::Respond:
       return check_rate();
     case State::DropBody:
@@ -115,7 +121,7 @@ void Connection::drain() {
 }
 
 bool Connection::cut_off() {
-  if (state_ != State::Respond) {
+  if (exchange_ == nullptr) {
     close();
     return false;
   }
@@ -137,7 +143,7 @@ bool Connection::turn_is_over() const {
 void Connection::settle() {
   if (state_ == State::Closed) return;
   if (pending_.empty() && pending_.capacity() > 0) std::string().swap(pending_);
-  const bool pause = state_ == State::Respond || turn_given_up_;
+  const bool pause = exchange_ != nullptr || turn_given_up_;
   if (pause == paused_) return;
   paused_ = pause;
   if (pause) {
@@ -176,7 +182,9 @@ std::size_t Connection::consume(std::string_view input) {
       case State::Linger:
         used += linger_over(rest);
         break;
+      case State::Resolve:
       case State::Respond:
+      case State::Fetch:
       case State::Closed:
         return used;
     }
@@ -184,7 +192,8 @@ std::size_t Connection::consume(std::string_view input) {
   return used;
 }
 
-/// One head, if it is complete: parses it and starts the response. 0 when more bytes are needed.
+/// One head, if it is complete: parses it and starts the response. 0 when more bytes are needed, or
+/// when it has to be read again once the disk has said what its name leads to.
 std::size_t Connection::read_head(std::string_view input) {
   const http::HeadLimits& limits = worker_.settings().limits.head;
   const http::HeadScan scan = http::scan_head(input, scan_resume_, limits);
@@ -207,8 +216,7 @@ std::size_t Connection::read_head(std::string_view input) {
     refuse(request, fault.status, fault.why);
     return input.size();
   }
-  respond_to(request);
-  return scan.end;
+  return respond_to(request) ? scan.end : 0;
 }
 
 /// No head can be made out, nor where the next one would start: everything that came is dropped.

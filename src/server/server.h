@@ -26,6 +26,7 @@ struct Timeouts {
   std::int64_t idle_ms = 60'000;         ///< between two requests, and before the first
   std::int64_t rate_window_ms = 60'000;  ///< how often min_rate is looked at
   std::int64_t linger_ms = 2'000;        ///< after the last answer: until the client closes
+  std::int64_t disk_ms = 120'000;        ///< for pages or a name: then the connection ends
 };
 
 struct Limits {
@@ -45,6 +46,7 @@ struct Settings {
   Timeouts timeouts;
   Limits limits;
   std::int64_t drain_timeout_ms = 30'000;
+  std::size_t disk_threads = 4;  ///< that wait for the disk; 0: the workers do it themselves
   content::SiteSettings site;
   egress::ChooserSettings chooser;
   sys::PipePool::Limits pipes;
