@@ -43,6 +43,7 @@ constexpr std::size_t max_head_bytes = 16 * 1024;
 constexpr std::size_t verify_read_bytes = 256 * 1024;
 constexpr std::uint64_t max_errors = 100;
 constexpr std::int64_t stall_limit_ms = 10'000;
+constexpr std::int64_t late_ns = 10'000'000;  // an answer that took longer is counted as late
 
 enum class Fault { Status, Length, Head, Content, Closed, Socket, Stalled };
 constexpr std::array<const char*, 7> fault_names = {"status", "length", "head",   "content",
@@ -68,6 +69,7 @@ struct Window {
   std::int64_t opened_at_ns = sys::monotonic_ns();
   std::int64_t cpu_at_open_ns = own_cpu_ns();
   std::uint64_t body_bytes = 0;
+  std::uint64_t late = 0;
   Histogram latency_ns;
 };
 
@@ -257,7 +259,9 @@ void LoadClient::answered(Connection& connection) {
   ++settled_;
   connection.waiting = false;
   const std::int64_t now_ns = sys::monotonic_ns();
-  window_->latency_ns.record(static_cast<std::uint64_t>(now_ns - connection.asked_at_ns));
+  const std::int64_t took_ns = now_ns - connection.asked_at_ns;
+  window_->latency_ns.record(static_cast<std::uint64_t>(took_ns));
+  window_->late += took_ns > late_ns ? 1 : 0;
   ask(connection, now_ns);
 }
 
@@ -303,13 +307,14 @@ std::pair<std::string, std::uint64_t> LoadClient::report() const {
   return {
       fmt::format("{{\"connections\":{},\"requests\":{},\"body_bytes\":{},\"verified_bytes\":{},"
                   "\"seconds\":{:.6f},\"gbit_per_s\":{:.4f},\"requests_per_s\":{:.1f},"
-                  "\"latency_us_closed_loop\":{{\"p50\":{},\"p90\":{},\"p99\":{},\"p99_9\":{}}},"
+                  "\"latency_us_closed_loop\":{{\"p50\":{},\"p90\":{},\"p99\":{},\"p99_9\":{},"
+                  "\"max\":{}}},\"late\":{},"
                   "\"client_cpu_ns\":{},\"errors\":{},\"errors_by_kind\":{{{}}}}}",
                   connections_.size(), latency.count(), window_->body_bytes, verified_bytes_,
                   seconds, static_cast<double>(window_->body_bytes) * 8 / 1e9 / seconds,
                   static_cast<double>(latency.count()) / seconds, microseconds(0.5),
-                  microseconds(0.9), microseconds(0.99), microseconds(0.999),
-                  cpu_at_close_ns_ - window_->cpu_at_open_ns, errors(), faults),
+                  microseconds(0.9), microseconds(0.99), microseconds(0.999), microseconds(1),
+                  window_->late, cpu_at_close_ns_ - window_->cpu_at_open_ns, errors(), faults),
       errors()};
 }
 

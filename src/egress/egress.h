@@ -136,8 +136,8 @@ std::size_t index_of(const Path& path);
 /// steps that; transfer.path tells which it became.
 StepResult step(Transfer& transfer, ByteCount quantum);
 
-/// Of the file whose pages the last step wanted, `range` has been read: it is in the page cache now,
-/// as far as it can be. Holds at least the first byte that was wanted.
+/// Of the file whose pages the last step wanted, `range` has been read: it is in the page cache
+/// now, as far as it can be. Holds at least the first byte that was wanted.
 void fetched(Transfer& transfer, ByteRange range);
 /// For whoever has no helper threads: reads what the last step wanted, waiting for the disk, and
 /// says fetched(). Uses the scratch. Errors: EIO.

@@ -1,5 +1,5 @@
-"""Disks made for tests: an ext4 image behind a filter of nbdkit's, exported as a file by nbdfuse and
-mounted read-only through a loop device, in a mount namespace of the test's own."""
+"""Disks made for tests: an ext4 image behind a filter of nbdkit's, exported as a file by nbdfuse
+and mounted read-only through a loop device, in a mount namespace of the test's own."""
 
 import contextlib
 import ctypes
@@ -43,7 +43,8 @@ def mounted(kind, device, folder, options):
 
 
 def enter_mount_namespace():
-    """For setUpModule: a mount namespace of this process alone: what a killed test leaves mounted goes with it."""
+    """For setUpModule: a mount namespace of this process alone, so that what a killed test leaves
+    mounted goes with it."""
     clone_newns = 0x00020000
     if not why_no_mount():
         if LIBC.unshare(clone_newns) != 0:
@@ -52,8 +53,8 @@ def enter_mount_namespace():
 
 
 class Disk:
-    """`folder` shows the files written by write_files(folder). What is in the page cache goes on being
-    there, as on a real machine."""
+    """`folder` shows the files written by write_files(folder). What is in the page cache goes on
+    being there, as on a real machine."""
 
     size_mib = 96
     mount_options = "loop,ro,noload,errors=continue"  # noload: no wish to write the journal
@@ -157,12 +158,3 @@ class PausingDisk(Disk):
 
     def resume(self):
         self.tell(b"r", b"R")
-
-
-class SlowDisk(Disk):
-    """Each read of the disk takes `delay_ms`."""
-
-    delay_ms = 300
-
-    def filter(self):
-        return ("--filter=delay", "file", self.image, f"rdelay={self.delay_ms}ms")
