@@ -57,8 +57,9 @@ struct ResidencyGate {
   std::uint64_t unseen = 0;  ///< steps over pages that were fetched and yet not seen there
 };
 
-/// What a helper is asked to fetch at once: a cold stream waits once for so much.
-inline constexpr ByteCount fetch_size{1 * mib};
+/// About what a helper is asked to fetch at once. Not more: nothing of it goes out before all of it
+/// is there, and on a slow disk that is what a client waits for its first byte.
+inline constexpr ByteCount fetch_size{256 * kib};
 
 /// What a worker lends to all its transfers; a step uses it and leaves nothing in it.
 struct Resources {
@@ -93,6 +94,7 @@ struct Transfer {
   const content::OpenFile* seen_file = nullptr;  ///< whose pages `seen` speaks of
   WantedPages wanted;                            ///< of the last WantPages
   content::SeenPages fetched;                    ///< of wanted.file
+  bool just_fetched = false;                     ///< no step was made since
 
   // What a path holds between two steps:
   sys::Pipe pipe;        ///< splice

@@ -1,9 +1,10 @@
 // The looks at the page cache. See residency.h.
 //
-// Invariant: a transfer always gets on. What a helper has fetched a moment ago is stepped over even
-// if the kernel goes on saying that it is not there: on some filesystems it never is (FUSE with
-// direct_io, some network ones), and beyond the end of a truncated file there is nothing to fetch.
-// Rests on cachestat(2), preadv2(2) (sys/page_cache.h).
+// Invariant: a transfer always gets on. What a helper has fetched is stepped over once, however
+// long ago it was, and for a moment more often, even if the kernel goes on saying that it is not
+// there: on some filesystems it never is (FUSE with direct_io, some network ones), and beyond the
+// end of a truncated file there is nothing to fetch. Rests on cachestat(2), preadv2(2)
+// (sys/page_cache.h).
 #include "egress/residency.h"
 
 #include "sys/file.h"
@@ -47,7 +48,7 @@ bool knows(const content::SeenPages& seen, ByteRange range, const ResidencyGate&
 bool was_fetched(const Transfer& transfer, const OpenFile& file, FileOffset offset) {
   const ResidencyGate& gate = transfer.resources->residency;
   return transfer.wanted.file == &file && contains(transfer.fetched.range, offset) &&
-         gate.now_ms - transfer.fetched.at_ms < fetch_trusted_ms;
+         (transfer.just_fetched || gate.now_ms - transfer.fetched.at_ms < fetch_trusted_ms);
 }
 
 void want(Transfer& transfer, const OpenFile& file, ByteRange range) {
@@ -145,6 +146,7 @@ Attempt read_resident(Transfer& transfer, const OpenFile& file, FileOffset offse
 void fetched(Transfer& transfer, ByteRange range) {
   const std::int64_t now_ms = transfer.resources->residency.now_ms;
   transfer.fetched = {.range = range, .at_ms = now_ms};
+  transfer.just_fetched = true;
   transfer.seen = transfer.fetched;
   transfer.seen_file = transfer.wanted.file;
 }

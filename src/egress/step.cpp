@@ -44,7 +44,8 @@ const Path* next_path(const Transfer& transfer) {
   return nullptr;
 }
 
-StepResult want_pages(const Transfer& transfer) {
+StepResult want_pages(Transfer& transfer) {
+  transfer.stepped = true;  // the head ages while the disk is waited for: look at the file again
   return {.status = Status::WantPages,
           .moved = {},
           .copied = {},
@@ -68,6 +69,7 @@ StepResult step(Transfer& transfer, ByteCount quantum) {
   transfer.stepped = true;
   for (;;) {
     const StepResult result = transfer.path->step(transfer, quantum);
+    transfer.just_fetched = false;
     if (result.status == Status::WantPages) return want_pages(transfer);
     if (result.status != Status::Unsupported) return result;
     transfer.path->cancel(transfer);
