@@ -196,7 +196,7 @@ TEST_P(ColdFiles, WhatIsNeverSeenIsSentAllTheSame) {
   const Outcome outcome = send_by(path(), segments, options);
   EXPECT_TRUE(outcome.all_right()) << ::testing::PrintToString(outcome);
   EXPECT_GE(unseen, 1U);
-  EXPECT_LE(outcome.wants, 16U);
+  EXPECT_LE(outcome.wants, 40U);  // `copy` moves 64 KiB a step, and may look again after each
 }
 
 TEST_P(ColdFiles, TruncatedBeforeTheyAreFetched) {
