@@ -135,6 +135,21 @@ class ColdDisk(FaultTest):
                 client.close()
                 self.assertEqual(total(server, "pagewire_residency_unseen_total"), 0)
 
+    def test_pages_that_are_being_read(self):
+        """They are in the page cache, as cachestat(2) counts, but nobody can have them yet."""
+        for number, path in enumerate(PATHS):
+            name = f"big{number}.bin"
+            with self.subTest(path=path), self.on_disk("--path", path) as server:
+                self.assert_alive(server, "/" + name, BODY)
+                self.chill(name)
+                with self.disk.paused():
+                    with open(os.path.join(self.disk.folder, name), "rb") as file:
+                        os.posix_fadvise(file.fileno(), 0, 2 * MIB, os.POSIX_FADV_WILLNEED)
+                    client = self.ask_cold(server, request_head("/" + name))
+                    self.assert_hot_go_on(server, client)
+                self.assertIsNone(first_difference(client.read().body, BODY))
+                client.close()
+
     def test_cold_pages_in_mid_transfer(self):
         for number, path in enumerate(PATHS):
             name = f"big{number}.bin"
