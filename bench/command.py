@@ -64,18 +64,26 @@ def describe(name: str, arguments: argparse.Namespace) -> dict:
 
 
 @contextmanager
+def work_folder(arguments: argparse.Namespace) -> Iterator[Path]:
+    """Gone afterwards. From now on we keep to the client's CPU."""
+    os.sched_setaffinity(0, {arguments.client_cpu})  # what we do must not disturb the server
+    with tempfile.TemporaryDirectory(prefix="pagewire-bench-", dir=arguments.work_dir) as name:
+        folder = Path(name)
+        folder.chmod(0o755)  # servers give up root and read as another user
+        yield folder
+
+
+@contextmanager
 def plan_for(arguments: argparse.Namespace, environment: dict,
              rows: list[Row]) -> Iterator[Plan]:
     """With the rows' files made, in a folder that is gone afterwards."""
-    os.sched_setaffinity(0, {arguments.client_cpu})  # what we do must not disturb the server
-    with tempfile.TemporaryDirectory(prefix="pagewire-bench-", dir=arguments.work_dir) as name:
-        plan = Plan(build=arguments.build, folder=Path(name), rounds=arguments.rounds,
+    with work_folder(arguments) as folder:
+        plan = Plan(build=arguments.build, folder=folder, rounds=arguments.rounds,
                     seconds=arguments.seconds, warm_up_s=arguments.warm_up,
                     server_cpu=arguments.server_cpu, client_cpu=arguments.client_cpu,
                     tsc_mhz=environment["tsc_mhz"])
         root = plan.folder / "root"
         root.mkdir()
-        plan.folder.chmod(0o755)  # servers give up root and read as another user
         root.chmod(0o755)
         for row in rows:
             if not plan.file_of(row).exists():

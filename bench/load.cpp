@@ -1,10 +1,12 @@
 // bench_load: an HTTP/1.1 keep-alive load client that costs as little as it can.
 //
 // One thread, N connections, closed loop: a connection asks again as soon as it has its answer, so
-// latency here says how long an answer takes at saturation, not at a rate of arrival. The head of
-// every response is read and checked; the body is thrown away in the kernel (recv with MSG_TRUNC,
-// tcp(7)), so that the server stays the bottleneck. With --verify it is read and every byte is
-// checked.
+// latency here says how long an answer takes at saturation, not at a rate of arrival. With -r each
+// connection asks at fixed moments, and latency counts from them, whether or not the answer before
+// was late: a server that stands still is charged for all who would have asked meanwhile. The head
+// of every response is read and checked; the body is thrown away in the kernel (recv with
+// MSG_TRUNC, tcp(7)), so that the server stays the bottleneck. With --verify it is read and every
+// byte is checked.
 //
 // Prints "begin" when the measured window opens and one line of JSON when it closes, before any
 // connection is closed: whoever samples the server's CPU does it on these two lines.
@@ -43,6 +45,7 @@ constexpr std::size_t max_head_bytes = 16 * 1024;
 constexpr std::size_t verify_read_bytes = 256 * 1024;
 constexpr std::uint64_t max_errors = 100;
 constexpr std::int64_t stall_limit_ms = 10'000;
+constexpr std::int64_t late_ns = 10'000'000;  // an answer that took longer is counted as late
 
 enum class Fault { Status, Length, Head, Content, Closed, Socket, Stalled };
 constexpr std::array<const char*, 7> fault_names = {"status", "length", "head",   "content",
@@ -54,6 +57,7 @@ struct Connection {
   bool waiting = false;         // for the answer to a request
   std::uint64_t body_left = 0;  // 0: the head comes next
   std::int64_t asked_at_ns = 0;
+  std::int64_t due_at_ns = 0;  // -r: of the request that is under way, or comes next
   std::string partial_head;
 };
 
@@ -68,6 +72,7 @@ struct Window {
   std::int64_t opened_at_ns = sys::monotonic_ns();
   std::int64_t cpu_at_open_ns = own_cpu_ns();
   std::uint64_t body_bytes = 0;
+  std::uint64_t late = 0;
   Histogram latency_ns;
 };
 
@@ -88,6 +93,8 @@ class LoadClient {
   enum class Next { Read, Wait };
 
   bool connect(Connection& connection);
+  void begin();
+  std::int64_t ask_those_due(std::int64_t now_ns);
   void ask(Connection& connection, std::int64_t now_ns);
   void receive(Connection& connection);
   Next read_head(Connection& connection);
@@ -99,7 +106,10 @@ class LoadClient {
   bool finished(std::int64_t now_ns) const;
   std::uint64_t errors() const;
 
+  std::int64_t oldest_unanswered_ns() const;
+
   const Options& options_;
+  std::int64_t interval_ns_ = 0;  // -r: between two requests of one connection
   std::optional<std::uint64_t> size_bytes_;
   sys::Fd epoll_{::epoll_create1(EPOLL_CLOEXEC)};
   std::vector<Connection> connections_;
@@ -121,7 +131,7 @@ bool LoadClient::run() {
       return false;
     }
   }
-  for (Connection& connection : connections_) ask(connection, sys::monotonic_ns());
+  begin();
   const auto warm_up_ns = static_cast<std::int64_t>(options_.warm_up_seconds * 1e9);
   const std::int64_t warm_at_ns = sys::monotonic_ns() + warm_up_ns;
   bool warm = false;
@@ -136,7 +146,9 @@ bool LoadClient::run() {
       std::fflush(stdout);
     }
     if (warm && finished(now_ns)) break;
-    const int count = ::epoll_wait(epoll_.get(), events.data(), events.size(), 50);
+    const std::int64_t wait_ns = ask_those_due(now_ns);
+    const timespec wait{.tv_sec = 0, .tv_nsec = wait_ns};
+    const int count = ::epoll_pwait2(epoll_.get(), events.data(), events.size(), &wait, nullptr);
     if (count > 0) last_event_ns = now_ns;
     if (now_ns - last_event_ns > stall_limit_ms * 1'000'000) {
       ++faults_[static_cast<std::size_t>(Fault::Stalled)];
@@ -160,6 +172,35 @@ bool LoadClient::connect(Connection& connection) {
   if (::fcntl(fd, F_SETFL, O_NONBLOCK) != 0 || !sys::set_no_delay(fd)) return false;
   epoll_event event{.events = EPOLLIN | EPOLLRDHUP | EPOLLET, .data = {.ptr = &connection}};
   return ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) == 0;
+}
+
+void LoadClient::begin() {
+  const std::int64_t now_ns = sys::monotonic_ns();
+  if (options_.rate == 0) {
+    for (Connection& connection : connections_) ask(connection, now_ns);
+    return;
+  }
+  const auto count = static_cast<double>(connections_.size());
+  interval_ns_ = static_cast<std::int64_t>(count * 1e9 / options_.rate);
+  for (std::size_t i = 0; i < connections_.size(); ++i) {
+    const double turn = static_cast<double>(i) / options_.rate;
+    connections_[i].due_at_ns = now_ns + static_cast<std::int64_t>(turn * 1e9);
+  }
+}
+
+/// Returns for how long nothing is due, at most 50 ms.
+std::int64_t LoadClient::ask_those_due(std::int64_t now_ns) {
+  std::int64_t wait_ns = 50'000'000;
+  if (interval_ns_ == 0) return wait_ns;
+  for (Connection& connection : connections_) {
+    if (connection.waiting || !connection.fd.is_open()) continue;
+    if (connection.due_at_ns <= now_ns) {
+      ask(connection, connection.due_at_ns);
+    } else {
+      wait_ns = std::min(wait_ns, connection.due_at_ns - now_ns);
+    }
+  }
+  return wait_ns;
 }
 
 void LoadClient::ask(Connection& connection, std::int64_t now_ns) {
@@ -257,8 +298,11 @@ void LoadClient::answered(Connection& connection) {
   ++settled_;
   connection.waiting = false;
   const std::int64_t now_ns = sys::monotonic_ns();
-  window_->latency_ns.record(static_cast<std::uint64_t>(now_ns - connection.asked_at_ns));
-  ask(connection, now_ns);
+  const std::int64_t took_ns = now_ns - connection.asked_at_ns;
+  window_->latency_ns.record(static_cast<std::uint64_t>(took_ns));
+  window_->late += took_ns > late_ns ? 1 : 0;
+  connection.due_at_ns += interval_ns_;
+  if (interval_ns_ == 0) ask(connection, now_ns);
 }
 
 /// Counts the fault and goes on with a new connection, as long as there are not too many.
@@ -288,6 +332,16 @@ std::uint64_t LoadClient::errors() const {
   return sum;
 }
 
+/// A request that never came back is in no percentile.
+std::int64_t LoadClient::oldest_unanswered_ns() const {
+  std::int64_t oldest_ns = 0;
+  for (const Connection& connection : connections_) {
+    if (!connection.waiting) continue;
+    oldest_ns = std::max(oldest_ns, closed_at_ns_ - connection.asked_at_ns);
+  }
+  return oldest_ns;
+}
+
 std::pair<std::string, std::uint64_t> LoadClient::report() const {
   const double seconds = static_cast<double>(closed_at_ns_ - window_->opened_at_ns) / 1e9;
   const Histogram& latency = window_->latency_ns;
@@ -303,12 +357,14 @@ std::pair<std::string, std::uint64_t> LoadClient::report() const {
   return {
       fmt::format("{{\"connections\":{},\"requests\":{},\"body_bytes\":{},\"verified_bytes\":{},"
                   "\"seconds\":{:.6f},\"gbit_per_s\":{:.4f},\"requests_per_s\":{:.1f},"
-                  "\"latency_us_closed_loop\":{{\"p50\":{},\"p90\":{},\"p99\":{},\"p99_9\":{}}},"
+                  "\"latency_us_closed_loop\":{{\"p50\":{},\"p90\":{},\"p99\":{},\"p99_9\":{},"
+                  "\"max\":{}}},\"late\":{},\"oldest_unanswered_us\":{},"
                   "\"client_cpu_ns\":{},\"errors\":{},\"errors_by_kind\":{{{}}}}}",
                   connections_.size(), latency.count(), window_->body_bytes, verified_bytes_,
                   seconds, static_cast<double>(window_->body_bytes) * 8 / 1e9 / seconds,
                   static_cast<double>(latency.count()) / seconds, microseconds(0.5),
-                  microseconds(0.9), microseconds(0.99), microseconds(0.999),
+                  microseconds(0.9), microseconds(0.99), microseconds(0.999), microseconds(1),
+                  window_->late, oldest_unanswered_ns() / 1000,
                   cpu_at_close_ns_ - window_->cpu_at_open_ns, errors(), faults),
       errors()};
 }

@@ -25,6 +25,7 @@ struct Options {
   std::size_t connections = 1;
   double seconds = 2;  ///< of the measured window; not used when `requests` is set
   double warm_up_seconds = 0.3;
+  double rate = 0;  ///< requests a second of all connections together; 0: as fast as they can
   std::uint64_t requests = 0;               ///< stop after this many; 0: by time
   std::optional<std::uint64_t> size_bytes;  ///< unset: the first response's Content-Length
   bool verify = false;
@@ -36,6 +37,8 @@ inline constexpr const char* usage_text =
     "  -c N             connections (1)\n"
     "  -t SECONDS       measured window (2)\n"
     "  -w SECONDS       warm-up before it (0.3)\n"
+    "  -r RATE          requests a second, spread evenly over the connections, instead of each\n"
+    "                   asking again at once; latency then counts from when one was due\n"
     "  -n N             stop after N requests instead of -t, without warm-up\n"
     "  -s, --size N     Content-Length that every response must have (that of the first)\n"
     "      --verify     read bodies and check that they are position-coded\n"
@@ -70,6 +73,8 @@ inline bool apply_flag(Options& options, int flag, std::string_view value) {
       return parse_number(value, options.seconds) && options.seconds > 0;
     case 'w':
       return parse_number(value, options.warm_up_seconds) && options.warm_up_seconds >= 0;
+    case 'r':
+      return parse_number(value, options.rate) && options.rate > 0;
     case 'n':
       return parse_number(value, options.requests) && options.requests > 0;
     case 's':
@@ -93,7 +98,7 @@ inline std::optional<Options> parse_options(int argc, char** argv) {
                                {nullptr, 0, nullptr, 0}};
   Options options;
   for (;;) {
-    const int flag = ::getopt_long(argc, argv, "c:t:w:n:s:", long_flags, nullptr);
+    const int flag = ::getopt_long(argc, argv, "c:t:w:r:n:s:", long_flags, nullptr);
     if (flag == -1) break;
     if (!detail::apply_flag(options, flag, optarg == nullptr ? "" : optarg)) {
       std::fputs(usage_text, stderr);

@@ -13,6 +13,7 @@
 #include "base/check.h"
 #include "bench/format_number.h"
 #include "bench/source_file.h"
+#include "sys/clock.h"
 #include "sys/file.h"
 #include "sys/socket.h"
 
@@ -63,6 +64,7 @@ SendSource::SendSource(const SendSettings& settings, const SendHooks& hooks, con
       resources_{.pipes = pipes_,
                  .scratch = scratch_,
                  .masters = masters_.get(),
+                 .residency = {.on = true},
                  .zero_copy = {.limits = {.copied_streak = 0}}} {}  // the path was asked for
 
 content::FileRef SendSource::file_now() {
@@ -98,7 +100,16 @@ FilePump::FilePump(SendSource& source, int socket_fd)
 }
 
 egress::StepResult FilePump::step(ByteCount most) {
-  const egress::StepResult result = egress::step(transfer_, most);
+  source_.resources().residency.now_ms = sys::monotonic_coarse_ms();
+  egress::StepResult result = egress::step(transfer_, most);
+  while (result.status == egress::Status::WantPages) {
+    // Here and now: what waits for a disk meanwhile is this sender's alone.
+    if (const Result<void> read = egress::fetch_in_place(transfer_); !read) {
+      result = {.status = egress::Status::Failed, .moved = {}, .copied = {}, .error = read.error()};
+    } else {
+      result = egress::step(transfer_, most);
+    }
+  }
   sent_bytes_ += result.moved.value;
   if (transfer_.path != &source_.path()) source_.note_path_used(*transfer_.path);
   if (result.status == egress::Status::WantWrite && !unsent_limited_) {

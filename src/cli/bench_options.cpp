@@ -238,7 +238,8 @@ void add_surroundings(std::vector<MeasureOption>& table) {
       {.name = "cold",
        .group = how,
        .placeholder = "",
-       .help = "drop the file from the page cache before each round"},
+       .help = "drop the file from the page cache before each round; the sender then waits for the "
+               "disk itself, and what it reads to warm the pages is on its bill"},
       [](auto& s) -> auto& { return s.run.cold; }));
 }
 

@@ -117,6 +117,12 @@ void add_timeouts(std::vector<ServeOption>& table) {
        .help = "after a connection's end: for the kernel to let go of what zerocopy sent"},
       {.least_ms = 0}, [](auto& s) -> auto& { return s.server.timeouts.release_ms; }));
   table.push_back(Make::duration(
+      {.name = "disk-timeout",
+       .group = group,
+       .placeholder = "TIME",
+       .help = "for a disk helper to find a file or to read its next bytes"},
+      not_zero, [](auto& s) -> auto& { return s.server.timeouts.disk_ms; }));
+  table.push_back(Make::duration(
       {.name = "drain-timeout",
        .group = group,
        .placeholder = "TIME",

@@ -160,6 +160,13 @@ void add_listening(std::vector<ServeOption>& table) {
 void add_workers(std::vector<ServeOption>& table) {
   table.push_back(workers_option());
   table.push_back(pin_option());
+  table.push_back(Make::number(
+      {.name = "disk-threads",
+       .group = "Workers",
+       .placeholder = "N",
+       .help = "helpers of all workers that open and read what is not in memory, so that no worker "
+               "waits for the disk; 0: the workers do it, and wait"},
+      {.least = 0, .most = 256}, [](auto& s) -> auto& { return s.server.disk_threads; }));
 }
 
 void add_sending(std::vector<ServeOption>& table) {

@@ -41,6 +41,12 @@ struct EntityHead {
   std::string_view tail(std::size_t from) const { return std::string_view(lines).substr(from); }
 };
 
+/// Pages that were in the page cache at a time.
+struct SeenPages {
+  ByteRange range;
+  std::int64_t at_ms = 0;  ///< by the clock of whoever looked
+};
+
 /// A file that is open, with what its responses need ready-made. Counted by FileRef; lives until
 /// the last response that sends from it is done, also after the cache has dropped it.
 class OpenFile {
@@ -59,6 +65,9 @@ class OpenFile {
   /// response head was made from. One syscall, no disk.
   bool unchanged() const;
 
+  /// What the worker's transfers of this file tell each other about its pages.
+  SeenPages& seen() const { return seen_; }
+
  private:
   friend class FileRef;
   friend class OpenFileCache;
@@ -69,6 +78,7 @@ class OpenFile {
   EntityHead head_;
   std::string body_;
   bool advised_ = false;  // the kernel was told that it is streamed
+  mutable SeenPages seen_;
 };
 
 /// Counted reference to an OpenFile (one thread, no atomics).
@@ -144,6 +154,55 @@ class Response {
   std::vector<Segment> segments_;
 };
 
+// ---------------------------------------------------------------- names
+
+/// What a name leads to. Only the first four are remembered.
+enum class Outcome : std::uint8_t {
+  File,  ///< a regular file, open
+  Directory,
+  Missing,     ///< no such name, or it leads out of ROOT, or to something that is no file
+  Forbidden,   ///< EACCES
+  Exhausted,   ///< out of descriptors or memory: 503, try again
+  Broken,      ///< any other errno (EIO): 500
+  Unresolved,  ///< only the disk can tell: see Resolution
+};
+
+struct Lookup {
+  Outcome outcome = Outcome::Missing;
+  FileRef file;  ///< Outcome::File
+};
+
+/// A name that has to be opened by somebody who may wait for the disk.
+struct NameWish {
+  std::string key;  ///< tells wishes apart
+  std::string path;
+  http::Coding coding = http::Coding::Identity;
+  std::string relative_path;  ///< to be opened beneath the root
+};
+
+struct OpenedName {
+  sys::Fd fd;
+  sys::FileStatus status;
+};
+
+/// What open_name() found, waiting for the disk: openat2(2) confined to `root_fd`, fstat(2), and
+/// of a file up to `read_up_to` also its bytes, so that they are in the page cache. Any thread.
+Result<OpenedName> open_name(int root_fd, const char* relative_path, ByteCount read_up_to);
+
+/// What helpers have found for the request under answer, so that each name is asked for once,
+/// whether or not the open-file cache can remember it.
+struct Resolution {
+  /// A request looks at a file or an index and at three precompressed siblings. Beyond this many
+  /// names the disk is waited for.
+  static constexpr std::size_t most_names = 8;
+
+  NameWish wish;                                      ///< what is to be found next
+  std::vector<std::pair<std::string, Lookup>> found;  ///< by NameWish::key
+
+  /// nullptr: not asked for yet.
+  const Lookup* find(std::string_view key) const;
+};
+
 // ---------------------------------------------------------------- the site
 
 /// Cache-Control by pattern: the first whose glob (fnmatch(3)) matches the decoded path, or its
@@ -211,7 +270,16 @@ class Site {
 
   /// Answers a parsed request: any status from 200 to 503. Never fails; what goes wrong is a
   /// status. `close` asks for "Connection: close" in the head, whatever the request said.
-  void respond(const http::Request& request, const Now& now, bool close, Response& response);
+  void respond(const http::Request& request, const Now& now, bool close, Response& response) {
+    respond(request, now, close, response, nullptr);
+  }
+  /// The same without waiting for the disk: false when only that can tell what a name leads to.
+  /// Then resolution->wish says which name. Once open_name() has been tried on it, resolved() takes
+  /// the result; what that returns goes to resolution->found, and the request is put again.
+  bool respond(const http::Request& request, const Now& now, bool close, Response& response,
+               Resolution* resolution);
+  Lookup resolved(const NameWish& wish, Result<OpenedName> opened, const Now& now);
+  int root_fd() const;
 
   /// An answer that no file stands behind: a head fault, 408, 503 ... `why` goes into the short
   /// body (text, or JSON when `request` prefers it). Adds "Connection: close" when `close`.

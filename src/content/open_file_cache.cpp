@@ -2,10 +2,12 @@
 //
 // Invariant: an entry that is handed out was looked at by name at most validity_ms ago, and an open
 // file whose body is not in memory was asked just now whether it was written to. When an entry's
-// time is over, fstatat(2) looks again: if device, inode, size and mtime are those of the open
-// file, it is that file, whatever way the name now takes to it. Any difference or error drops the
-// entry, and the name is opened anew, confined by openat2(2). Outcomes without a file are simply
-// asked for anew. A file that responses still send from lives on by their references.
+// time is over, fstat(2) on an O_PATH descriptor looks again: if device, inode, size and mtime are
+// those of the open file, it is that file. Any difference or error drops the entry, and the name is
+// opened anew, confined by openat2(2). Outcomes without a file are simply asked for anew. Where the
+// kernel's cache of names does not know (RESOLVE_CACHED says EAGAIN), a caller with a Resolution is
+// told to have somebody else ask the disk. A file that responses still send from lives on by their
+// references.
 //
 // A body that is kept in memory was read while the status stood still: fstat before and after
 // agree, and the mtime is old enough that a write after the read must show in it (file timestamps
@@ -24,21 +26,43 @@ constexpr std::size_t longest_remembered_miss = 512;
 // Three missing siblings of each file, and as many strangers.
 constexpr std::size_t others_per_file = 4;
 
+/// Of this process (EMFILE) or of the machine (ENFILE): a descriptor that only waits for its next
+/// request is then better spent on this one.
+bool is_out_of_fds(const Error& error) {
+  return error.errno_value == EMFILE || error.errno_value == ENFILE;
+}
+
+Lookup failed_lookup(const Error& error) {
+  return {.outcome = outcome_of(error.errno_value), .file = {}};
+}
+
 }  // namespace
 
-Lookup OpenFileCache::find(const FileName& name, const Now& now) {
-  const auto found = entries_.find(key_of(name));
-  if (found == entries_.end()) return open_anew(name, now);
+Lookup OpenFileCache::find(const FileName& name, const Now& now, Resolution* resolution) {
+  const std::string_view key = key_of(name);
+  if (resolution != nullptr) {
+    if (const Lookup* const found = resolution->find(key)) return *found;
+    if (resolution->found.size() >= Resolution::most_names) resolution = nullptr;
+  }
+  const auto place = entries_.find(key);
+  if (place == entries_.end()) return open_anew(name, now, resolution);
 
-  Entry& entry = found->second;
+  Entry& entry = place->second;
   const bool fresh = now.monotonic_ms - entry.checked_ms < limits_.validity_ms;
-  if (fresh ? !overwritten(entry, now) : still_holds(entry, name, now)) {
-    ++counters_.cache_hits;
-    touch(entry);
-    return {.outcome = entry.outcome, .file = entry.file};
+  const Held held = fresh ? (overwritten(entry, now) ? Held::No : Held::Yes)
+                          : still_holds(entry, name, now, resolution == nullptr);
+  switch (held) {
+    case Held::Yes:
+      ++counters_.cache_hits;
+      touch(entry);
+      return {.outcome = entry.outcome, .file = entry.file};
+    case Held::Unknown:
+      return wish_for(name, *resolution);
+    case Held::No:
+      break;
   }
   drop(entry);
-  return open_anew(name, now);
+  return open_anew(name, now, resolution);
 }
 
 SiteCounters OpenFileCache::counters() const {
@@ -74,37 +98,84 @@ bool OpenFileCache::overwritten(Entry& entry, const Now& now) {
   return !entry.file->unchanged();
 }
 
-bool OpenFileCache::still_holds(Entry& entry, const FileName& name, const Now& now) {
-  if (entry.outcome != Outcome::File) return false;
-  const Result<sys::FileStatus> status = sys::status_at(root_fd_, relative_path_of(name));
+OpenFileCache::Held OpenFileCache::still_holds(Entry& entry, const FileName& name, const Now& now,
+                                               bool may_wait) {
+  if (entry.outcome != Outcome::File) return Held::No;
+  const char* const path = relative_path_of(name);
+  Result<sys::FileStatus> status = sys::status_beneath_cached(root_fd_, path);
+  if (!status && status.error().errno_value == EAGAIN) {  // only the disk can tell
+    if (!may_wait) return Held::Unknown;
+    status = sys::status_beneath(root_fd_, path);
+  }
   // An error here is a name that has gone (ENOENT, ENOTDIR) or is closed to us now (EACCES).
-  if (!status || *status != entry.file->status()) return false;
+  if (!status || *status != entry.file->status()) return Held::No;
   entry.checked_ms = now.monotonic_ms;
   ++counters_.cache_revalidated;
   keep_body(*entry.file.get(), now);  // it may have been too young when it was opened
-  return true;
+  return Held::Yes;
 }
 
-Lookup OpenFileCache::open_anew(const FileName& name, const Now& now) {
-  ++counters_.cache_misses;
+Lookup OpenFileCache::open_anew(const FileName& name, const Now& now, Resolution* resolution) {
   const char* const path = relative_path_of(name);
-  Result<sys::Fd> fd = sys::open_beneath(root_fd_, path);
-  // Out of descriptors, of this process (EMFILE) or of the machine (ENFILE): one that only waits
-  // for its next request is better spent on this one.
-  const bool out_of_fds =
-      !fd && (fd.error().errno_value == EMFILE || fd.error().errno_value == ENFILE);
-  if (out_of_fds && shed_one_file()) fd = sys::open_beneath(root_fd_, path);
-
-  const Lookup lookup = fd ? to_lookup(name, std::move(*fd), now)
-                           : Lookup{.outcome = outcome_of(fd.error().errno_value), .file = {}};
+  const auto open = [&] {
+    return resolution != nullptr ? sys::open_beneath_cached(root_fd_, path)
+                                 : sys::open_beneath(root_fd_, path);
+  };
+  Result<sys::Fd> fd = open();
+  if (!fd && fd.error().errno_value == EAGAIN && resolution != nullptr) {
+    return wish_for(name, *resolution);
+  }
+  ++counters_.cache_misses;
+  if (!fd && is_out_of_fds(fd.error()) && shed_one_file()) fd = open();
+  const Lookup lookup = fd ? to_lookup(name, std::move(*fd), now) : failed_lookup(fd.error());
   remember(name, lookup, now);
   return lookup;
 }
 
-Lookup OpenFileCache::to_lookup(const FileName& name, sys::Fd fd, const Now& now) {
+Lookup OpenFileCache::wish_for(const FileName& name, Resolution& resolution) {
+  resolution.wish = {.key = std::string(key_of(name)),
+                     .path = name.path,
+                     .coding = name.coding,
+                     .relative_path = relative_path_of(name)};
+  return {.outcome = Outcome::Unresolved, .file = {}};
+}
+
+Lookup OpenFileCache::resolved(const NameWish& wish, Result<OpenedName> opened, const Now& now) {
+  const FileName name{.path = wish.path, .coding = wish.coding};
+  const auto place = entries_.find(wish.key);
+  if (place != entries_.end()) {
+    Entry& entry = place->second;
+    // The same file as before: what hangs on its OpenFile (a body in memory) stays.
+    const bool same = opened && entry.outcome == Outcome::File &&
+                      opened->status == entry.file->status() && !overwritten(entry, now);
+    if (same) {
+      entry.checked_ms = now.monotonic_ms;
+      ++counters_.cache_revalidated;
+      keep_body(*entry.file.get(), now);
+      touch(entry);
+      return {.outcome = entry.outcome, .file = entry.file};
+    }
+    drop(entry);
+  }
+  ++counters_.cache_misses;
+  if (!opened && is_out_of_fds(opened.error()) && shed_one_file()) {
+    // By now the names on the way are in memory.
+    opened = open_name(root_fd_, wish.relative_path.c_str(), ByteCount{});
+  }
+  const Lookup lookup =
+      opened ? to_lookup(name, std::move(*opened), now) : failed_lookup(opened.error());
+  remember(name, lookup, now);
+  return lookup;
+}
+
+Lookup OpenFileCache::to_lookup(const FileName& name, sys::Fd fd, const Now& now) const {
   const Result<sys::FileStatus> status = sys::status_of(fd.get());
   if (!status) return {.outcome = Outcome::Broken, .file = {}};  // EIO, ESTALE
-  switch (status->type) {
+  return to_lookup(name, OpenedName{.fd = std::move(fd), .status = *status}, now);
+}
+
+Lookup OpenFileCache::to_lookup(const FileName& name, OpenedName opened, const Now& now) const {
+  switch (opened.status.type) {
     case sys::FileType::Directory:
       return {.outcome = Outcome::Directory, .file = {}};
     case sys::FileType::Other:  // a FIFO or a device: never served
@@ -112,9 +183,9 @@ Lookup OpenFileCache::to_lookup(const FileName& name, sys::Fd fd, const Now& now
     case sys::FileType::Regular:
       break;
   }
+  EntityHead head = make_entity_head(policy_, name, opened.status, now);
   return {.outcome = Outcome::File,
-          .file = FileRef(
-              new OpenFile(std::move(fd), *status, make_entity_head(policy_, name, *status, now)))};
+          .file = FileRef(new OpenFile(std::move(opened.fd), opened.status, std::move(head)))};
 }
 
 void OpenFileCache::remember(const FileName& name, const Lookup& lookup, const Now& now) {
@@ -147,10 +218,10 @@ void OpenFileCache::keep_body(OpenFile& file, const Now& now) {
   if (age_s >= -1 && age_s <= 1) return;
 
   std::string body(size.value, '\0');
-  const Result<ByteCount> read = sys::read_at(file.fd(), FileOffset{0}, body);
-  // An error (EIO) is left to the response that sends from the file; a shorter read is a
-  // truncation.
-  if (!read || *read != size || !file.unchanged()) return;
+  const Result<sys::CachedRead> read = sys::read_cached_at(file.fd(), FileOffset{0}, body);
+  // An error (EIO) is left to the response that sends from the file. A shorter read is a
+  // truncation, or a page that is not in memory: then this is tried again at the next look.
+  if (!read || read->count != size || !file.unchanged()) return;
   file.body_ = std::move(body);
   counters_.small_body_bytes += size.value;
 }

@@ -14,23 +14,8 @@
 
 namespace pagewire::content {
 
-/// What a name leads to. Only the first four are remembered.
-enum class Outcome : std::uint8_t {
-  File,  ///< a regular file, open
-  Directory,
-  Missing,    ///< no such name, or it leads out of ROOT, or to something that is no file
-  Forbidden,  ///< EACCES
-  Exhausted,  ///< out of descriptors or memory: 503, try again
-  Broken,     ///< any other errno (EIO): 500
-};
-
 /// Of an open that failed.
 Outcome outcome_of(int errno_value);
-
-struct Lookup {
-  Outcome outcome = Outcome::Missing;
-  FileRef file;  ///< Outcome::File
-};
 
 class OpenFileCache {
  public:
@@ -47,7 +32,11 @@ class OpenFileCache {
 
   /// No allocation when the entry is there and was checked within validity_ms; one fstat(2) when
   /// it is a file whose body is not in memory, else no syscall.
-  Lookup find(const FileName& name, const Now& now);
+  /// With a `resolution` it never waits for the disk, and may say Unresolved.
+  Lookup find(const FileName& name, const Now& now, Resolution* resolution = nullptr);
+
+  /// Takes in what open_name() found for a wish.
+  Lookup resolved(const NameWish& wish, Result<OpenedName> opened, const Now& now);
 
   SiteCounters counters() const;
 
@@ -72,9 +61,12 @@ class OpenFileCache {
   std::string_view key_of(const FileName& name);
   const char* relative_path_of(const FileName& name);
   static bool overwritten(Entry& entry, const Now& now);
-  bool still_holds(Entry& entry, const FileName& name, const Now& now);
-  Lookup open_anew(const FileName& name, const Now& now);
-  Lookup to_lookup(const FileName& name, sys::Fd fd, const Now& now);
+  enum class Held : std::uint8_t { Yes, No, Unknown };
+  Held still_holds(Entry& entry, const FileName& name, const Now& now, bool may_wait);
+  Lookup open_anew(const FileName& name, const Now& now, Resolution* resolution);
+  Lookup to_lookup(const FileName& name, sys::Fd fd, const Now& now) const;
+  Lookup to_lookup(const FileName& name, OpenedName opened, const Now& now) const;
+  Lookup wish_for(const FileName& name, Resolution& resolution);
   void remember(const FileName& name, const Lookup& lookup, const Now& now);
   void keep_body(OpenFile& file, const Now& now);
   void touch(Entry& entry);

@@ -8,6 +8,7 @@
 #include <array>
 #include <random>
 
+#include "base/check.h"
 #include "content/answer.h"
 #include "content/cache_rules.h"
 #include "content/content.h"
@@ -31,6 +32,12 @@ class DateLine {
   static constexpr std::string_view name = "Date: ";
   std::array<char, name.size() + http::http_date_size + 2> line_{};
   std::int64_t second_ = -1;
+};
+
+/// How names are looked up for one request.
+struct Asking {
+  const Now& now;
+  Resolution* resolution = nullptr;  ///< nullptr: the disk is waited for
 };
 
 }  // namespace
@@ -57,11 +64,15 @@ struct Site::Parts {
             .site_lines = policy.site_lines,
             .response = response};
   }
-  void get(const Exchange& exchange, const Now& now);
-  void get_directory(const Exchange& exchange, const Now& now);
+
+  // False: a name is unresolved, and nothing is answered.
+  bool get(const Exchange& exchange, const Asking& asking);
+  bool get_directory(const Exchange& exchange, const Asking& asking);
+  bool send_file(const Exchange& exchange, const FileName& plain, FileRef identity,
+                 const Asking& asking);
   void list_directory(const Exchange& exchange);
-  FileRef best_coding(const Exchange& exchange, const FileName& plain, FileRef identity,
-                      const Now& now);
+  Lookup best_coding(const Exchange& exchange, const FileName& plain, FileRef identity,
+                     const Asking& asking);
 
   SiteSettings settings;
   sys::Fd root;
@@ -96,26 +107,41 @@ SiteCounters Site::counters() const {
   return counters;
 }
 
-void Site::respond(const http::Request& request, const Now& now, bool close, Response& response) {
+int Site::root_fd() const {
+  return parts_->root.get();
+}
+
+Lookup Site::resolved(const NameWish& wish, Result<OpenedName> opened, const Now& now) {
+  return parts_->cache.resolved(wish, std::move(opened), now);
+}
+
+bool Site::respond(const http::Request& request, const Now& now, bool close, Response& response,
+                   Resolution* resolution) {
   response.clear();
   const Exchange exchange = parts_->begin(request, now, close, response);
   const bool known =
       request.method != http::Method::Unknown && request.method != http::Method::NotAllowed;
   if (known && request.expect_unknown) {
-    return answer_error(exchange, 417, "the only expectation that is met is 100-continue");
+    answer_error(exchange, 417, "the only expectation that is met is 100-continue");
+    return true;
   }
   switch (request.method) {
     case http::Method::Get:
     case http::Method::Head:
-      parts_->get(exchange, now);
-      return parts_->readahead.prepare(response);
+      if (!parts_->get(exchange, {.now = now, .resolution = resolution})) return false;
+      parts_->readahead.prepare(response);
+      break;
     case http::Method::Options:
-      return answer_options(exchange, parts_->settings.cors);
+      answer_options(exchange, parts_->settings.cors);
+      break;
     case http::Method::NotAllowed:
-      return answer_error(exchange, 405, "only GET, HEAD and OPTIONS are served", allow_line);
+      answer_error(exchange, 405, "only GET, HEAD and OPTIONS are served", allow_line);
+      break;
     case http::Method::Unknown:
-      return answer_error(exchange, 501, "unknown method");
+      answer_error(exchange, 501, "unknown method");
+      break;
   }
+  return true;
 }
 
 void Site::respond_error(const http::Request& request, const Now& now, int status, const char* why,
@@ -130,77 +156,102 @@ void Site::respond_error(const http::Request& request, const Now& now, int statu
 
 namespace {
 
-/// For a lookup that led to no file.
-void answer_lookup_error(const Exchange& exchange, Outcome outcome) {
+/// For a lookup that led to no file. False: it has led nowhere yet.
+bool answer_lookup_error(const Exchange& exchange, Outcome outcome) {
   switch (outcome) {
+    case Outcome::Unresolved:
+      return false;
     case Outcome::File:
     case Outcome::Directory:
     case Outcome::Missing:
-      return answer_error(exchange, 404, "no such file");
+      answer_error(exchange, 404, "no such file");
+      return true;
     case Outcome::Forbidden:
-      return answer_error(exchange, 403, "the server may not read this file");
+      answer_error(exchange, 403, "the server may not read this file");
+      return true;
     case Outcome::Exhausted:
-      return answer_error(exchange, 503, "out of descriptors or memory", "Retry-After: 1\r\n");
+      answer_error(exchange, 503, "out of descriptors or memory", "Retry-After: 1\r\n");
+      return true;
     case Outcome::Broken:
-      return answer_error(exchange, 500, "the file could not be opened");
+      answer_error(exchange, 500, "the file could not be opened");
+      return true;
   }
+  PW_CHECK(false);
+  return true;
 }
 
 }  // namespace
 
-void Site::Parts::get(const Exchange& exchange, const Now& now) {
+bool Site::Parts::get(const Exchange& exchange, const Asking& asking) {
   const PathFault fault = resolve_path(exchange.request.path, path);
-  if (fault.status != 0) return answer_error(exchange, fault.status, fault.why);
-  if (path.empty() || path.back() == '/') return get_directory(exchange, now);
+  if (fault.status != 0) {
+    answer_error(exchange, fault.status, fault.why);
+    return true;
+  }
+  if (path.empty() || path.back() == '/') return get_directory(exchange, asking);
 
   const FileName name{.path = path};
-  Lookup lookup = cache.find(name, now);
+  Lookup lookup = cache.find(name, asking.now, asking.resolution);
+  if (lookup.outcome == Outcome::File) {
+    return send_file(exchange, name, std::move(lookup.file), asking);
+  }
+  if (lookup.outcome != Outcome::Directory) return answer_lookup_error(exchange, lookup.outcome);
   // The slash first: relative links of the index must resolve beneath the directory.
-  if (lookup.outcome == Outcome::Directory) return answer_redirect(exchange, path);
-  if (lookup.outcome != Outcome::File) return answer_lookup_error(exchange, lookup.outcome);
-  answer_file(exchange, best_coding(exchange, name, std::move(lookup.file), now), settings.ranges,
-              boundaries);
+  answer_redirect(exchange, path);
+  return true;
 }
 
-void Site::Parts::get_directory(const Exchange& exchange, const Now& now) {
+bool Site::Parts::get_directory(const Exchange& exchange, const Asking& asking) {
   index_path.assign(path).append(settings.index);
   const FileName name{.path = index_path};
-  Lookup lookup = cache.find(name, now);
+  Lookup lookup = cache.find(name, asking.now, asking.resolution);
   if (lookup.outcome == Outcome::File) {
-    return answer_file(exchange, best_coding(exchange, name, std::move(lookup.file), now),
-                       settings.ranges, boundaries);
+    return send_file(exchange, name, std::move(lookup.file), asking);
   }
   const bool no_index = lookup.outcome == Outcome::Missing || lookup.outcome == Outcome::Directory;
-  if (no_index && settings.listing) return list_directory(exchange);
-  answer_lookup_error(exchange, lookup.outcome);
+  if (!no_index || !settings.listing) return answer_lookup_error(exchange, lookup.outcome);
+  list_directory(exchange);
+  return true;
+}
+
+bool Site::Parts::send_file(const Exchange& exchange, const FileName& plain, FileRef identity,
+                            const Asking& asking) {
+  Lookup best = best_coding(exchange, plain, std::move(identity), asking);
+  if (best.outcome == Outcome::Unresolved) return false;
+  answer_file(exchange, std::move(best.file), settings.ranges, boundaries);
+  return true;
 }
 
 void Site::Parts::list_directory(const Exchange& exchange) {
   // "file/" gives ENOTDIR here, as does a directory that is none any more.
   Result<sys::Fd> directory = sys::open_beneath(root.get(), path.empty() ? "." : path.c_str());
   if (!directory) {
-    return answer_lookup_error(exchange, outcome_of(directory.error().errno_value));
+    answer_lookup_error(exchange, outcome_of(directory.error().errno_value));
+    return;
   }
   const Result<void> listed = append_listing(exchange.response.text, std::move(*directory), path);
-  if (!listed) return answer_lookup_error(exchange, outcome_of(listed.error().errno_value));
-  answer_page(exchange);
+  if (listed) return answer_page(exchange);
+  answer_lookup_error(exchange, outcome_of(listed.error().errno_value));
 }
 
-/// The form of the file that the client weighs highest among those that are there. A client that
-/// refuses identity and gets no sibling is sent identity all the same: RFC 9110 12.5.3 allows it
-/// beside 406, and the file is of more use than an error.
-FileRef Site::Parts::best_coding(const Exchange& exchange, const FileName& plain, FileRef identity,
-                                 const Now& now) {
+/// The form of the file that the client weighs highest among those that are there; Unresolved when
+/// that is not known yet. A client that refuses identity and gets no sibling is sent identity all
+/// the same: RFC 9110 12.5.3 allows it beside 406, and the file is of more use than an error.
+Lookup Site::Parts::best_coding(const Exchange& exchange, const FileName& plain, FileRef identity,
+                                const Asking& asking) {
+  Lookup plain_form{.outcome = Outcome::File, .file = std::move(identity)};
   const http::FieldLines& accepted = exchange.request.accept_encoding;
-  if (!identity->head().has_siblings || !accepted.present()) return identity;
+  if (!plain_form.file->head().has_siblings || !accepted.present()) return plain_form;
   const http::CodingOrder order = http::preferred_codings(http::parse_accept_encoding(accepted));
   for (std::size_t i = 0; i < order.count; ++i) {
     const http::Coding coding = order.codings[i];
     if (coding == http::Coding::Identity) break;
-    Lookup lookup = cache.find({.path = plain.path, .coding = coding}, now);
-    if (lookup.outcome == Outcome::File) return std::move(lookup.file);
+    const FileName name{.path = plain.path, .coding = coding};
+    Lookup lookup = cache.find(name, asking.now, asking.resolution);
+    const bool ends = lookup.outcome == Outcome::File || lookup.outcome == Outcome::Unresolved;
+    if (ends) return lookup;
   }
-  return identity;
+  return plain_form;
 }
 
 namespace {

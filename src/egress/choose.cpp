@@ -149,10 +149,9 @@ Choice choose_now(const ChooseInput& input, const WorkerFacts& facts) {
   ChooseInput known = input;
   for (const Segment& segment : input.segments) {
     if (segment.kind != Segment::Kind::File) continue;
-    // Where the kernel does not tell (EOPNOTSUPP: the filesystem has no RWF_NOWAIT; EIO) the body
-    // is taken for resident, as before anybody asked.
-    const Result<bool> there = sys::is_resident(segment.file->fd(), segment.slice.offset);
-    known.residency = !there || *there ? Residency::Resident : Residency::Cold;
+    const ByteRange first_byte{segment.slice.offset, ByteCount{1}};
+    const bool there = sys::resident_prefix(segment.file->fd(), first_byte).value > 0;
+    known.residency = there ? Residency::Resident : Residency::Cold;
     break;
   }
   return choose(known, facts);

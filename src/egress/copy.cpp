@@ -1,33 +1,31 @@
-// copy: pread(2) into the worker's scratch buffer, then one sendmsg(2) with the head and all.
+// copy: preadv2(2) into the worker's scratch buffer, then one sendmsg(2) with the head and all.
 //
 // Wins for small bodies: head and body leave in one call and one TCP segment, and copying some KiB
 // costs less than a second call. Fits everything, needs nothing, and is what all else falls to.
 // Loses by two copies of every byte (page cache to scratch, scratch to socket buffer).
-// Rests on pread(2), sendmsg(2).
+// Rests on preadv2(2), sendmsg(2).
 //
 // Invariant: stateless. Each step reads what it sends; what the socket did not take is read again
-// by the next step. A short pread is a truncated file, seen before any byte of that call is sent.
+// by the next step. A read that ends early is a truncated file, seen before any byte of that call
+// is sent.
 #include "egress/registry.h"
+#include "egress/residency.h"
 #include "egress/slices.h"
-#include "sys/file.h"
 
 namespace pagewire::egress {
 
 namespace {
 
 /// Reads the next of `rest` into what is left of `scratch`, and takes that much off it.
-Attempt gather_slice(const content::Segment& segment, ByteRange rest, std::span<char>& scratch,
-                     Gather& gather) {
+Attempt gather_slice(Transfer& transfer, const content::OpenFile& file, ByteRange rest,
+                     std::span<char>& scratch, Gather& gather) {
   const std::size_t size = std::min<std::size_t>(rest.count.value, scratch.size());
-  const std::span<char> into = scratch.first(size);
-  const Result<ByteCount> got = sys::read_at(segment.file->fd(), rest.offset, into);
-  if (!got) {  // EIO: the disk
-    return {.status = Status::Failed, .count = {}, .asked = {}, .copied = {}, .error = got.error()};
-  }
-  if (got->value < size) return stopped(Status::SourceTruncated);
-  gather.add(into.data(), size);
-  scratch = scratch.subspan(size);
-  return {.status = Status::Moved, .count = *got, .asked = rest.count, .copied = *got, .error = {}};
+  Attempt read = read_resident(transfer, file, rest.offset, scratch.first(size));
+  if (read.status != Status::Moved) return read;
+  gather.add(scratch.data(), read.count.value);
+  scratch = scratch.subspan(read.count.value);
+  read.asked = rest.count;
+  return read;
 }
 
 /// Little memory is copied next to the rest: that costs less than a second piece for the kernel.
@@ -41,7 +39,7 @@ void gather_memory(std::string_view bytes, std::span<char>& scratch, Gather& gat
   scratch = scratch.subspan(bytes.size());
 }
 
-Attempt gather_and_send(const Transfer& transfer, ByteCount quantum) {
+Attempt gather_and_send(Transfer& transfer, ByteCount quantum) {
   Gather gather;
   std::span<char> scratch = transfer.resources->scratch;
   ByteCount skip = transfer.sent_of_segment;
@@ -56,11 +54,12 @@ Attempt gather_and_send(const Transfer& transfer, ByteCount quantum) {
     } else {
       if (scratch.empty()) break;
       const ByteRange rest{segment.slice.offset + skip, size};
-      const Attempt read = gather_slice(segment, rest, scratch, gather);
+      const Attempt read = gather_slice(transfer, *segment.file, rest, scratch, gather);
+      if (read.status == Status::WantPages && read_bytes.value > 0) break;  // what is here first
       if (read.status != Status::Moved) return read;
       file = segment.file;
       read_bytes += read.count;
-      if (read.count < read.asked) break;  // scratch is full
+      if (read.count < read.asked) break;  // scratch is full, or the rest is not in memory
     }
     skip = {};
   }

@@ -52,6 +52,18 @@ struct StepResult {
   WantedPages pages{};      ///< for WantPages
 };
 
+/// Whether steps look at the page cache before they send, and what that came to.
+struct ResidencyGate {
+  bool on = false;           ///< off: no look, no WantPages; a step waits for the disk itself
+  std::int64_t now_ms = 1;   ///< a coarse clock, set by the owner before it steps
+  std::uint64_t looks = 0;   ///< made at the page cache
+  std::uint64_t unseen = 0;  ///< steps over pages that were fetched and yet not seen there
+};
+
+/// About what a helper is asked to fetch at once. Not more: nothing of it goes out before all of it
+/// is there, and on a slow disk that is what a client waits for its first byte.
+inline constexpr ByteCount fetch_size{256 * kib};
+
 class MasterPipes;  // tee's cache of small files, private to the room
 struct MasterPipesEnd {
   void operator()(MasterPipes* masters) const;
@@ -83,6 +95,7 @@ struct Resources {
   std::span<char> scratch;          ///< for `copy`; at least 64 KiB
   MasterPipes* masters = nullptr;   ///< for `tee`; Unsupported without them
   PathSet usable = PathSet::all();  ///< what a transfer may fall to; `copy` always
+  ResidencyGate residency{};
   ZeroCopyUse zero_copy{};
 };
 
@@ -135,6 +148,13 @@ struct Transfer {
   ByteCount sent;             ///< of all segments
   bool stepped = false;       ///< a step was made: the head is not fresh any more
 
+  // What is known about the page cache (residency.h):
+  content::SeenPages seen;
+  const content::OpenFile* seen_file = nullptr;  ///< whose pages `seen` speaks of
+  WantedPages wanted;                            ///< of the last WantPages
+  content::SeenPages fetched;                    ///< of wanted.file
+  bool just_fetched = false;                     ///< no step was made since
+
   // What a path holds between two steps:
   sys::Pipe pipe;        ///< splice, vmsplice, tee
   ByteCount in_pipe;     ///< likewise: taken from the file, not yet in the socket
@@ -184,9 +204,17 @@ std::size_t index_of(const Path& path);
 /// Call once a path is chosen and the transfer filled in, before the first step.
 void prepare(Transfer& transfer);
 
-/// One step of the transfer by its path. On Unsupported (nothing of the slice has moved) it falls
-/// to the next path in paths() that fits, and steps that; transfer.path tells which it became.
+/// One step of the transfer by its path, over what is in the page cache (residency.h). On
+/// Unsupported (nothing of the slice has moved) it falls to the next path in paths() that fits, and
+/// steps that; transfer.path tells which it became.
 StepResult step(Transfer& transfer, ByteCount quantum);
+
+/// Of the file whose pages the last step wanted, `range` has been read: it is in the page cache
+/// now, as far as it can be. Holds at least the first byte that was wanted.
+void fetched(Transfer& transfer, ByteRange range);
+/// For whoever has no helper threads: reads what the last step wanted, waiting for the disk, and
+/// says fetched(). Uses the scratch. Errors: EIO.
+Result<void> fetch_in_place(Transfer& transfer);
 
 /// Ends the transfer's hold on pipes and mappings; what the kernel still reads from stays in
 /// Transport::state. The caller then forgets the transfer.

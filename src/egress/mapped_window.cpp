@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "egress/residency.h"
 #include "egress/slices.h"
 #include "sys/file.h"
 
@@ -94,19 +95,16 @@ Attempt send_mapped(const Transfer& transfer, const sys::Mapping& mapping, ByteR
   }
 }
 
-Attempt send_read(const Transfer& transfer, ByteRange rest) {
+Attempt send_read(Transfer& transfer, ByteRange rest) {
   const std::span<char> scratch = transfer.resources->scratch;
-  const ByteCount asked = std::min(rest.count, ByteCount{scratch.size()});
-  const int fd = transfer.segments[transfer.index].file->fd();
-  const Result<ByteCount> got = sys::read_at(fd, rest.offset, scratch.first(asked.value));
-  if (!got) {  // EIO: the disk
-    return {.status = Status::Failed, .count = {}, .asked = {}, .copied = {}, .error = got.error()};
-  }
-  if (*got < asked) return stopped(Status::SourceTruncated);
+  const ByteCount wanted = std::min(rest.count, ByteCount{scratch.size()});
+  const content::OpenFile& file = *transfer.segments[transfer.index].file;
+  const Attempt read = read_resident(transfer, file, rest.offset, scratch.first(wanted.value));
+  if (read.status != Status::Moved) return read;
   Gather gather;
-  gather.add(scratch.data(), asked.value);
-  Attempt attempt = gather.send(transfer.transport.socket_fd, more_after(transfer, asked));
-  attempt.copied += *got;
+  gather.add(scratch.data(), read.count.value);
+  Attempt attempt = gather.send(transfer.transport.socket_fd, more_after(transfer, read.count));
+  attempt.copied += read.count;
   return attempt;
 }
 

@@ -52,6 +52,6 @@ Attempt send_mapped(const Transfer& transfer, const sys::Mapping& mapping, ByteR
                     int extra_flags);
 
 /// The next of `rest` by pread(2) into the worker's scratch buffer, and send.
-Attempt send_read(const Transfer& transfer, ByteRange rest);
+Attempt send_read(Transfer& transfer, ByteRange rest);
 
 }  // namespace pagewire::egress

@@ -15,7 +15,7 @@ namespace pagewire::egress {
 /// One call that handed bytes to the socket, or could not.
 struct Attempt {
   Status status =
-      Status::Failed;  ///< Moved, WantWrite, SourceTruncated, PeerGone, Unsupported, Failed
+      Status::Failed;  ///< Moved, WantWrite, WantPages, SourceTruncated, PeerGone, Failed ...
   ByteCount count;     ///< Moved: taken by the socket, > 0
   ByteCount asked;     ///< Moved: fewer taken than asked means that the socket is full
   ByteCount copied;    ///< between user and kernel memory; also when nothing was taken

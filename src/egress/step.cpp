@@ -1,9 +1,11 @@
-// One step of a transfer: the cursor, the last look at the file, and falling from path to path.
+// One step of a transfer: the cursor, the last look at the file, the look at the page cache, and
+// falling from path to path.
 //
 // Invariants: between two steps the cursor stands on a byte that has not gone, or at the end.
 // A response whose file was seen to change never completes its promised length.
 #include "base/check.h"
 #include "egress/egress.h"
+#include "egress/residency.h"
 
 namespace pagewire::egress {
 
@@ -45,6 +47,15 @@ const Path* next_path(const Transfer& transfer) {
   return nullptr;
 }
 
+StepResult want_pages(Transfer& transfer) {
+  transfer.stepped = true;  // the head ages while the disk is waited for: look at the file again
+  return {.status = Status::WantPages,
+          .moved = {},
+          .copied = {},
+          .error = {},
+          .pages = transfer.wanted};
+}
+
 }  // namespace
 
 void prepare(Transfer& transfer) {
@@ -58,9 +69,15 @@ StepResult step(Transfer& transfer, ByteCount quantum) {
   if (transfer.stepped && source_changed(transfer, quantum)) {
     return {.status = Status::SourceChanged, .moved = {}, .copied = {}, .error = {}};
   }
+  if (transfer.resources->residency.on) {
+    quantum = resident_ahead(transfer, quantum);
+    if (quantum.value == 0) return want_pages(transfer);
+  }
   transfer.stepped = true;
   for (;;) {
     const StepResult result = transfer.path->step(transfer, quantum);
+    transfer.just_fetched = false;
+    if (result.status == Status::WantPages) return want_pages(transfer);
     if (result.status != Status::Unsupported) return result;
     transfer.path->cancel(transfer);
     transfer.path = next_path(transfer);

@@ -30,6 +30,7 @@
 #include "egress/mapped_window.h"
 #include "egress/pipe_steps.h"
 #include "egress/registry.h"
+#include "egress/residency.h"
 #include "egress/slices.h"
 #include "sys/file.h"
 
@@ -129,20 +130,21 @@ Attempt give_pages_away(Transfer& transfer, ByteRange rest) {
   std::uint64_t size = std::min(rest.count, transfer.pipe.capacity).value;
   // A part of a page cannot be a gift (vmsplice(2): aligned in length). It comes only alone, when
   // the step's limit is below a page.
-  const bool whole = size >= page_size;
+  bool whole = size >= page_size;
   if (whole) size = size / page_size * page_size;
   PagesToGive pages(size);
   // ENOMEM: address space, vm.max_map_count, or a limit of memory.
   if (!pages.is_mapped()) return failed_vmsplice(transfer, last_error("mmap").value());
-  const int fd = transfer.segments[transfer.index].file->fd();
-  const Result<ByteCount> got = sys::read_at(fd, rest.offset, {pages.data(), size});
-  if (!got) return failed_vmsplice(transfer, got.error());  // EIO: the disk
-  if (got->value < size) return stopped(Status::SourceTruncated);
+  const content::OpenFile& file = *transfer.segments[transfer.index].file;
+  const Attempt read = read_resident(transfer, file, rest.offset, {pages.data(), size});
+  if (read.status != Status::Moved) return read;
+  whole = read.count.value >= page_size;  // fewer, where the rest is not in memory
+  size = whole ? read.count.value / page_size * page_size : read.count.value;
   const Result<ByteCount> taken =
       vmsplice_into(transfer, {pages.data(), size}, whole ? SPLICE_F_GIFT : 0);
   if (!taken) return failed_vmsplice(transfer, taken.error());
   Attempt attempt = stopped(Status::Moved);
-  attempt.copied = *got;
+  attempt.copied = read.count;
   return attempt;
 }
 

@@ -235,14 +235,12 @@ void write_zerocopy(std::string& text, Workers workers) {
          sum(workers, &WorkerMetrics::zerocopy_given_up));
 }
 
-void write_request_time(std::string& text, Workers workers) {
-  constexpr std::string_view name = "pagewire_request_duration_seconds";
-  family(text, name, "histogram",
-         "From the round in which the head was complete to the last byte given to the kernel.");
+template <class Pick>
+void write_histogram(std::string& text, std::string_view name, Workers workers, Pick histogram) {
   std::uint64_t cumulative = 0;
   for (std::size_t bucket = 0; bucket < TimeHistogram::buckets; ++bucket) {
-    cumulative += sum(workers, [bucket](const WorkerMetrics& w) -> const Counter& {
-      return w.request_time.counts[bucket];
+    cumulative += sum(workers, [=](const WorkerMetrics& w) -> const Counter& {
+      return histogram(w).counts[bucket];
     });
     if (bucket + 1 == TimeHistogram::buckets) {
       fmt::format_to(std::back_inserter(text), "{}_bucket{{le=\"+Inf\"}} {}\n", name, cumulative);
@@ -252,9 +250,48 @@ void write_request_time(std::string& text, Workers workers) {
     }
   }
   const std::uint64_t sum_ns =
-      sum(workers, [](const WorkerMetrics& w) -> const Counter& { return w.request_time.sum_ns; });
+      sum(workers, [=](const WorkerMetrics& w) -> const Counter& { return histogram(w).sum_ns; });
   fmt::format_to(std::back_inserter(text), "{}_sum {}\n{}_count {}\n", name,
                  static_cast<double>(sum_ns) / 1e9, name, cumulative);
+}
+
+void write_request_time(std::string& text, Workers workers) {
+  constexpr std::string_view name = "pagewire_request_duration_seconds";
+  family(text, name, "histogram",
+         "From the round in which the head was complete to the last byte given to the kernel.");
+  write_histogram(text, name, workers,
+                  [](const WorkerMetrics& w) -> const TimeHistogram& { return w.request_time; });
+}
+
+void write_disk(std::string& text, Workers workers) {
+  const auto total = [&](Counter DiskMetrics::*counter) {
+    return sum(workers, [=](const WorkerMetrics& w) -> const Counter& { return w.disk.*counter; });
+  };
+  family(text, "pagewire_disk_jobs_total", "counter", "What disk helpers were asked for.");
+  for (std::size_t kind = 0; kind < DiskMetrics::kinds.size(); ++kind) {
+    fmt::format_to(
+        std::back_inserter(text), "pagewire_disk_jobs_total{{kind=\"{}\"}} {}\n",
+        DiskMetrics::kinds[kind],
+        sum(workers, [=](const WorkerMetrics& w) -> const Counter& { return w.disk.jobs[kind]; }));
+  }
+  single(text, "pagewire_disk_jobs_pending", "gauge", "Jobs of disk helpers, waiting or under way.",
+         total(&DiskMetrics::pending));
+  single(text, "pagewire_disk_queue_depth", "gauge", "Jobs that wait for a disk helper.",
+         total(&DiskMetrics::queued));
+  single(text, "pagewire_disk_fetched_bytes_total", "counter",
+         "Bytes that disk helpers read because a response needed them.",
+         total(&DiskMetrics::fetched_bytes));
+  single(text, "pagewire_disk_errors_total", "counter", "Fetches that the disk failed.",
+         total(&DiskMetrics::errors));
+  constexpr std::string_view wait = "pagewire_disk_wait_seconds";
+  family(text, wait, "histogram", "From asking for pages or a name until they were there.");
+  write_histogram(text, wait, workers,
+                  [](const WorkerMetrics& w) -> const TimeHistogram& { return w.disk.wait_time; });
+  single(text, "pagewire_residency_looks_total", "counter", "Looks at the page cache before steps.",
+         total(&DiskMetrics::looks));
+  single(text, "pagewire_residency_unseen_total", "counter",
+         "Steps over pages that were fetched and yet not seen in the page cache.",
+         total(&DiskMetrics::unseen));
 }
 
 std::vector<std::string> escaped_labels(const std::vector<std::string_view>& names) {
@@ -278,6 +315,7 @@ std::string prometheus_text(Workers workers, const Names& names) {
                  escaped_label(names.version));
   write_requests(text, workers);
   write_request_time(text, workers);
+  write_disk(text, workers);
   write_paths(text, workers, paths);
   write_reasons(text, workers, paths, reasons);
   write_path_use(text, names, paths);
@@ -332,6 +370,8 @@ std::string_view token(ConnectionEnd end) {
       return "socket-error";
     case ConnectionEnd::DrainTimeout:
       return "drain-timeout";
+    case ConnectionEnd::DiskTimeout:
+      return "disk-timeout";
   }
   return "unknown";
 }

@@ -58,9 +58,23 @@ enum class ConnectionEnd : std::uint8_t {
   ReadError,  ///< EIO and its like from the file
   SocketError,
   DrainTimeout,
+  DiskTimeout,  ///< our disk did not answer in time
 };
-inline constexpr std::size_t connection_ends = 9;
+inline constexpr std::size_t connection_ends = 10;
 std::string_view token(ConnectionEnd end);
+
+/// What a worker asked of the disk helpers.
+struct DiskMetrics {
+  static constexpr std::array<std::string_view, 3> kinds = {"fetch", "ahead", "open"};
+  std::array<Counter, kinds.size()> jobs;
+  Counter pending;  ///< now, queued or being worked on
+  Counter queued;   ///< now, of all workers: waiting for a thread
+  Counter fetched_bytes;
+  Counter errors;
+  TimeHistogram wait_time;  ///< of fetches and opens, from asking until the worker has the answer
+  Counter looks;            ///< at the page cache, before steps
+  Counter unseen;           ///< steps over pages that were fetched and yet not seen there
+};
 
 struct WorkerMetrics {
   std::array<Counter, 600> responses;  ///< by status code
@@ -93,6 +107,7 @@ struct WorkerMetrics {
   Counter zerocopy_given_up;  ///< connections
   Counter connections_draining;
   TimeHistogram request_time;
+  DiskMetrics disk;
 };
 
 /// Whether a path can be used in this run.

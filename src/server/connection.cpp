@@ -30,9 +30,12 @@ void Connection::set_state(State next) {
   // Row: from; bits: the states that may follow.
   constexpr auto bit = [](State state) { return 1U << static_cast<unsigned>(state); };
   constexpr unsigned over = bit(State::Draining) | bit(State::Closed);
-  constexpr std::array<unsigned, 6> edges = {
-      /* ReadHead */ bit(State::Respond) | over,
-      /* Respond  */ bit(State::ReadHead) | bit(State::DropBody) | bit(State::Linger) | over,
+  constexpr std::array<unsigned, 8> edges = {
+      /* ReadHead */ bit(State::Resolve) | bit(State::Respond) | over,
+      /* Resolve  */ bit(State::ReadHead) | over,
+      /* Respond  */ bit(State::ReadHead) | bit(State::Fetch) | bit(State::DropBody) |
+          bit(State::Linger) | over,
+      /* Fetch    */ bit(State::Respond) | over,
       /* DropBody */ bit(State::ReadHead) | bit(State::Linger) | over,
       /* Linger   */ over,
       /* Draining */ bit(State::Closed),
@@ -108,6 +111,9 @@ void Connection::timed_out() {
       }
       if (!draining_) count_end(metrics::ConnectionEnd::IdleTimeout);
       return close();
+    case State::Resolve:
+    case State::Fetch:
+      return break_off(metrics::ConnectionEnd::DiskTimeout);
     case State::Respond:
       return check_rate();
     case State::DropBody:
@@ -136,7 +142,7 @@ bool Connection::cut_off() {
     bury();
     return false;
   }
-  if (state_ != State::Respond) {
+  if (exchange_ == nullptr) {
     close();
     return false;
   }
@@ -158,7 +164,7 @@ bool Connection::turn_is_over() const {
 void Connection::settle() {
   if (is_over()) return;
   if (pending_.empty() && pending_.capacity() > 0) std::string().swap(pending_);
-  const bool pause = state_ == State::Respond || turn_given_up_;
+  const bool pause = exchange_ != nullptr || turn_given_up_;
   if (pause == paused_) return;
   paused_ = pause;
   if (pause) {
@@ -197,7 +203,9 @@ std::size_t Connection::consume(std::string_view input) {
       case State::Linger:
         used += linger_over(rest);
         break;
+      case State::Resolve:
       case State::Respond:
+      case State::Fetch:
       case State::Draining:
       case State::Closed:
         return used;
@@ -206,7 +214,8 @@ std::size_t Connection::consume(std::string_view input) {
   return used;
 }
 
-/// One head, if it is complete: parses it and starts the response. 0 when more bytes are needed.
+/// One head, if it is complete: parses it and starts the response. 0 when more bytes are needed, or
+/// when it has to be read again once the disk has said what its name leads to.
 std::size_t Connection::read_head(std::string_view input) {
   const http::HeadLimits& limits = worker_.settings().limits.head;
   const http::HeadScan scan = http::scan_head(input, scan_resume_, limits);
@@ -229,8 +238,7 @@ std::size_t Connection::read_head(std::string_view input) {
     refuse(request, fault.status, fault.why);
     return input.size();
   }
-  respond_to(request);
-  return scan.end;
+  return respond_to(request) ? scan.end : 0;
 }
 
 /// No head can be made out, nor where the next one would start: everything that came is dropped.

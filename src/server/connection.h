@@ -1,9 +1,10 @@
 // Connection: one client, from its first byte to its last.
 //
-//      ReadHead <--------------------+
-//         | head complete            |
+//      ReadHead <--------------------+  <---> Resolve: only the disk knows what the name leads to;
+//         | head complete            |        a helper asks it, then the head is read again
 //         v                          | keep-alive
-//      Respond ----------------------+
+//      Respond ----------------------+  <---> Fetch: the next pages are on the disk; a helper reads
+//         |                                   them
 //         |  \-- the request had a body --> DropBody --+ (back to ReadHead, or Linger)
 //         |
 //         | the last answer
@@ -20,8 +21,8 @@
 //
 // Owns the socket (through Stream) and what sends leave on it, the bytes received and not yet
 // parsed, and, while a response is under way, an Exchange. An idle connection holds neither buffer
-// nor Exchange. Invariant: reading is paused exactly while a response is under way or a turn was
-// given up, so at most one receive buffer of pipelined requests is held.
+// nor Exchange. Invariant: reading is paused exactly while a response is under way, the disk is
+// waited for, or a turn was given up, so at most one receive buffer of pipelined requests is held.
 #pragma once
 
 #include <cstdint>
@@ -29,11 +30,12 @@
 #include <string_view>
 
 #include "loop/loop.h"
+#include "server/disk.h"
 #include "server/worker.h"
 
 namespace pagewire::server {
 
-class Connection final : public loop::Stream {
+class Connection final : public loop::Stream, private DiskWaiter {
  public:
   Connection(Worker& worker, sys::Accepted accepted);
   ~Connection() override;
@@ -56,7 +58,16 @@ class Connection final : public loop::Stream {
   void notified() override;
 
  private:
-  enum class State : std::uint8_t { ReadHead, Respond, DropBody, Linger, Draining, Closed };
+  enum class State : std::uint8_t {
+    ReadHead,
+    Resolve,
+    Respond,
+    Fetch,
+    DropBody,
+    Linger,
+    Draining,
+    Closed,
+  };
   void set_state(State next);
   bool is_over() const { return state_ == State::Draining || state_ == State::Closed; }
 
@@ -72,16 +83,24 @@ class Connection final : public loop::Stream {
   void settle();
   void set_timeout(std::int64_t from_now_ms);
 
+  // Waiting for the disk (wait_for_disk.cpp)
+  void pages_fetched(ByteRange range, const Result<ByteCount>& read) override;
+  void name_resolved(const std::string& key, const content::Lookup& found) override;
+  void wait_for_name();
+  void wait_for_pages(const egress::WantedPages& pages);
+  void read_ahead();
+
   // Output (respond.cpp)
-  void respond_to(const http::Request& request);
+  bool respond_to(const http::Request& request);
   void refuse(const http::Request& request, int status, const char* why);
-  void open_exchange(const http::Request& request);
+  void take_exchange(const http::Request& request);
   void start_transfer();
   void run_transfer();
   void account(const egress::StepResult& result);
   void wait_for_room();
   void finish_response();
   void close_exchange(bool complete);
+  void give_back_exchange();
   void write_log(bool complete, std::int64_t duration_ns);
   void after_response();
   void limit_unsent();
@@ -104,7 +123,7 @@ class Connection final : public loop::Stream {
   egress::SocketState socket_state_;
   std::string pending_;           // received, not parsed; no heap memory while empty
   std::size_t scan_resume_ = 0;   // how far the current head has been scanned for its end
-  Exchange* exchange_ = nullptr;  // in Respond only
+  Exchange* exchange_ = nullptr;  // in Resolve, Respond and Fetch, and on the way between them
   ByteCount unread_body_;         // of the request, still to be dropped
   ByteCount linger_left_;
   std::uint64_t sent_bytes_ = 0;    // on this connection, heads included

@@ -8,13 +8,15 @@ namespace pagewire::server {
 
 using metrics::ConnectionEnd;
 
-void Connection::respond_to(const http::Request& request) {
+/// False: only the disk can tell what the name leads to, and a helper asks it.
+bool Connection::respond_to(const http::Request& request) {
   const Limits& limits = worker_.settings().limits;
   const bool too_large =
       request.body == http::BodyKind::Length && request.content_length > limits.body;
-  if (too_large) return refuse(request, 413, "the request body is larger than this server reads");
-
-  ++requests_;
+  if (too_large) {
+    refuse(request, 413, "the request body is larger than this server reads");
+    return true;
+  }
   // A chunked body, or one whose sender waits for 100 (Continue), is not worth reading for a GET:
   // the final answer goes out at once and the connection ends (RFC 9110 10.1.1). What the client
   // sends meanwhile is dropped in Linger and never parsed as a request.
@@ -22,17 +24,24 @@ void Connection::respond_to(const http::Request& request) {
                           (request.body == http::BodyKind::Length && request.expect_continue);
   unread_body_ = request.body == http::BodyKind::Length ? request.content_length : ByteCount{};
   close_after_ = unreadable || draining_ || !request.keep_alive ||
-                 (limits.requests != 0 && requests_ >= limits.requests);
-  open_exchange(request);
-  worker_.site().respond(request, worker_.now(), close_after_, exchange_->response);
-  close_after_ = close_after_ || exchange_->response.close;
+                 (limits.requests != 0 && requests_ + 1 >= limits.requests);
+  take_exchange(request);
+  content::Resolution* const names = worker_.disk().has_helpers() ? &exchange_->names : nullptr;
+  content::Response& response = exchange_->response;
+  if (!worker_.site().respond(request, worker_.now(), close_after_, response, names)) {
+    wait_for_name();
+    return false;
+  }
+  ++requests_;
+  close_after_ = close_after_ || response.close;
   start_transfer();
+  return true;
 }
 
 /// An answer after which the connection ends, because what follows cannot be told or is not wanted.
 void Connection::refuse(const http::Request& request, int status, const char* why) {
   close_after_ = true;
-  open_exchange(request);
+  take_exchange(request);
   worker_.site().respond_error(request, worker_.now(), status, why, true, exchange_->response);
   start_transfer();
 }
@@ -42,9 +51,12 @@ void Connection::refuse_busy() {
   settle();
 }
 
-void Connection::open_exchange(const http::Request& request) {
-  set_state(State::Respond);
+/// Unless the request has one already: it was put before, and waited for a name.
+void Connection::take_exchange(const http::Request& request) {
+  if (exchange_ != nullptr) return;
   exchange_ = worker_.take_exchange();
+  exchange_->transfer = egress::Transfer{};
+  exchange_->asked_up_to = {};
   exchange_->start_ns = worker_.loop().now_ns();
   if (worker_.access_log() == nullptr) return;
   log::AccessRecord& record = exchange_->record;
@@ -60,6 +72,7 @@ void Connection::open_exchange(const http::Request& request) {
 }
 
 void Connection::start_transfer() {
+  set_state(State::Respond);
   const egress::Transport transport{.socket_fd = fd(), .state = &socket_state_};
   const std::span<const content::Segment> segments = exchange_->response.segments();
   const egress::ChooseInput input{
@@ -85,11 +98,13 @@ void Connection::start_transfer() {
 /// Steps until the response is out, the socket is full, or this connection's turn is over.
 void Connection::run_transfer() {
   const ByteCount quantum = worker_.settings().limits.quantum;
+  worker_.resources().residency.now_ms = worker_.loop().now_ms();
   while (turn_bytes_ < quantum) {
     const egress::StepResult result = egress::step(exchange_->transfer, quantum - turn_bytes_);
     account(result);
     switch (result.status) {
       case egress::Status::Moved:
+        read_ahead();
         continue;
       case egress::Status::Done:
         return finish_response();
@@ -105,6 +120,7 @@ void Connection::run_transfer() {
       case egress::Status::Failed:  // EIO, ENOMEM ... from the file or the socket
         return break_off(ConnectionEnd::ReadError);
       case egress::Status::WantPages:
+        return wait_for_pages(result.pages);
       case egress::Status::Submitted:
       case egress::Status::Unsupported:
         PW_CHECK(false);  // `copy` fits everything; and no path says the others yet
@@ -178,8 +194,9 @@ void Connection::finish_response() {
   after_response();
 }
 
-/// Counts and logs the response, and gives the Exchange back.
+/// Counts and logs the response, if there is one yet, and gives the Exchange back.
 void Connection::close_exchange(bool complete) {
+  if (exchange_->transfer.path == nullptr) return give_back_exchange();
   Exchange& exchange = *exchange_;
   const std::int64_t duration_ns = sys::monotonic_ns() - exchange.start_ns;
   metrics::WorkerMetrics& metrics = worker_.metrics();
@@ -190,9 +207,12 @@ void Connection::close_exchange(bool complete) {
   metrics.request_time.record_ns(static_cast<std::uint64_t>(duration_ns));
   if (worker_.access_log() != nullptr) write_log(complete, duration_ns);
   egress::finish(exchange.transfer);
-  exchange.response.file = content::FileRef();
-  exchange_ = nullptr;
-  worker_.give_back(&exchange);
+  give_back_exchange();
+}
+
+void Connection::give_back_exchange() {
+  exchange_->response.file = content::FileRef();
+  worker_.give_back(std::exchange(exchange_, nullptr));
 }
 
 void Connection::write_log(bool complete, std::int64_t duration_ns) {
@@ -244,6 +264,7 @@ void Connection::begin_linger() {
 
 void Connection::close(Farewell farewell) {
   if (exchange_ != nullptr) close_exchange(false);
+  DiskNode::unlink();  // a helper that is at work finishes for nobody
   take_completions();
   if (socket_state_.busy()) return begin_draining(farewell);
   if (farewell == Farewell::Reset) sys::abort_on_close(fd());

@@ -19,6 +19,7 @@ Settings probed(Settings settings) {
 
 struct Server::Parts {
   explicit Parts(const Settings& all) : settings(probed(all)), shared(settings) {}
+  ~Parts();
 
   tl::expected<void, StartError> open();
   tl::expected<void, StartError> open_admin();
@@ -31,6 +32,7 @@ struct Server::Parts {
   metrics::Names names;
   std::atomic<bool> draining{false};
   std::unique_ptr<log::AccessLog> access_log;
+  DiskHelpers disk_helpers;
   std::vector<std::unique_ptr<Worker>> workers;
   std::unique_ptr<Admin> admin;  // goes first: it reads what stands above
 };
@@ -45,12 +47,23 @@ tl::expected<void, StartError> Server::start(const Settings& settings) {
   auto parts = std::make_unique<Parts>(settings);
   if (auto opened = parts->open(); !opened) return opened;
   parts_ = std::move(parts);
+  parts_->disk_helpers.start(settings.disk_threads);
   for (const std::unique_ptr<Worker>& worker : parts_->workers) worker->start();
   if (parts_->admin != nullptr) parts_->admin->start();
   return {};
 }
 
+/// Workers, then helpers: no worker asks any more, but the jobs that come back find their loop.
+Server::Parts::~Parts() {
+  for (const std::unique_ptr<Worker>& worker : workers) {
+    worker->stop();
+    worker->join();
+  }
+  disk_helpers.stop();
+}
+
 tl::expected<void, StartError> Server::Parts::open() {
+  shared.disk_helpers = &disk_helpers;
   for (const egress::Path* path : egress::paths()) {
     names.paths.push_back(path->name);
     const egress::PathReport* const report = settings.paths.find(*path);

@@ -27,6 +27,7 @@ struct Timeouts {
   std::int64_t rate_window_ms = 60'000;  ///< how often min_rate is looked at
   std::int64_t linger_ms = 2'000;        ///< after the last answer: until the client closes
   std::int64_t release_ms = 10'000;      ///< after a connection's end: until the kernel lets go
+  std::int64_t disk_ms = 120'000;        ///< for pages or a name: then the connection ends
 };
 
 struct Limits {
@@ -46,6 +47,7 @@ struct Settings {
   Timeouts timeouts;
   Limits limits;
   std::int64_t drain_timeout_ms = 30'000;
+  std::size_t disk_threads = 4;  ///< that wait for the disk; 0: the workers do it themselves
   content::SiteSettings site;
   egress::ChooserSettings chooser;
   egress::PathReports paths;  ///< what probes and self-test said; empty: start() probes

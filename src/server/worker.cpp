@@ -48,6 +48,12 @@ tl::expected<void, StartError> Worker::open(std::vector<sys::Address>& addresses
   Result<std::unique_ptr<loop::Loop>> loop = loop::make_epoll_loop(loop::Settings{});
   if (!loop) return tl::unexpected(StartError{describe(loop.error())});
   loop_ = std::move(*loop);
+  disk_ = std::make_unique<DiskDesk>(DiskDesk::Parts{.helpers = *shared_.disk_helpers,
+                                                     .loop = *loop_,
+                                                     .site = *site_,
+                                                     .metrics = metrics_.disk,
+                                                     .small_body = settings().site.small_body});
+  resources_.residency.on = settings().disk_threads > 0;
   for (sys::Address& address : addresses) {
     if (auto opened = open_listener(address); !opened) return opened;
   }
@@ -126,6 +132,10 @@ void Worker::tick() {
   metrics_.readahead_files.set(site.readahead_files);
   metrics_.readahead_bytes.set(site.readahead_bytes);
   tell_zero_copy();
+  metrics_.disk.looks.set(resources_.residency.looks);
+  metrics_.disk.unseen.set(resources_.residency.unseen);
+  disk_->tick();
+  if (index_ == 0) metrics_.disk.queued.set(shared_.disk_helpers->queued());
   // The log counts for all workers; one of them passes it on.
   if (index_ == 0 && access_log() != nullptr) metrics_.log_dropped.set(access_log()->dropped());
   if (!draining_) return;
@@ -171,6 +181,7 @@ void Worker::give_back(Exchange* exchange) {
   constexpr std::size_t text_kept_bytes = 16 * kib;
   std::string& text = owned->response.text;
   if (text.capacity() > text_kept_bytes) std::string().swap(text);
+  owned->names.found.clear();
   if (idle_exchanges_.size() < idle_exchange_limit) idle_exchanges_.push_back(std::move(owned));
 }
 

@@ -15,6 +15,7 @@
 #include "log/log.h"
 #include "loop/loop.h"
 #include "metrics/metrics.h"
+#include "server/disk.h"
 #include "server/server.h"
 #include "sys/pipe.h"
 
@@ -27,6 +28,8 @@ struct Exchange {
   egress::Reason reason = egress::Reason::HeadOnly;
   std::int64_t start_ns = 0;  // the round in which the head was complete
   log::AccessRecord record;   // filled only when there is an access log
+  content::Resolution names;  // that had to be asked of the disk
+  FileOffset asked_up_to;     // of a cold file: what the helpers were asked for; 0: it is not cold
 };
 
 /// Seen by all workers; written when a connection comes or goes, not by a request.
@@ -37,6 +40,7 @@ struct Shared {
   const Settings& settings;
   const egress::WorkerFacts facts;
   log::AccessLog* access_log = nullptr;
+  DiskHelpers* disk_helpers = nullptr;
   std::atomic<std::size_t> connections{0};
   std::atomic<std::uint64_t> cut_off{0};  // responses that the drain timeout broke off
 };
@@ -64,6 +68,7 @@ class Worker final : public loop::Acceptor {
   content::Site& site() { return *site_; }
   metrics::WorkerMetrics& metrics() { return metrics_; }
   egress::Resources& resources() { return resources_; }
+  DiskDesk& disk() { return *disk_; }
   log::AccessLog* access_log() { return shared_.access_log; }
   std::size_t index() const { return index_; }
   const content::Now& now();  ///< of the loop's round
@@ -94,6 +99,8 @@ class Worker final : public loop::Acceptor {
   std::vector<std::unique_ptr<Exchange>> idle_exchanges_;
   metrics::WorkerMetrics metrics_;
   content::Now now_;
+  // Before the loop: connections take themselves out of its jobs.
+  std::unique_ptr<DiskDesk> disk_;
   bool draining_ = false;
   std::int64_t drain_deadline_ms_ = 0;
   // Goes before everything above, so that its connections can give back what they hold.

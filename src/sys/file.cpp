@@ -4,6 +4,7 @@
 #include <linux/openat2.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 namespace pagewire::sys {
@@ -22,6 +23,10 @@ FileStatus to_status(const struct stat& raw) {
   return status;
 }
 
+constexpr std::uint64_t open_flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
+constexpr std::uint64_t path_flags = O_PATH | O_CLOEXEC;
+constexpr std::uint64_t confined = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS;
+
 }  // namespace
 
 Result<Fd> open_directory(const char* path) {
@@ -30,10 +35,12 @@ Result<Fd> open_directory(const char* path) {
   return Fd(fd);
 }
 
-Result<Fd> open_beneath(int root_fd, const char* relative_path) {
+namespace {
+
+Result<Fd> walk(int root_fd, const char* relative_path, std::uint64_t flags) {
   open_how how{};
-  how.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
-  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS;
+  how.flags = flags;
+  how.resolve = confined;
   // EAGAIN: a rename or mount anywhere on the system raced with a ".." in a link, and the kernel
   // could not be sure that the walk stayed beneath (openat2(2)). It asks to be called again.
   constexpr int attempts = 8;
@@ -45,15 +52,45 @@ Result<Fd> open_beneath(int root_fd, const char* relative_path) {
   }
 }
 
+/// One attempt without the disk; with the disk where the kernel does not know the difference.
+Result<Fd> walk_cached(int root_fd, const char* relative_path, std::uint64_t flags) {
+  open_how how{};
+  how.flags = flags;
+  how.resolve = confined | RESOLVE_CACHED;
+  long fd = ::syscall(SYS_openat2, root_fd, relative_path, &how, sizeof how);
+  if (fd < 0 && errno == EINVAL) {  // before Linux 5.12
+    how.resolve = confined;
+    fd = ::syscall(SYS_openat2, root_fd, relative_path, &how, sizeof how);
+  }
+  if (fd >= 0) return Fd(static_cast<int>(fd));
+  return last_error("openat2");
+}
+
+}  // namespace
+
+Result<Fd> open_beneath(int root_fd, const char* relative_path) {
+  return walk(root_fd, relative_path, open_flags);
+}
+
+Result<Fd> open_beneath_cached(int root_fd, const char* relative_path) {
+  return walk_cached(root_fd, relative_path, open_flags);
+}
+
+Result<FileStatus> status_beneath(int root_fd, const char* relative_path) {
+  const Result<Fd> place = walk(root_fd, relative_path, path_flags);
+  if (!place) return tl::unexpected(place.error());
+  return status_of(place->get());
+}
+
+Result<FileStatus> status_beneath_cached(int root_fd, const char* relative_path) {
+  const Result<Fd> place = walk_cached(root_fd, relative_path, path_flags);
+  if (!place) return tl::unexpected(place.error());
+  return status_of(place->get());
+}
+
 Result<FileStatus> status_of(int fd) {
   struct stat raw {};
   if (::fstat(fd, &raw) != 0) return last_error("fstat");
-  return to_status(raw);
-}
-
-Result<FileStatus> status_at(int root_fd, const char* relative_path) {
-  struct stat raw {};
-  if (::fstatat(root_fd, relative_path, &raw, 0) != 0) return last_error("fstatat");
   return to_status(raw);
 }
 
@@ -70,6 +107,35 @@ Result<ByteCount> read_at(int fd, FileOffset offset, std::span<char> into) {
     done += static_cast<std::size_t>(n);
   }
   return ByteCount{done};
+}
+
+Result<CachedRead> read_cached_at(int fd, FileOffset offset, std::span<char> into) {
+  std::size_t done = 0;
+  while (done < into.size()) {
+    const iovec rest{into.data() + done, into.size() - done};
+    const ssize_t n = ::preadv2(fd, &rest, 1, static_cast<off_t>(offset.value + done), RWF_NOWAIT);
+    if (n > 0) {
+      done += static_cast<std::size_t>(n);
+      continue;
+    }
+    if (n == 0) break;  // the end of the file
+    switch (errno) {
+      case EINTR:  // a signal before the first byte
+        continue;
+      case EAGAIN:  // not in memory, or being read just now
+        return CachedRead{.count = ByteCount{done}, .would_wait = true};
+      case EOPNOTSUPP:  // this filesystem cannot tell (FUSE, NFS)
+      case ENOSYS: {    // hidden by a seccomp filter
+        const FileOffset from = offset + ByteCount{done};
+        const Result<ByteCount> read = read_at(fd, from, into.subspan(done));
+        if (!read) return tl::unexpected(read.error());
+        return CachedRead{.count = ByteCount{done} + *read};
+      }
+      default:
+        return last_error("preadv2");  // EIO; EISDIR: not a file
+    }
+  }
+  return CachedRead{.count = ByteCount{done}};
 }
 
 }  // namespace pagewire::sys

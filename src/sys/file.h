@@ -36,15 +36,32 @@ Result<Fd> open_directory(const char* path);
 /// (a rename raced with "..") is retried a few times inside.
 Result<Fd> open_beneath(int root_fd, const char* relative_path);
 
+/// As open_beneath, but only where the whole walk is in the kernel's cache of names and so needs no
+/// disk (RESOLVE_CACHED, Linux 5.12; an older kernel opens as open_beneath does). Error EAGAIN:
+/// it is not, or a filesystem always has to ask (network, some FUSE ones). ENOENT: the cache knows
+/// that there is no such name.
+Result<Fd> open_beneath_cached(int root_fd, const char* relative_path);
+
+/// What the name leads to now, by an O_PATH descriptor: neither opens the file nor, as above,
+/// touches the disk.
+Result<FileStatus> status_beneath_cached(int root_fd, const char* relative_path);
+/// The same, with the disk where it has to be.
+Result<FileStatus> status_beneath(int root_fd, const char* relative_path);
+
 /// fstat(2). Does not touch the disk: the inode is in memory as long as the file is open.
 Result<FileStatus> status_of(int fd);
-
-/// fstatat(2) beneath a directory *without* confinement; for revalidating a path that
-/// open_beneath has accepted before: compare the result with the open file's status.
-Result<FileStatus> status_at(int root_fd, const char* relative_path);
 
 /// Reads until `into` is full or the file ends; retries EINTR. Returns the bytes read, fewer than
 /// asked only at the end of the file.
 Result<ByteCount> read_at(int fd, FileOffset offset, std::span<char> into);
+
+struct CachedRead {
+  ByteCount count;
+  bool would_wait = false;  ///< what follows is not in the page cache; else the file ends there
+};
+
+/// As read_at, but stops where it would have to wait for the disk (preadv2(2), RWF_NOWAIT). On a
+/// filesystem that cannot tell it is read_at.
+Result<CachedRead> read_cached_at(int fd, FileOffset offset, std::span<char> into);
 
 }  // namespace pagewire::sys

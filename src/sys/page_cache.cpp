@@ -32,7 +32,8 @@ struct Cachestat {
 };
 
 std::uint64_t page_bytes() {
-  return static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  static const auto size = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  return size;
 }
 
 /// mincore(2) says "resident" of every page to whoever neither owns the file nor may write it.
@@ -91,15 +92,95 @@ Result<std::optional<ByteCount>> resident_bytes_by_mincore(int fd) {
   return ByteCount{std::min(resident, status->size.value)};
 }
 
-Result<bool> is_resident(int fd, FileOffset offset) {
-  char byte = 0;
-  const iovec into{.iov_base = &byte, .iov_len = 1};
-  for (;;) {
-    const ssize_t n = ::preadv2(fd, &into, 1, static_cast<off_t>(offset.value), RWF_NOWAIT);
-    if (n >= 0) return n > 0;
-    if (errno == EAGAIN) return false;  // it would have waited
-    if (errno != EINTR) return last_error("preadv2");
+namespace {
+
+/// The pages that `range` touches, first to last.
+struct Pages {
+  std::uint64_t first;
+  std::uint64_t count;
+};
+
+Pages pages_of(ByteRange range) {
+  const std::uint64_t first = range.offset.value / page_bytes();
+  return {first, (range.end().value - 1) / page_bytes() - first + 1};
+}
+
+/// How many of the pages the cache holds, read or being read; nullopt: the kernel does not tell
+/// (ENOSYS: before Linux 6.5, or seccomp; EPERM: not ours to write; EOPNOTSUPP: hugetlbfs).
+std::optional<std::uint64_t> cached_pages(int fd, Pages pages) {
+  CachestatRange range{pages.first * page_bytes(), pages.count * page_bytes()};
+  Cachestat found{};
+  if (::syscall(cachestat_number, fd, &range, &found, 0) != 0) return std::nullopt;
+  return found.cached;
+}
+
+/// How many pages, from the first on, the cache holds without a gap. Asks again for each halving:
+/// cachestat counts, and does not say where.
+std::uint64_t cached_run(int fd, Pages pages) {
+  std::uint64_t present = 0;            // that many are all there
+  std::uint64_t missing = pages.count;  // and of that many not all
+  while (missing - present > 1) {
+    const std::uint64_t middle = present + (missing - present) / 2;
+    const Pages half{pages.first + present, middle - present};
+    if (cached_pages(fd, half) == half.count) {
+      present = middle;
+    } else {
+      missing = middle;
+    }
   }
+  return present;
+}
+
+/// Whether a read of the byte at `offset` would have to wait.
+bool would_wait(int fd, std::uint64_t offset) {
+  char byte = 0;
+  const iovec into{&byte, 1};
+  // EAGAIN: not there, or not read yet. Anything else does not wait: 0 is the end of the file,
+  // EOPNOTSUPP a filesystem that cannot tell.
+  return ::preadv2(fd, &into, 1, static_cast<off_t>(offset), RWF_NOWAIT) < 0 && errno == EAGAIN;
+}
+
+}  // namespace
+
+ByteCount resident_prefix(int fd, ByteRange range) {
+  const Pages pages = pages_of(range);
+  std::uint64_t end = range.end().value;
+  const std::optional<std::uint64_t> cached = cached_pages(fd, pages);
+  if (cached && *cached < pages.count) {
+    const std::uint64_t run = cached_run(fd, pages);
+    if (run == 0) return {};
+    end = std::min(end, (pages.first + run) * page_bytes());
+  }
+  constexpr std::uint64_t spacing = 64 * kib;
+  for (std::uint64_t at = range.offset.value; at < end; at = (at / spacing + 1) * spacing) {
+    if (would_wait(fd, at)) return ByteCount{at - range.offset.value};
+  }
+  const std::uint64_t last_page = (end - 1) / page_bytes() * page_bytes();
+  if (would_wait(fd, end - 1)) end = std::max(last_page, range.offset.value);
+  return ByteCount{end - range.offset.value};
+}
+
+void begin_reading(int fd, ByteRange range) {
+  // One call reads no more than the device's read-ahead size (128 KiB by default).
+  constexpr std::uint64_t unit = 128 * kib;
+  for (std::uint64_t at = range.offset.value; at < range.end().value; at += unit) {
+    const std::uint64_t size = std::min(unit, range.end().value - at);
+    // EINVAL: no file of a disk. What cannot be begun here is read by fetch_pages.
+    if (::readahead(fd, static_cast<off64_t>(at), size) != 0) return;
+  }
+}
+
+Result<ByteCount> fetch_pages(int fd, ByteRange range, std::span<char> scratch) {
+  begin_reading(fd, range);
+  ByteCount done;
+  while (done < range.count) {
+    const std::size_t size = std::min<std::size_t>(scratch.size(), (range.count - done).value);
+    const Result<ByteCount> got = read_at(fd, range.offset + done, scratch.first(size));
+    if (!got) return got;  // EIO: the disk
+    done += *got;
+    if (got->value < size) break;  // truncated meanwhile
+  }
+  return done;
 }
 
 }  // namespace pagewire::sys

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 
 #include "base/result.h"
 #include "base/units.h"
@@ -21,10 +22,20 @@ Result<std::optional<ByteCount>> resident_bytes(int fd);
 /// The second of the two ways. Errors: as mmap(2), mincore(2).
 Result<std::optional<ByteCount>> resident_bytes_by_mincore(int fd);
 
-/// Whether the byte at `offset`, which must lie in the file, can be read without waiting for the
-/// disk (preadv2(2), RWF_NOWAIT, Linux 4.14). Anybody who may read the file may ask. Beyond the end
-/// it is false, because Linux 5.9 and 5.10 also say "the end" for what is not in memory. Errors:
-/// EOPNOTSUPP (the filesystem does not tell), EIO.
-Result<bool> is_resident(int fd, FileOffset offset);
+/// How much of `range`, from its first byte on, a read would find in memory now; 0 when its first
+/// page would have to come from the disk. Never waits for the disk. cachestat(2) says exactly which
+/// pages are there, but counts those that are still being read; so one byte of each 64 KiB is also
+/// read with RWF_NOWAIT (preadv2(2)), which does not. Where cachestat does not tell (see above) the
+/// bytes read are the only sign, and a gap between two of them stays unseen. Where neither tells,
+/// everything counts as resident.
+ByteCount resident_prefix(int fd, ByteRange range);
+
+/// Has the kernel begin to read `range` (readahead(2)); does not wait for the data, but may wait
+/// for the disk's queue or for the file's block map, so it is not for a worker.
+void begin_reading(int fd, ByteRange range);
+
+/// Reads `range` through `scratch`, so that it is in the page cache; waits for the disk. Returns
+/// what is there, less than asked when the file ends before. Errors: EIO.
+Result<ByteCount> fetch_pages(int fd, ByteRange range, std::span<char> scratch);
 
 }  // namespace pagewire::sys

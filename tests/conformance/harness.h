@@ -26,6 +26,7 @@
 #include "content/content.h"
 #include "egress/egress.h"
 #include "support/position_code.h"
+#include "sys/clock.h"
 #include "sys/file.h"
 #include "sys/socket.h"
 
@@ -264,6 +265,9 @@ struct SendOptions {
   /// Keep the connection open until the peer has acknowledged all: closing pushes what MSG_MORE
   /// holds.
   bool await_acknowledgement = false;
+  bool gated = true;  ///< steps look at the page cache first
+  /// Called for each WantPages, instead of reading what it wants and going on.
+  std::function<void(Transfer&)> on_want_pages{};
   /// Called before each step that has something behind it, with what has gone so far.
   std::function<void(const Transfer&)> between_steps{};
   /// Called once when the connection stands and nothing has been sent.
@@ -279,6 +283,7 @@ struct Outcome {
   std::uint64_t wrong_at = Expectation::npos;
   std::uint64_t calls = 0;
   std::uint64_t copied = 0;
+  std::uint64_t wants = 0;             ///< WantPages
   const egress::Path* path = nullptr;  ///< the one that it ended on
   bool fitted = true;                  ///< the path that was asked for could do these segments
   std::size_t idle_pipes = 0;
@@ -316,6 +321,18 @@ class WriteEdge {
   sys::Fd epoll_;
 };
 
+/// The pages wanted are of the slice at the cursor or of a later one, and begin in it.
+inline void check_wanted(const Transfer& transfer, const egress::WantedPages& wanted) {
+  EXPECT_GT(wanted.range.count.value, 0U);
+  bool in_a_slice = false;
+  for (const Segment& segment : transfer.segments.subspan(transfer.index)) {
+    in_a_slice |= segment.kind == Segment::Kind::File && segment.file == wanted.file &&
+                  segment.slice.offset <= wanted.range.offset &&
+                  wanted.range.end() <= segment.slice.end();
+  }
+  EXPECT_TRUE(in_a_slice);
+}
+
 inline void check_step(const Transfer& transfer, const StepResult& result, ByteCount quantum) {
   ByteCount memory;  // rides along: the quantum is of file bytes
   for (const Segment& segment : transfer.segments) {
@@ -332,6 +349,7 @@ inline void check_step(const Transfer& transfer, const StepResult& result, ByteC
   } else {
     EXPECT_EQ(result.moved.value, 0U);
   }
+  if (result.status == Status::WantPages) check_wanted(transfer, result.pages);
 }
 
 inline std::uint64_t take_completions(const egress::Transport& transport) {
@@ -346,6 +364,7 @@ inline void drive(Transfer& transfer, const SendOptions& options, Outcome& outco
   for (;;) {
     if (options.take_completions) outcome.copied += take_completions(transfer.transport);
     if (options.between_steps && transfer.sent.value > 0) options.between_steps(transfer);
+    transfer.resources->residency.now_ms = sys::monotonic_coarse_ms();
     const StepResult result = egress::step(transfer, options.quantum);
     check_step(transfer, result, options.quantum);
     outcome.sent += result.moved.value;
@@ -357,6 +376,16 @@ inline void drive(Transfer& transfer, const SendOptions& options, Outcome& outco
       if (edge.wait()) continue;
       ADD_FAILURE() << "WantWrite, but the socket never became writable";
       return;
+    }
+    if (result.status == Status::WantPages) {
+      ++outcome.wants;
+      if (options.on_want_pages) {
+        options.on_want_pages(transfer);
+        continue;
+      }
+      const Result<void> read = egress::fetch_in_place(transfer);
+      if (read) continue;
+      outcome.error = read.error();
     }
     if (result.status != Status::Moved) return;
   }
@@ -421,6 +450,7 @@ inline Outcome send_by(const egress::Path& path, std::span<const Segment> segmen
   Peer peer(std::move(connection.peer), expectation, options.habits);
   Lent lent(options.pipes);
   lent.resources.zero_copy.limits = options.zero_copy;
+  lent.resources.residency.on = options.gated;
   Transfer transfer;
   begin(transfer, path, segments, connection, lent);
   outcome.fitted = transfer.path == &path;  // zerocopy may give itself up on the way

@@ -20,10 +20,10 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from support import (BINARY, SANITIZER, Pagewire, RawClient, TestFolder, coded_bytes,  # noqa: E402
                      fetch_metrics, first_difference, request_head, wait_until)
 
-__all__ = ["BINARY", "LIBC", "PATHS", "SANITIZER", "FaultTest", "Held", "Pagewire", "RawClient",
-           "Strace", "TestFolder", "coded_bytes", "dies_with_us", "drain", "ends", "fetch_metrics",
-           "first_difference", "helper", "percentile_ms", "report", "request_head", "total",
-           "wait_until", "why_no_strace"]
+__all__ = ["BINARY", "LIBC", "MIB", "PATHS", "SANITIZER", "FaultTest", "Held", "Pagewire",
+           "RawClient", "Strace", "TestFolder", "coded_bytes", "dies_with_us", "drain", "ends",
+           "fetch_metrics", "first_difference", "helper", "percentile_ms", "report",
+           "request_head", "total", "wait_until", "why_no_strace"]
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 PATHS = ("sendfile", "splice", "vmsplice", "zerocopy", "mmap", "copy")

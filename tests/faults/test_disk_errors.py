@@ -1,129 +1,25 @@
 """Disks that fail: EIO under a real ext4, on every path, and a full disk under the access log.
 
-The failing disk is an ext4 image behind nbdkit's error filter, exported as a file by nbdfuse and
-mounted through a loop device: while a trigger file exists, every read of the device says EIO."""
+The failing disk is an ext4 image behind nbdkit's error filter (support_disk.py): while a trigger
+file exists, every read of the device says EIO."""
 
-import contextlib
-import ctypes
 import os
 import re
-import shutil
-import subprocess
-import tempfile
 import time
 import unittest
 
-from support_faults import (LIBC, PATHS, FaultTest, RawClient, coded_bytes, dies_with_us,
-                            drain, ends, first_difference, request_head, total, wait_until)
+from support_disk import FailingDisk, enter_mount_namespace, mounted, why_no_mount
+from support_faults import (PATHS, FaultTest, RawClient, coded_bytes, drain, ends,
+                            first_difference, request_head, total, wait_until)
 
 MIB = 1 << 20
 BIG = 10 * MIB + 77
 HOT = coded_bytes(0, 100_000, salt=3)
 BODY = coded_bytes(0, BIG, salt=4)
-TOOLS = ("nbdkit", "nbdfuse", "mkfs.ext4", "mount", "umount", "fusermount3")
-
-
-def run(*command):
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    if done.returncode != 0:
-        raise AssertionError(f"{command}: {done.stdout}{done.stderr}")
-    return done.stdout.strip()
-
-
-def why_no_mount():
-    if os.geteuid() != 0:
-        return "mounting needs the root user"
-    missing = [tool for tool in TOOLS if shutil.which(tool) is None]
-    if missing:
-        return f"not installed: {', '.join(missing)} (nbdkit, libnbd-bin, e2fsprogs, fuse3)"
-    if not os.path.exists("/dev/fuse") or not os.path.exists("/dev/loop-control"):
-        return "this kernel has no FUSE or no loop devices"
-    return None
-
-
-@contextlib.contextmanager
-def mounted(kind, device, folder, options):
-    run("mount", "-t", kind, "-o", options, device, folder)
-    try:
-        yield
-    finally:
-        run("umount", folder)
 
 
 def setUpModule():  # pylint: disable=invalid-name
-    """A mount namespace of this process alone: what a killed test leaves mounted goes with it."""
-    clone_newns = 0x00020000
-    if not why_no_mount():
-        if LIBC.unshare(clone_newns) != 0:
-            raise unittest.SkipTest(f"unshare: {os.strerror(ctypes.get_errno())}")
-        run("mount", "--make-rprivate", "/")
-
-
-class FailingDisk:
-    """`folder` shows the files written by write_files(folder); reads of the disk beneath fail while
-    broken() holds. What is in the page cache goes on being there, as on a real machine."""
-
-    def __init__(self, write_files):
-        self.base = tempfile.mkdtemp(prefix="pagewire-disk-")
-        self.image = os.path.join(self.base, "image")
-        self.export = os.path.join(self.base, "export")
-        self.folder = os.path.join(self.base, "root")
-        self.trigger = os.path.join(self.base, "trigger")
-        self.stack = contextlib.ExitStack()
-        self.stack.callback(shutil.rmtree, self.base, ignore_errors=True)
-        try:
-            os.mkdir(self.folder)
-            with open(self.image, "wb") as file:
-                file.truncate(96 * MIB)
-            run("mkfs.ext4", "-q", "-F", self.image)
-            with mounted("ext4", self.image, self.folder, "loop"):
-                write_files(self.folder)
-            self.open_export()
-            # noload: a read-only mount must not want to write its journal.
-            self.stack.enter_context(mounted("ext4", self.device, self.folder,
-                                             "loop,ro,noload,errors=continue"))
-        except BaseException:
-            self.stack.close()
-            raise
-
-    def open_export(self):
-        os.mkdir(self.export)
-        self.device = os.path.join(self.export, "nbd")
-        process = subprocess.Popen(
-            ["nbdfuse", self.export, "[", "nbdkit", "--exit-with-parent", "--filter=error", "file",
-             self.image, "error-pread=EIO", "error-pread-rate=100%",
-             f"error-pread-file={self.trigger}", "]"],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            preexec_fn=dies_with_us())
-        self.stack.callback(self.close_export, process)
-        wait_until(lambda: os.path.exists(self.device), "the exported device")
-
-    def close_export(self, process):
-        subprocess.run(["fusermount3", "-u", self.export], check=False)
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-    @contextlib.contextmanager
-    def broken(self):
-        with open(self.trigger, "wb"):
-            pass
-        try:
-            yield
-        finally:
-            os.unlink(self.trigger)
-
-    def chill(self, name):
-        """Throws a file's pages out of the cache, and those of the device under it."""
-        for path in (os.path.join(self.folder, name), self.device):
-            fd = os.open(path, os.O_RDONLY)
-            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
-            os.close(fd)
-
-    def close(self):
-        self.stack.close()
+    enter_mount_namespace()
 
 
 def fill(folder):

@@ -71,9 +71,9 @@ constexpr std::string_view every_flag =
     "--cache-control a/*= --open-files 7 --open-file-validity 3s --memory-body 5 "
     "--memory-total 6 --readahead 64K --max-connections 8 --max-requests 9 --max-body 10 "
     "--head-timeout 1s --idle-timeout 2s --min-rate 3K --rate-window 4s "
-    "--linger-timeout 5s --drain-timeout 6s --max-head 1024 --max-target 512 "
-    "--max-fields 11 --max-ranges 12 --zerocopy-in-flight 13M --zerocopy-copied-streak 14 "
-    "--release-timeout 7s --access-log - --log-format json --admin off "
+    "--linger-timeout 5s --drain-timeout 6s --disk-timeout 7s --disk-threads 3 --max-head 1024 "
+    "--max-target 512 --max-fields 11 --max-ranges 12 --zerocopy-in-flight 13M "
+    "--zerocopy-copied-streak 14 --release-timeout 7s --access-log - --log-format json --admin off "
     "--status off --check-config";
 
 std::vector<std::string> words(std::string_view text) {
@@ -125,6 +125,8 @@ TEST(ServeSettings, NumbersReachTheirMembers) {
   EXPECT_EQ(server.timeouts.rate_window_ms, 4'000);
   EXPECT_EQ(server.timeouts.linger_ms, 5'000);
   EXPECT_EQ(server.drain_timeout_ms, 6'000);
+  EXPECT_EQ(server.timeouts.disk_ms, 7'000);
+  EXPECT_EQ(server.disk_threads, 3U);
   EXPECT_EQ(server.limits.head.head_bytes, 1024U);
   EXPECT_EQ(server.limits.head.target_bytes, 512U);
   EXPECT_EQ(server.limits.head.fields, 11U);

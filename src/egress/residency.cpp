@@ -1,0 +1,163 @@
+// The looks at the page cache. See residency.h.
+//
+// Invariant: a transfer always gets on. What a helper has fetched is stepped over once, however
+// long ago it was, and for a moment more often, even if the kernel goes on saying that it is not
+// there: on some filesystems it never is (FUSE with direct_io, some network ones), and beyond the
+// end of a truncated file there is nothing to fetch. Rests on cachestat(2), preadv2(2)
+// (sys/page_cache.h).
+#include "egress/residency.h"
+
+#include "sys/file.h"
+#include "sys/page_cache.h"
+
+namespace pagewire::egress {
+
+namespace {
+
+using content::OpenFile;
+using content::Segment;
+
+/// One look covers so much: enough to be rare in a hot transfer, little enough to be quick.
+constexpr ByteCount look_size{2 * mib};
+
+/// How long what was seen is believed.
+constexpr std::int64_t look_trusted_ms = 100;
+
+/// How long what was fetched is stepped over unseen. Longer than the wait for a turn; short enough
+/// that a slow reader's pages, evicted while they wait for it, are fetched again and not waited
+/// for.
+constexpr std::int64_t fetch_trusted_ms = 1'000;
+
+bool contains(ByteRange range, FileOffset offset) {
+  return range.offset <= offset && offset < range.end();
+}
+
+/// The first `size` bytes of `rest`, or some fewer, so that the next part begins at a round offset.
+ByteRange first_part(ByteRange rest, ByteCount size) {
+  constexpr std::uint64_t round = 128 * kib;
+  const FileOffset end{(rest.offset + size).value / round * round};
+  return {rest.offset, ByteCount{std::min(end, rest.end()).value - rest.offset.value}};
+}
+
+/// Part of `range` is not enough: a step that ends where the knowledge does would be a short one.
+bool knows(const content::SeenPages& seen, ByteRange range, const ResidencyGate& gate) {
+  return contains(seen.range, range.offset) && range.end() <= seen.range.end() &&
+         gate.now_ms - seen.at_ms < look_trusted_ms;
+}
+
+bool was_fetched(const Transfer& transfer, const OpenFile& file, FileOffset offset) {
+  const ResidencyGate& gate = transfer.resources->residency;
+  return transfer.wanted.file == &file && contains(transfer.fetched.range, offset) &&
+         (transfer.just_fetched || gate.now_ms - transfer.fetched.at_ms < fetch_trusted_ms);
+}
+
+void want(Transfer& transfer, const OpenFile& file, ByteRange range) {
+  transfer.wanted = {&file, first_part(range, fetch_size)};
+}
+
+/// Adds to what other transfers of the file may believe. Neighbouring looks become one range, as
+/// old as the oldest of them.
+void note(const OpenFile& file, const content::SeenPages& seen, const ResidencyGate& gate) {
+  content::SeenPages& known = file.seen();
+  const bool fresh = gate.now_ms - known.at_ms < look_trusted_ms;
+  const bool adjoins =
+      known.range.offset <= seen.range.offset && seen.range.offset <= known.range.end();
+  if (!fresh || !adjoins) {
+    known = seen;
+    return;
+  }
+  const FileOffset end = std::max(known.range.end(), seen.range.end());
+  known.range.count = ByteCount{end.value - known.range.offset.value};
+}
+
+/// How much of `rest`, the rest of a slice, may be sent; at most `most`.
+ByteCount resident_run(Transfer& transfer, const OpenFile& file, ByteRange rest, ByteCount most) {
+  ResidencyGate& gate = transfer.resources->residency;
+  const ByteRange next{rest.offset, most};
+  if (transfer.seen_file == &file && knows(transfer.seen, next, gate)) return most;
+  if (knows(file.seen(), next, gate)) return most;
+
+  ++gate.looks;
+  ByteCount run = sys::resident_prefix(file.fd(), first_part(rest, look_size));
+  if (run.value == 0 && was_fetched(transfer, file, rest.offset)) {
+    ++gate.unseen;
+    run = std::min(ByteCount{transfer.fetched.range.end().value - rest.offset.value}, rest.count);
+  }
+  if (run.value == 0) return {};
+  transfer.seen = {.range = {rest.offset, run}, .at_ms = gate.now_ms};
+  transfer.seen_file = &file;
+  note(file, transfer.seen, gate);
+  return std::min(run, most);
+}
+
+}  // namespace
+
+ByteCount resident_ahead(Transfer& transfer, ByteCount quantum) {
+  ByteCount found;
+  ByteCount gone = transfer.sent_of_segment;
+  for (const Segment& segment : transfer.segments.subspan(transfer.index)) {
+    const ByteCount size = segment.size() - gone;
+    const FileOffset offset = segment.slice.offset + gone;
+    gone = {};
+    if (segment.kind == Segment::Kind::Memory || size.value == 0) continue;
+    const ByteCount most = std::min(size, quantum - found);
+    const ByteCount run = resident_run(transfer, *segment.file, {offset, size}, most);
+    found += run;
+    if (run < most) {
+      if (found.value == 0) want(transfer, *segment.file, {offset, size});
+      return found;
+    }
+    if (found == quantum) break;
+  }
+  return quantum;
+}
+
+Attempt read_resident(Transfer& transfer, const OpenFile& file, FileOffset offset,
+                      std::span<char> into) {
+  const auto failed = [](Error error) {  // EIO: the disk
+    Attempt attempt = stopped(Status::Failed);
+    attempt.error = error;
+    return attempt;
+  };
+  const auto read = [&](ByteCount count) {
+    Attempt attempt = stopped(Status::Moved);
+    attempt.count = count;
+    attempt.asked = ByteCount{into.size()};
+    return attempt;
+  };
+  const bool waits = !transfer.resources->residency.on || was_fetched(transfer, file, offset);
+  if (waits) {
+    const Result<ByteCount> got = sys::read_at(file.fd(), offset, into);
+    if (!got) return failed(got.error());
+    return got->value < into.size() ? stopped(Status::SourceTruncated) : read(*got);
+  }
+  const Result<sys::CachedRead> got = sys::read_cached_at(file.fd(), offset, into);
+  if (!got) return failed(got.error());
+  if (got->count.value == into.size()) return read(got->count);
+  if (!got->would_wait) return stopped(Status::SourceTruncated);
+  if (got->count.value > 0) return read(got->count);
+  // Evicted since the look, or still being read.
+  transfer.seen_file = nullptr;
+  file.seen() = {};
+  want(transfer, file, {offset, ByteCount{into.size()}});
+  return stopped(Status::WantPages);
+}
+
+void fetched(Transfer& transfer, ByteRange range) {
+  const std::int64_t now_ms = transfer.resources->residency.now_ms;
+  transfer.fetched = {.range = range, .at_ms = now_ms};
+  transfer.just_fetched = true;
+  transfer.seen = transfer.fetched;
+  transfer.seen_file = transfer.wanted.file;
+}
+
+Result<void> fetch_in_place(Transfer& transfer) {
+  const WantedPages& wanted = transfer.wanted;
+  const Result<ByteCount> read =
+      sys::fetch_pages(wanted.file->fd(), wanted.range, transfer.resources->scratch);
+  if (!read) return tl::unexpected(read.error());
+  fetched(transfer, wanted.range);
+  return {};
+}
+
+}  // namespace pagewire::egress

@@ -1,0 +1,31 @@
+// What of a transfer is in memory: asked before each step, so that no step waits for the disk.
+//
+// Two lines of defence. egress::step() looks ahead (resident_ahead) and steps no further than what
+// it saw; what a path itself reads with pread goes by read_resident(), which stops exactly where
+// the disk would have to be waited for. What remains is a page that is evicted after the look and
+// before sendfile(2), splice(2) or a fault on a mapping needs it: no flag of the kernel prevents
+// the wait then.
+//
+// Price: a look at 2 MiB costs a few microseconds, and is trusted for a tenth of a second, by the
+// transfer that made it and, through the file's note, by the others on this worker. So a hot small
+// file is looked at ten times a second, whatever the number of requests.
+#pragma once
+
+#include <span>
+
+#include "egress/memory.h"
+
+namespace pagewire::egress {
+
+/// How many file bytes from the cursor on, at most `quantum`, may be sent without waiting;
+/// `quantum` when that reaches the end of the response or only memory follows. 0: not one;
+/// transfer.wanted says what to fetch.
+ByteCount resident_ahead(Transfer& transfer, ByteCount quantum);
+
+/// Reads from `file` as sys::read_at does, but without waiting for the disk. Moved: `count` bytes,
+/// > 0, fewer than asked when the rest is not in memory. WantPages: nothing is; transfer.wanted
+/// says what. SourceTruncated: the file ends before `into` is full. Failed: EIO.
+Attempt read_resident(Transfer& transfer, const content::OpenFile& file, FileOffset offset,
+                      std::span<char> into);
+
+}  // namespace pagewire::egress

@@ -1,0 +1,129 @@
+// Disk: threads that wait for the disk, so that workers need not.
+//
+// DiskHelpers are the threads and their queue, shared by all workers. Each worker has a DiskDesk,
+// which knows what its connections wait for: the same pages or the same name asked for twice is one
+// job. A job belongs to its desk; while it is with the helpers they touch only its numbers, its
+// texts and its answer. It comes back by Loop::post(). The file it reads from stays open until
+// then, whatever becomes of who asked (a FileRef is counted by the worker's thread alone).
+//
+// Fetch: the pages are read, and those who wait go on. Ahead: the kernel is told to begin reading
+// what a cold stream comes to next; nobody waits for it. Open: content::open_name().
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "base/intrusive_list.h"
+#include "content/content.h"
+#include "loop/loop.h"
+#include "metrics/metrics.h"
+
+namespace pagewire::server {
+
+struct DiskNode : ListNode {};
+
+/// Whoever waits for one job. Destroyed or unlinked, it hears nothing any more.
+class DiskWaiter : public DiskNode {
+ public:
+  virtual ~DiskWaiter() = default;
+  /// `range` of the file that was asked for was read, or could not be (EIO). It holds at least the
+  /// first byte that was asked for; the file may end before it does.
+  virtual void pages_fetched(ByteRange range, const Result<ByteCount>& read) = 0;
+  virtual void name_resolved(const std::string& key, const content::Lookup& found) = 0;
+};
+
+class DiskDesk;
+
+struct DiskJob {
+  enum class Kind : std::uint8_t { Fetch, Ahead, Open };
+  Kind kind = Kind::Fetch;
+  int fd = -1;             ///< the file, or the root
+  ByteRange range;         ///< Fetch, Ahead
+  content::NameWish wish;  ///< Open
+  ByteCount read_up_to;    ///< Open: small files are read, too
+  std::int64_t asked_ns = 0;
+
+  Result<ByteCount> read{};
+  Result<content::OpenedName> opened{tl::unexpect, Error{}};
+
+  // The desk's:
+  DiskDesk* desk = nullptr;
+  content::FileRef file;
+  IntrusiveList<DiskWaiter, DiskNode> waiters;
+};
+
+class DiskHelpers {
+ public:
+  DiskHelpers() = default;
+  ~DiskHelpers() { stop(); }
+  DiskHelpers(const DiskHelpers&) = delete;
+  DiskHelpers& operator=(const DiskHelpers&) = delete;
+
+  /// 0 threads: there are no helpers, and workers wait for the disk themselves.
+  void start(std::size_t threads);
+  /// Waits for what is being read now; drops the rest. No desk may be in use any more, but all must
+  /// still exist.
+  void stop();
+  bool any() const { return !threads_.empty(); }
+
+  /// Any thread. False when the queue is full, or nobody reads it any more.
+  bool submit(DiskJob& job);
+  std::size_t queued() const;
+
+ private:
+  void run();
+  DiskJob* take();
+
+  mutable std::mutex mutex_;
+  std::condition_variable came_;
+  std::deque<DiskJob*> wanted_;
+  std::deque<DiskJob*> ahead_;  // when nothing is wanted
+  bool stopping_ = false;
+  std::vector<std::thread> threads_;
+};
+
+/// One worker's side. On the worker's thread only.
+class DiskDesk {
+ public:
+  struct Parts {
+    DiskHelpers& helpers;
+    loop::Loop& loop;
+    content::Site& site;
+    metrics::DiskMetrics& metrics;
+    ByteCount small_body;
+  };
+  explicit DiskDesk(const Parts& parts) : parts_(parts) {}
+
+  bool has_helpers() const { return parts_.helpers.any(); }
+  void fetch(DiskWaiter& waiter, const content::FileRef& file, ByteRange range);
+  void read_ahead(const content::FileRef& file, ByteRange range);
+  void resolve(DiskWaiter& waiter, const content::NameWish& wish);
+  /// About every 100 ms.
+  void tick();
+
+ private:
+  friend class DiskHelpers;
+  void come_back(DiskJob& job);  // any thread
+  DiskJob* reading(const content::OpenFile& file, FileOffset offset, bool waited_for);
+  DiskJob& begin(std::unique_ptr<DiskJob> job);
+  void hand_in(DiskJob& job);
+  void hand_in_deferred();
+  void done(DiskJob& job);
+  void wake_fetched(DiskJob& job);
+  void wake_resolved(DiskJob& job);
+
+  Parts parts_;
+  std::unordered_map<const DiskJob*, std::unique_ptr<DiskJob>> jobs_;
+  std::unordered_multimap<const content::OpenFile*, DiskJob*> reads_;
+  std::unordered_map<std::string, DiskJob*> opens_;
+  std::deque<DiskJob*> deferred_;  // the queue was full; at most one a connection
+};
+
+}  // namespace pagewire::server

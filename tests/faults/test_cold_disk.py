@@ -1,0 +1,298 @@
+"""A disk that does not answer must stop nobody but those who want what is on it.
+
+The disk is an ext4 image behind nbdkit's pause filter (support_disk.py). While it is paused, a cold
+request waits as long as one likes; with one worker, hot ones must be answered all the same."""
+
+import contextlib
+import os
+import signal
+import socket
+import time
+import unittest
+
+from support_disk import PausingDisk, enter_mount_namespace, why_no_mount
+from support_faults import (MIB, PATHS, FaultTest, Pagewire, RawClient, coded_bytes, drain, ends,
+                            first_difference, request_head, total, wait_until)
+
+BIG = 12 * MIB + 77
+HOT = coded_bytes(0, 100_000, salt=3)
+SMALL = coded_bytes(0, 5_000, salt=9)
+BODY = coded_bytes(0, BIG, salt=4)
+UNSEEN = 24
+HOT_REQUESTS = 60
+LOOK_TRUSTED_S = 0.2  # twice what the server believes a look at the page cache
+
+
+def setUpModule():  # pylint: disable=invalid-name
+    enter_mount_namespace()
+
+
+def write(folder, name, data):
+    with open(os.path.join(folder, name), "wb") as file:
+        file.write(data)
+
+
+def fill(folder):
+    write(folder, "hot.bin", HOT)
+    write(folder, "small.bin", SMALL)
+    for number in range(len(PATHS)):
+        write(folder, f"big{number}.bin", BODY)
+    for number in range(UNSEEN):
+        unseen = os.path.join(folder, f"unseen{number}")
+        os.mkdir(unseen)
+        write(unseen, "file.bin", HOT)
+        write(unseen, "index.html", SMALL)
+        write(unseen, "script.js", SMALL)
+        write(unseen, "script.js.gz", HOT)
+        # A directory of its own block, which no reading ahead of the kernel's can have seen.
+        os.utime(unseen)
+
+
+@unittest.skipIf(why_no_mount(), why_no_mount())
+class ColdDisk(FaultTest):
+    workers = 1
+
+    @classmethod
+    def setUpClass(cls):
+        cls.disk = PausingDisk(fill)
+        cls.unseen = iter(range(UNSEEN))
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.disk.close()
+
+    @contextlib.contextmanager
+    def on_disk(self, *flags, **others):
+        with self.serving(*flags, root=self.disk.folder, **others) as server:
+            self.assert_alive(server, "/hot.bin", HOT)
+            self.assert_alive(server, "/small.bin", SMALL)
+            yield server
+
+    def chill(self, name):
+        """Drops the file's pages when no worker believes any more that it has seen them."""
+        time.sleep(LOOK_TRUSTED_S)  # at least; a busy machine may make it longer
+        self.disk.chill(name)
+
+    def never_seen(self):
+        """A folder whose names the kernel has not looked up yet."""
+        self.disk.chill("hot.bin")
+        with open(os.path.join(self.disk.folder, "hot.bin"), "rb") as file:
+            self.assertEqual(file.read(), HOT)
+        return f"unseen{next(self.unseen)}"
+
+    def ask_cold(self, server, request, **others):
+        """A client whose request waits for the disk."""
+        before = total(server, "pagewire_disk_jobs_total")
+        client = RawClient(server.address, **others)
+        self.addCleanup(client.close)
+        client.send(request)
+        wait_until(lambda: total(server, "pagewire_disk_jobs_total") > before
+                   and total(server, "pagewire_disk_jobs_pending") > 0, "a job for the helpers")
+        return client
+
+    def assert_hot_go_on(self, server, client):
+        """Hot requests are answered, many of them, while `client` gets nothing."""
+        with RawClient(server.address) as hot:
+            for number in range(HOT_REQUESTS):
+                name, body = (("/hot.bin", HOT), ("/small.bin", SMALL))[number % 2]
+                message = hot.get(name)
+                self.assertEqual(message.status, 200)
+                self.assertIsNone(first_difference(message.body, body))
+        client.socket.setblocking(False)
+        with self.assertRaises(BlockingIOError, msg="the cold request was answered by then"):
+            client.socket.recv(1)
+        client.socket.settimeout(30)
+
+    def take_until_job(self, server, client):
+        """What is queued for the client, until its next bytes wait for the disk."""
+        pieces, client.buffer = [client.buffer], b""
+
+        def take():
+            with contextlib.suppress(BlockingIOError):
+                client.socket.setblocking(False)
+                while piece := client.socket.recv(MIB):
+                    pieces.append(piece)
+            return total(server, "pagewire_disk_jobs_pending") > 0
+        wait_until(take, "a job for the helpers")
+        # What was sent before that may still be on its way.
+        client.socket.settimeout(0.5)
+        with contextlib.suppress(TimeoutError):
+            while piece := client.socket.recv(MIB):
+                pieces.append(piece)
+        return b"".join(pieces)
+
+    def test_cold_pages_on_every_path(self):
+        for number, path in enumerate(PATHS):
+            name = f"big{number}.bin"
+            with self.subTest(path=path), self.on_disk("--path", path) as server:
+                self.assert_alive(server, "/" + name, BODY)
+                self.chill(name)
+                with self.disk.paused():
+                    client = self.ask_cold(server, request_head("/" + name))
+                    self.assert_hot_go_on(server, client)
+                message = client.read()
+                self.assertIsNone(first_difference(message.body, BODY))
+                client.close()
+                self.assertEqual(total(server, "pagewire_residency_unseen_total"), 0)
+
+    def test_pages_that_are_being_read(self):
+        """They are in the page cache, as cachestat(2) counts, but nobody can have them yet."""
+        for number, path in enumerate(PATHS):
+            name = f"big{number}.bin"
+            with self.subTest(path=path), self.on_disk("--path", path) as server:
+                self.assert_alive(server, "/" + name, BODY)
+                self.chill(name)
+                with self.disk.paused():
+                    with open(os.path.join(self.disk.folder, name), "rb") as file:
+                        os.posix_fadvise(file.fileno(), 0, 2 * MIB, os.POSIX_FADV_WILLNEED)
+                    client = self.ask_cold(server, request_head("/" + name))
+                    self.assert_hot_go_on(server, client)
+                self.assertIsNone(first_difference(client.read().body, BODY))
+                client.close()
+
+    def test_cold_pages_in_mid_transfer(self):
+        for number, path in enumerate(PATHS):
+            name = f"big{number}.bin"
+            with self.subTest(path=path), self.on_disk("--path", path) as server:
+                self.assert_alive(server, "/" + name, BODY)
+                client, got = self.open_mid_transfer(server, "/" + name, BIG, 10_000)
+                self.wait_until_stuck(server, path)
+                self.chill(name)
+                with self.disk.paused():
+                    got += self.take_until_job(server, client)
+                    self.assert_hot_go_on(server, client)
+                got += client.read_exactly(BIG - len(got))
+                self.assertIsNone(first_difference(got, BODY))
+                client.close()
+
+    def test_cold_names(self):
+        gzip = ["Accept-Encoding: gzip"]
+        for target, fields, status, body in (
+                ("file.bin", [], 200, HOT), ("none.bin", [], 404, None),
+                ("", [], 200, SMALL), ("file.bin", ["Range: bytes=7-99"], 206, HOT[7:100]),
+                ("script.js", gzip, 200, HOT), ("no/such/folder", [], 404, None)):
+            with self.subTest(target=target, fields=fields), self.on_disk() as server:
+                target = f"/{self.never_seen()}/{target}"
+                with self.disk.paused():
+                    client = self.ask_cold(
+                        server, request_head(target, fields=fields) + request_head("/hot.bin"))
+                    self.assert_hot_go_on(server, client)
+                message = client.read()
+                self.assertEqual(message.status, status)
+                if body is not None:
+                    self.assertIsNone(first_difference(message.body, body))
+                self.assertEqual(client.read().body, HOT)  # the pipelined one
+                client.close()
+
+    def test_head_of_a_cold_name(self):
+        with self.on_disk() as server:
+            target = f"/{self.never_seen()}/file.bin"
+            with self.disk.paused():
+                client = self.ask_cold(server, request_head(target, method="HEAD"))
+                self.assert_hot_go_on(server, client)
+            message = client.read(method="HEAD")
+            self.assertEqual((message.status, message.get("content-length")),
+                             (200, str(len(HOT))))
+            client.close()
+
+    def test_one_job_for_many(self):
+        with self.on_disk() as server:
+            target = f"/{self.never_seen()}/file.bin"
+            with self.disk.paused():
+                clients = [self.ask_cold(server, request_head(target))]
+                for _ in range(20):
+                    clients.append(RawClient(server.address))
+                    clients[-1].send(request_head(target))
+                self.assert_hot_go_on(server, clients[0])
+                self.assertEqual(total(server, "pagewire_disk_jobs_total", kind="open"), 1)
+            for client in clients:
+                self.assertIsNone(first_difference(client.read().body, HOT))
+                client.close()
+
+    def test_clients_that_go_while_they_wait(self):
+        with self.on_disk() as server:
+            self.assert_alive(server, "/big0.bin", BODY)
+            self.chill("big0.bin")
+            target = f"/{self.never_seen()}/file.bin"
+            with self.disk.paused():
+                first = self.ask_cold(server, request_head("/big0.bin"))
+                second = self.ask_cold(server, request_head(target))
+                first.reset()
+                second.reset()
+                wait_until(lambda: ends(server, "peer-reset") == 2, "both have gone")
+                self.assert_alive(server, "/hot.bin", HOT)
+            self.assert_alive(server, "/big0.bin", BODY)
+            self.assert_alive(server, target, HOT)
+            wait_until(lambda: total(server, "pagewire_disk_jobs_pending") == 0, "no job is left")
+
+    def test_a_slow_disk_is_not_a_slow_reader(self):
+        with self.on_disk("--min-rate", "1M", "--rate-window", "100ms",
+                          "--idle-timeout", "100ms") as server:
+            self.assert_alive(server, "/big0.bin", BODY)
+            self.chill("big0.bin")
+            with self.disk.paused():
+                client = self.ask_cold(server, request_head("/big0.bin"))
+                self.assert_hot_go_on(server, client)
+                # Some windows later, by the server's own clock.
+                for _ in range(5):
+                    with RawClient(server.address) as idle:
+                        self.assertTrue(idle.is_closed())
+            self.assertIsNone(first_difference(client.read().body, BODY))
+            client.close()
+
+    def test_disk_timeout(self):
+        with self.on_disk("--disk-timeout", "200ms") as server:
+            self.assert_alive(server, "/big0.bin", BODY)
+            self.chill("big0.bin")
+            target = f"/{self.never_seen()}/file.bin"
+            with self.disk.paused():
+                for request in (request_head("/big0.bin"), request_head(target)):
+                    client = self.ask_cold(server, request)
+                    self.assertEqual(drain(client, b""), (b"", "reset"))
+                self.assertEqual(ends(server, "disk-timeout"), 2)
+                self.assert_alive(server, "/hot.bin", HOT)
+            wait_until(lambda: total(server, "pagewire_disk_jobs_pending") == 0, "no job is left")
+            self.assert_alive(server, "/big0.bin", BODY)
+
+    def test_drain_waits_for_the_disk(self):
+        with Pagewire(self.disk.folder, "--workers", "1") as server:
+            self.assert_alive(server, "/big0.bin", BODY)
+            self.chill("big0.bin")
+            with self.disk.paused():
+                client = self.ask_cold(server, request_head("/big0.bin"))
+                server.signal(signal.SIGTERM)
+                self.assertFalse(self.accepts(server))
+            self.assertIsNone(first_difference(client.read().body, BODY))
+            self.assertTrue(client.is_closed())
+            server.wait(0)
+
+    def test_drain_timeout_while_the_disk_is_waited_for(self):
+        with Pagewire(self.disk.folder, "--workers", "1", "--drain-timeout", "200ms") as server:
+            self.assert_alive(server, "/big0.bin", BODY)
+            self.chill("big0.bin")
+            target = f"/{self.never_seen()}/file.bin"
+            with self.disk.paused():
+                clients = [self.ask_cold(server, request_head("/big0.bin")),
+                           self.ask_cold(server, request_head(target))]
+                server.signal(signal.SIGTERM)
+                for client in clients:
+                    self.assertEqual(drain(client, b""), (b"", "reset"))
+            server.wait(0)
+
+    @staticmethod
+    def accepts(server):
+        def refused():
+            with socket.socket() as client:
+                return client.connect_ex(server.address) != 0
+        return not wait_until(refused, "the listener is closed")
+
+    def test_without_helpers(self):
+        with self.on_disk("--disk-threads", "0") as server:
+            self.chill("big0.bin")
+            self.assert_alive(server, "/big0.bin", BODY)
+            self.assert_alive(server, f"/{self.never_seen()}/file.bin", HOT)
+            self.assertEqual(total(server, "pagewire_disk_jobs_total"), 0)
+
+
+if __name__ == "__main__":
+    unittest.main()
