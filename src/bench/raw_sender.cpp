@@ -44,7 +44,7 @@ class RawConnection final : public loop::Stream {
       : Stream(std::move(accepted.fd)),
         sender_(sender),
         peer_(accepted.peer),
-        pump_(sender.source(), fd()),
+        pump_(sender.source(), fd(), {.call = woken, .self = this}),
         start_ns_(sys::monotonic_ns()) {}
 
   void start();
@@ -59,6 +59,7 @@ class RawConnection final : public loop::Stream {
   void timed_out() override;
   void failed(Error error) override;
 
+  static void woken(void* self);
   void send_turn();
   void begin_linger();
   void note_arrival();
@@ -135,17 +136,24 @@ void RawConnection::send_turn() {
         return begin_linger();
       case egress::Status::WantWrite:
         return loop().await_writable(*this);
+      case egress::Status::Submitted:
+        return;  // until woken()
       case egress::Status::SourceTruncated:
       case egress::Status::SourceChanged:
       case egress::Status::PeerGone:
       case egress::Status::Failed:
       case egress::Status::WantPages:
-      case egress::Status::Submitted:
       case egress::Status::Unsupported:  // egress::step has fallen to `copy` instead
         return break_off(why_ended(result));
     }
   }
   loop().yield(*this);
+}
+
+/// What the transfer waited for has come. We may be within another connection's step.
+void RawConnection::woken(void* self) {
+  RawConnection& connection = *static_cast<RawConnection*>(self);
+  connection.loop().yield(connection);
 }
 
 void RawConnection::begin_linger() {
@@ -230,6 +238,7 @@ std::string RawConnection::said(std::int64_t end_ns) const {
 
 void RawConnection::close() {
   state_ = State::Closed;
+  pump_.stop();
   RawSender& sender = sender_;
   loop().retire(*this);
   sender.connection_over();

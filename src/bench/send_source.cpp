@@ -43,8 +43,13 @@ tl::expected<std::unique_ptr<SendSource>, std::string> SendSource::open(
   if (status->type != sys::FileType::Regular) {
     return cannot_send(settings.file, "not a regular file");
   }
-  return std::make_unique<SendSource>(
+  auto source = std::make_unique<SendSource>(
       settings, hooks, content::FileRef(new content::OpenFile(std::move(fd), *status)));
+  if (Result<void> ready = egress::prepare(*settings.path, source->resources()); !ready) {
+    return tl::unexpected(std::string(settings.path->name) +
+                          " is not available: " + pagewire::describe(ready.error()));
+  }
+  return source;
 }
 
 SendSource::SendSource(const SendSettings& settings, const SendHooks& hooks, content::FileRef file)
@@ -53,7 +58,7 @@ SendSource::SendSource(const SendSettings& settings, const SendHooks& hooks, con
       path_(*settings.path),
       file_(std::move(file)),
       scratch_(scratch_bytes),
-      resources_{pipes_, scratch_} {}
+      resources_{pipes_, scratch_, &lanes_} {}
 
 content::FileRef SendSource::file_now() {
   if (file_->unchanged()) return file_;
@@ -79,8 +84,8 @@ void SendSource::note_path_used(const egress::Path& used) {
   complain(fmt::format("{} cannot send this file here: going on by {}", path_.name, used.name));
 }
 
-FilePump::FilePump(SendSource& source, int socket_fd)
-    : source_(source), socket_fd_(socket_fd), file_(source.file_now()) {
+FilePump::FilePump(SendSource& source, int socket_fd, const egress::Waker& waker)
+    : source_(source), socket_fd_(socket_fd), waker_(waker), file_(source.file_now()) {
   if (file_bytes() > 0) {
     segment_ = content::Segment::of_file(*file_.get(), {FileOffset{}, ByteCount{file_bytes()}});
   }
@@ -106,6 +111,7 @@ void FilePump::rewind() {
   transfer_ = egress::Transfer{};
   transfer_.transport = {.socket_fd = socket_fd_};
   transfer_.resources = &source_.resources();
+  transfer_.waker = waker_;
   if (file_bytes() > 0) transfer_.segments = {&segment_, 1};
   const bool fits = path->fits(transfer_.segments, transfer_.transport);
   transfer_.path = fits ? path : egress::paths().back();  // `copy` fits everything

@@ -14,6 +14,7 @@
 #include "bench/send.h"
 #include "content/content.h"
 #include "egress/egress.h"
+#include "egress/uring_lane.h"
 #include "sys/pipe.h"
 
 namespace pagewire::bench {
@@ -29,6 +30,8 @@ class SendSource {
   content::FileRef file_now();
   const egress::Path& path() const { return path_; }
   egress::Resources& resources() { return resources_; }
+  /// For the loop to watch.
+  const egress::UringLanes& lanes() const { return lanes_; }
   /// "big.bin (1.00 GiB) by sendfile".
   std::string describe() const;
 
@@ -44,6 +47,7 @@ class SendSource {
   content::FileRef file_;
   sys::PipePool pipes_{sys::PipePool::Limits{}};
   std::vector<char> scratch_;
+  egress::UringLanes lanes_;
   egress::Resources resources_;
   bool fallback_told_ = false;
 };
@@ -51,7 +55,8 @@ class SendSource {
 /// Sends the file to one socket, by steps. Must not move: the transfer points into it.
 class FilePump {
  public:
-  FilePump(SendSource& source, int socket_fd);
+  /// `waker` is called when a step may follow one that said Submitted.
+  FilePump(SendSource& source, int socket_fd, const egress::Waker& waker);
   ~FilePump() { egress::finish(transfer_); }
   FilePump(const FilePump&) = delete;
   FilePump& operator=(const FilePump&) = delete;
@@ -71,6 +76,7 @@ class FilePump {
  private:
   SendSource& source_;
   int socket_fd_;
+  egress::Waker waker_;
   content::FileRef file_;
   content::Segment segment_;
   egress::Transfer transfer_;
@@ -78,7 +84,7 @@ class FilePump {
   bool unsent_limited_ = false;
 };
 
-/// Why a step that is neither Moved, WantWrite nor Done ended its connection, as a clause: "the
+/// Why a step that is neither Moved, WantWrite, Submitted nor Done ended its connection, as a clause: "the
 /// file shrank while it was sent", "Connection reset by peer".
 std::string why_ended(const egress::StepResult& result);
 

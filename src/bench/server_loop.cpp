@@ -20,6 +20,8 @@
 #include "bench/asks.h"
 #include "bench/engine_messages.h"
 #include "content/content.h"
+#include "egress/uring_lane.h"
+#include "loop/lane_watchers.h"
 #include "loop/loop.h"
 #include "sys/clock.h"
 #include "sys/file.h"
@@ -86,7 +88,8 @@ class Server final : private loop::Acceptor {
   sys::Fd listener_;
   sys::PipePool pipes_{sys::PipePool::Limits{}};
   std::vector<char> scratch_ = std::vector<char>(scratch_bytes);
-  egress::Resources resources_{pipes_, scratch_};
+  egress::UringLanes lanes_;
+  egress::Resources resources_{pipes_, scratch_, &lanes_};
   ServerSample counts_;
   bool fault_told_ = false;
   std::unique_ptr<loop::Loop> loop_;  // last: its streams refer to all of the above
@@ -113,7 +116,9 @@ class Control final : public loop::Stream {
 class Connection final : public loop::Stream {
  public:
   Connection(Server& server, sys::Fd fd) : Stream(std::move(fd)), server_(server) {}
-  ~Connection() override { egress::finish(transfer_); }
+  ~Connection() override { stop_sending(); }
+  /// Gives back what the path holds; nothing wakes the connection any more.
+  void stop_sending() { egress::finish(transfer_); }
 
  private:
   void received(std::span<const char> bytes) override;
@@ -122,6 +127,7 @@ class Connection final : public loop::Stream {
   void timed_out() override {}
   void failed(Error) override { server_.retire(*this); }
 
+  static void woken(void* self);
   void take_asks(std::span<const char> bytes);
   void answer();
   void account(const egress::StepResult& result);
@@ -167,6 +173,9 @@ Result<void> Server::run() {
   Result<std::unique_ptr<loop::Loop>> made = loop::make_epoll_loop(settings);
   if (!made) return tl::unexpected(made.error());
   loop_ = std::move(*made);
+  if (Result<void> prepared = egress::prepare(path_, resources_); !prepared) return prepared;
+  loop::LaneWatchers<egress::UringLane> watchers(*loop_);
+  if (Result<void> watched = watchers.watch(lanes_); !watched) return watched;
   const Result<sys::Address> bound = listen();
   if (!bound) return tl::unexpected(bound.error());
   control_ = control_fd_.get();
@@ -231,6 +240,7 @@ void add(TcpSample& sum, const sys::TcpInfo& info) {
 void Server::retire(Connection& connection) {
   // What it says stays in the sum; a socket that is reset still says it.
   if (const Result<sys::TcpInfo> info = sys::tcp_info(connection.fd())) add(counts_.tcp, *info);
+  connection.stop_sending();
   loop_->retire(connection);
 }
 
@@ -323,14 +333,21 @@ void Connection::answer() {
       case egress::Status::Failed:  // EIO, ENOMEM ... from the file or the socket
         server_.tell_fault("the server could not send: " + describe(result.error));
         return break_off();
+      case egress::Status::Submitted:  // until woken()
+        return wait();
       case egress::Status::WantPages:
-      case egress::Status::Submitted:
       case egress::Status::Unsupported:
-        PW_CHECK(false);  // `copy` fits everything; and no path says the others yet
+        PW_CHECK(false);  // `copy` fits everything; and no path says WantPages yet
     }
   }
   server_.loop().yield(*this);
   wait();
+}
+
+/// What the transfer waited for has come. We may be within another connection's step.
+void Connection::woken(void* self) {
+  Connection& connection = *static_cast<Connection*>(self);
+  connection.server_.loop().yield(connection);
 }
 
 void Connection::account(const egress::StepResult& result) {
@@ -362,6 +379,7 @@ bool Connection::begin_transfer() {
   transfer_.path = &server_.path();
   transfer_.transport.socket_fd = fd();
   transfer_.resources = &server_.resources();
+  transfer_.waker = {.call = woken, .self = this};
   transfer_.segments = std::span(segments_.data(), count);
   under_way_ = true;
   return true;

@@ -23,7 +23,7 @@ enum class Status : std::uint8_t {
   Moved,            ///< `moved` > 0 bytes went to the socket; step again
   WantWrite,        ///< nothing moved, the socket is full (EAGAIN): step again when it is writable
   WantPages,        ///< nothing moved, `pages` are not in the page cache: step again when they are
-  Submitted,        ///< nothing moved yet, the kernel has an operation: step again when told to
+  Submitted,        ///< nothing moved yet, the kernel has an operation: step again when woken
   Done,             ///< everything went; `moved` may be > 0
   SourceTruncated,  ///< the file ended before its slice did: close, the length cannot be kept
   SourceChanged,    ///< the file is not the one any more that the head was made from: close
@@ -49,10 +49,13 @@ struct StepResult {
   WantedPages pages{};      ///< for WantPages
 };
 
+class UringLanes;
+
 /// What a worker lends to all its transfers; a step uses it and leaves nothing in it.
 struct Resources {
   sys::PipePool& pipes;
-  std::span<char> scratch;  ///< for `copy`; at least 64 KiB
+  std::span<char> scratch;      ///< for `copy`; at least 64 KiB
+  UringLanes* lanes = nullptr;  ///< for uring_*, where prepare() has opened them (uring_lane.h)
 };
 
 /// What the bytes go through after the step.
@@ -63,6 +66,25 @@ struct Transport {
 };
 
 struct Path;
+
+/// Whom to tell that a step may have something to do again, after Submitted. Called on the worker's
+/// thread, maybe out of another transfer's step: it must not step, but see to it that its turn
+/// comes (Loop::yield).
+struct Waker {
+  void (*call)(void* self) = nullptr;
+  void* self = nullptr;
+};
+
+/// What a transfer by uring_* holds of its lane (uring_lane.h); -1: nothing.
+struct LaneHold {
+  std::int32_t operation = -1;  ///< submitted, its result not taken yet
+  std::int32_t buffer = -1;     ///< holds `buffered` of `buffered_file`
+  std::int32_t file_slot = -1;  ///< the socket, in the ring's table of files
+  bool waits = false;           ///< the last step said Submitted
+  bool copies = false;          ///< the socket takes too little at once for sends without copying
+  ByteRange buffered;
+  const content::OpenFile* buffered_file = nullptr;
+};
 
 /// One list of segments on its way out. Must not move while it is under way. The segments, and what
 /// they point to, must outlive it.
@@ -75,12 +97,14 @@ struct Transfer {
   ByteCount sent_of_segment;  ///< and how much of it has gone
   ByteCount sent;             ///< of all segments
   bool stepped = false;       ///< a step was made: the head is not fresh any more
+  Waker waker;                ///< must be set where a step may say Submitted
 
   // What a path holds between two steps:
   sys::Pipe pipe;        ///< splice
   ByteCount in_pipe;     ///< splice: taken from the file, not yet in the socket
   sys::Mapping mapping;  ///< mmap: the window that is mapped now
   int mapped_fd = -1;    ///< mmap: and the file that it is of
+  LaneHold lane;         ///< uring_*
 
   bool finished() const { return index == segments.size(); }
   /// Moves the cursor over `count` bytes that the socket took.
@@ -102,8 +126,13 @@ struct Path {
   /// push every later call off the page boundaries. Memory is sent by every path alike, with
   /// MSG_MORE when more follows.
   StepResult (*step)(Transfer& transfer, ByteCount quantum);
-  /// Gives back what the path holds between steps. Always called once, finished or not.
+  /// Gives back what the path holds between steps. Always called once, finished or not. What the
+  /// kernel still works with stays with whoever submitted it (a lane) until it is returned, so that
+  /// the transfer, its socket and its file may go at once.
   void (*cancel)(Transfer& transfer);
+  /// Opens what the path needs of a worker beyond pipes and scratch; nullptr: nothing. See
+  /// prepare().
+  Result<void> (*prepare)(Resources& resources) = nullptr;
 };
 
 /// All paths, in the order of preference for falling through; `copy` fits everything and is last.
@@ -112,6 +141,10 @@ std::span<const Path* const> paths();
 const Path* find_path(std::string_view name);
 /// The index in paths(), for counters.
 std::size_t index_of(const Path& path);
+
+/// Makes ready what `path` needs of this worker, on the thread that will step, outside any step.
+/// Where it was not called, or failed, the path's steps say Unsupported.
+Result<void> prepare(const Path& path, Resources& resources);
 
 /// One step of the transfer by its path. On Unsupported (nothing of the slice has moved) it falls
 /// to the next path in paths() that fits, and steps that; transfer.path tells which it became.

@@ -14,11 +14,10 @@ namespace pagewire::egress {
 
 /// One call that handed bytes to the socket, or could not.
 struct Attempt {
-  Status status =
-      Status::Failed;  ///< Moved, WantWrite, SourceTruncated, PeerGone, Unsupported, Failed
-  ByteCount count;     ///< Moved: taken by the socket, > 0
-  ByteCount asked;     ///< Moved: fewer taken than asked means that the socket is full
-  ByteCount copied;    ///< between user and kernel memory; also when nothing was taken
+  Status status = Status::Failed;  ///< all but WantPages, Done and SourceChanged
+  ByteCount count;                 ///< Moved: taken by the socket, > 0
+  ByteCount asked;                 ///< Moved: fewer taken than asked means that the socket is full
+  ByteCount copied;                ///< between user and kernel memory; also when nothing was taken
   Error error;
 };
 

@@ -8,6 +8,9 @@ namespace pagewire::egress {
 extern const Path sendfile_path;
 extern const Path splice_path;
 extern const Path mmap_path;
+extern const Path uring_zc_path;
+extern const Path uring_zc_sqpoll_path;
+extern const Path uring_splice_path;
 extern const Path copy_path;
 
 }  // namespace pagewire::egress

@@ -61,6 +61,10 @@ StepResult step(Transfer& transfer, ByteCount quantum) {
   }
 }
 
+Result<void> prepare(const Path& path, Resources& resources) {
+  return path.prepare == nullptr ? Result<void>() : path.prepare(resources);
+}
+
 void finish(Transfer& transfer) {
   if (transfer.path != nullptr) transfer.path->cancel(transfer);
 }

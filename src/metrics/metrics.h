@@ -78,6 +78,13 @@ struct WorkerMetrics {
   Counter cache_revalidated;
   Counter cache_entries;
   Counter small_body_bytes;
+  // Of uring_* (egress/uring_lane.h), as of the last tick:
+  Counter uring_notifications;
+  Counter uring_copied_notifications;
+  Counter uring_splices;
+  Counter uring_without_buffer;
+  Counter uring_buffers_in_flight;
+  Counter uring_operations_in_flight;
   TimeHistogram request_time;
 };
 

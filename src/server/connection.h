@@ -71,6 +71,7 @@ class Connection final : public loop::Stream {
   void open_exchange(const http::Request& request);
   void start_transfer();
   void run_transfer();
+  static void woken(void* self);
   void account(const egress::StepResult& result);
   void wait_for_room();
   void finish_response();

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 
+#include "loop/lane_watchers.h"
 #include "server/connection.h"
 #include "sys/clock.h"
 #include "sys/thread.h"
@@ -26,7 +27,7 @@ Worker::Worker(std::size_t index, Shared& shared)
       shared_(shared),
       pipes_(shared.settings.pipes),
       scratch_(scratch_bytes),
-      resources_{pipes_, scratch_} {}
+      resources_{pipes_, scratch_, &lanes_} {}
 
 Worker::~Worker() {
   stop();
@@ -85,8 +86,23 @@ void Worker::run() {
   const std::vector<int>& pin = settings().pin;
   // A CPU that has gone since the settings were checked: the worker runs unpinned.
   if (!pin.empty()) static_cast<void>(sys::pin_this_thread(pin[index_ % pin.size()]));
+  prepare_path();
+  loop::LaneWatchers<egress::UringLane> watchers(*loop_);
+  // ENOMEM, fs.epoll.max_user_watches: nothing would wake who waits; without lanes nobody does.
+  if (!watchers.watch(lanes_)) lanes_ = egress::UringLanes();
   loop_->run([this] { tick(); });
+  lanes_.settle();
+  count_lanes();
   running_ = false;
+}
+
+/// On this thread, because a ring belongs to the thread that opens it. Where it fails (ENOMEM: the
+/// user may not lock as much for all workers) the path's steps say Unsupported, and the next path
+/// does the work.
+void Worker::prepare_path() {
+  const egress::ChooserSettings& chooser = settings().chooser;
+  if (chooser.pinned == nullptr || !chooser.pinned_available) return;
+  static_cast<void>(egress::prepare(*chooser.pinned, resources_));
 }
 
 void Worker::stop() {
@@ -120,6 +136,7 @@ void Worker::tick() {
   metrics_.small_body_bytes.set(site.small_body_bytes);
   // The log counts for all workers; one of them passes it on.
   if (index_ == 0 && access_log() != nullptr) metrics_.log_dropped.set(access_log()->dropped());
+  count_lanes();
   if (!draining_) return;
   if (loop_->stream_count() > 0 && loop_->now_ms() >= drain_deadline_ms_) {
     loop_->for_each([this](loop::Stream& stream) {
@@ -127,6 +144,16 @@ void Worker::tick() {
     });
   }
   if (loop_->stream_count() == 0) loop_->stop();
+}
+
+void Worker::count_lanes() {
+  const egress::LaneCounters lanes = lanes_.counters();
+  metrics_.uring_notifications.set(lanes.notifications);
+  metrics_.uring_copied_notifications.set(lanes.copied_notifications);
+  metrics_.uring_splices.set(lanes.splices);
+  metrics_.uring_without_buffer.set(lanes.without_buffer);
+  metrics_.uring_buffers_in_flight.set(lanes.buffers_in_flight);
+  metrics_.uring_operations_in_flight.set(lanes.operations_in_flight);
 }
 
 content::Now Worker::now() const {

@@ -12,6 +12,7 @@
 
 #include "content/content.h"
 #include "egress/egress.h"
+#include "egress/uring_lane.h"
 #include "log/log.h"
 #include "loop/loop.h"
 #include "metrics/metrics.h"
@@ -73,7 +74,9 @@ class Worker final : public loop::Acceptor {
  private:
   tl::expected<void, StartError> open_listener(sys::Address& address);
   void run();
+  void prepare_path();
   void tick();
+  void count_lanes();
   void drain_now();
   void open_spare();
 
@@ -83,6 +86,7 @@ class Worker final : public loop::Acceptor {
   sys::Fd spare_;  // given up to refuse one connection when descriptors have run out
   sys::PipePool pipes_;
   std::vector<char> scratch_;
+  egress::UringLanes lanes_;
   egress::Resources resources_;
   std::unique_ptr<content::Site> site_;
   std::vector<std::unique_ptr<Exchange>> idle_exchanges_;

@@ -181,8 +181,13 @@ TEST_P(Slices, CountsWhatTheCpuCopied) {
   const Outcome outcome = send_by(path(), segments);
   ASSERT_TRUE(outcome.all_right());
   const std::uint64_t head_bytes = head.size();
-  if (path().name == "sendfile" || path().name == "splice") {
+  if (path().name == "sendfile" || uses_pipes()) {
     EXPECT_EQ(outcome.copied, head_bytes);
+  } else if (path().name == "uring_zc" || path().name == "uring_zc_sqpoll") {
+    // Into a registered buffer, and out of it only by the sends of less than a page that full
+    // sockets leave over. What the kernel copies after all, as over loopback, stays within it.
+    EXPECT_GE(outcome.copied, head_bytes + size);
+    EXPECT_LT(outcome.copied, head_bytes + size + size / 4);
   } else if (path().name == "mmap") {  // the last part of a page is read and sent
     EXPECT_EQ(outcome.copied, head_bytes + size + size % page);
   } else if (path().name == "copy") {  // and more where the socket was full: that is read again

@@ -51,22 +51,20 @@ TEST_P(Socket, ATransferCancelledWithFullBuffersLeavesNothing) {
   const FileRef file = make_file(dir_.file("f"), 20 * mib);
   const Segment segments[] = {Segment::of_memory(head), slice_of(file, {{0}, {20 * mib}})};
   const Connection connection = connect_over_loopback({.send = 30'000, .receive = 5000});
-  sys::PipePool pool({});
-  std::vector<char> scratch(64 * kib);
-  egress::Resources resources{pool, scratch};
+  WorkerParts parts(path());
   Transfer transfer;
   transfer.path = &path();
   transfer.transport.socket_fd = connection.sender.get();
-  transfer.resources = &resources;
+  transfer.resources = &parts.resources;
   transfer.segments = segments;
-  while (egress::step(transfer, ByteCount{1 * mib}).status == Status::Moved) {
+  while (step_through(transfer, parts, ByteCount{1 * mib}).status == Status::Moved) {
   }
   const bool held_bytes = transfer.in_pipe.value > 0;
   egress::finish(transfer);
   EXPECT_FALSE(transfer.pipe.is_open());
   EXPECT_FALSE(transfer.mapping.is_mapped());
-  EXPECT_EQ(pool.idle(), 0U) << "a pipe with a dead transfer's bytes came back to the pool";
-  EXPECT_EQ(held_bytes, path().name == "splice");
+  EXPECT_EQ(parts.pool.idle(), 0U) << "a pipe with a dead transfer's bytes came back to the pool";
+  EXPECT_EQ(held_bytes, uses_pipes());
 }
 
 TEST_P(Socket, AnEmptyPipeGoesBackToThePool) {
@@ -74,7 +72,7 @@ TEST_P(Socket, AnEmptyPipeGoesBackToThePool) {
   const Segment segments[] = {slice_of(file, {{0}, {500'000}})};
   const Outcome outcome = send_by(path(), segments);
   EXPECT_TRUE(outcome.all_right());
-  EXPECT_EQ(outcome.idle_pipes, path().name == "splice" ? 1U : 0U);
+  EXPECT_EQ(outcome.idle_pipes, uses_pipes() ? 1U : 0U);
 }
 
 TEST_P(Socket, AHalfClosedPeerGetsTheRest) {

@@ -15,7 +15,15 @@ namespace {
 
 constexpr std::string_view head = "HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n";
 
-class Source : public EveryPath {};
+class Source : public EveryPath {
+ public:
+  using EveryPath::uses_pipes;
+  /// Where the path ends up when it cannot splice.
+  static std::string_view without_pages() {
+    if (path().name == "sendfile" || path().name == "splice") return "mmap";
+    return path().name == "uring_splice" ? "copy" : path().name;
+  }
+};
 INSTANTIATE_TEST_SUITE_P(Egress, Source, ::testing::ValuesIn(egress::paths()), path_name);
 
 /// Small steps, so that what is done between two of them can hit the file anywhere.
@@ -201,7 +209,7 @@ TEST_P(Source, OutOfDescriptorsFallsToAPathWithoutPipes) {
   const Outcome outcome = send_by(path(), segments, options);
   limit.reset();
   EXPECT_TRUE(outcome.all_right()) << ::testing::PrintToString(outcome);
-  EXPECT_EQ(outcome.path->name, path().name == "splice" ? "mmap" : path().name);
+  EXPECT_EQ(outcome.path->name, uses_pipes() ? without_pages() : path().name);
 }
 
 TEST_P(Source, PipesOfOnePageDo) {
@@ -211,7 +219,7 @@ TEST_P(Source, PipesOfOnePageDo) {
   options.pipes.capacity = ByteCount{4096};
   const Outcome outcome = send_by(path(), segments, options);
   EXPECT_TRUE(outcome.all_right()) << ::testing::PrintToString(outcome);
-  EXPECT_EQ(outcome.pipe_capacity.value, path().name == "splice" ? 4096U : 0U);
+  EXPECT_EQ(outcome.pipe_capacity.value, uses_pipes() ? 4096U : 0U);
 }
 
 /// In a child that is another user: takes pipes until the kernel shrinks them, then sends. Returns
@@ -225,7 +233,7 @@ int send_beyond_the_soft_limit(const egress::Path& path, std::span<const Segment
     taken.push_back(std::move(*pipe));
   }
   const Outcome outcome = send_by(path, segments);
-  const bool shrunk = path.name != "splice" || outcome.pipe_capacity.value <= 8192;
+  const bool shrunk = !Source::uses_pipes() || outcome.pipe_capacity.value <= 8192;
   return outcome.all_right() && shrunk && outcome.path == &path ? 0 : 1;
 }
 
@@ -260,27 +268,24 @@ TEST_P(Source, AFileThatCannotBeSplicedGoesByAnotherPath) {
   Connection connection = connect_over_loopback({});
   Expectation expectation(as_memory);
   Peer peer(std::move(connection.peer), expectation, {});
-  sys::PipePool pool({});
-  std::vector<char> scratch(64 * kib);
-  egress::Resources resources{pool, scratch};
+  WorkerParts parts(path());
   Transfer transfer;
   transfer.path = &path();
   transfer.transport.socket_fd = connection.sender.get();
-  transfer.resources = &resources;
+  transfer.resources = &parts.resources;
   transfer.segments = segments;
   // One step may send the head and the next find out; both are within the first look at the file.
-  StepResult result = egress::step(transfer, ByteCount{1});
+  StepResult result = step_through(transfer, parts, ByteCount{1});
   EXPECT_EQ(result.status, Status::Moved);
   transfer.stepped = false;  // /proc has neither size nor mtime for the last look to compare
-  result = egress::step(transfer, ByteCount{1 * mib});
+  result = step_through(transfer, parts, ByteCount{1 * mib});
   EXPECT_EQ(result.status, Status::Done);
   egress::finish(transfer);
   connection.sender.close();
   peer.wait();
   EXPECT_TRUE(expectation.complete());
   EXPECT_EQ(expectation.wrong_at(), Expectation::npos);
-  const bool splices = path().name == "sendfile" || path().name == "splice";
-  EXPECT_EQ(transfer.path->name, splices ? "mmap" : path().name);
+  EXPECT_EQ(transfer.path->name, without_pages());
 }
 
 }  // namespace

@@ -27,6 +27,7 @@
 #include "support/position_code.h"
 #include "sys/file.h"
 #include "sys/socket.h"
+#include "worker_parts.h"
 
 namespace pagewire::test {
 
@@ -301,7 +302,11 @@ class WriteEdge {
   }
   bool wait() {
     epoll_event event{};
-    return ::epoll_wait(epoll_.get(), &event, 1, 20'000) == 1;
+    int ready = -1;
+    do {  // EINTR: the kernel finishes an operation in our context
+      ready = ::epoll_wait(epoll_.get(), &event, 1, 20'000);
+    } while (ready < 0 && errno == EINTR);
+    return ready == 1;
   }
 
  private:
@@ -327,7 +332,10 @@ inline void check_step(const Transfer& transfer, const StepResult& result, ByteC
 }
 
 /// Drives `transfer` to its end and checks every step.
-inline void drive(Transfer& transfer, const SendOptions& options, Outcome& outcome) {
+inline void drive(Transfer& transfer, WorkerParts& parts, const SendOptions& options,
+                  Outcome& outcome) {
+  bool woken = false;
+  transfer.waker = WorkerParts::wake(woken);
   WriteEdge edge(transfer.transport.socket_fd);
   if (options.before_first) options.before_first();
   for (;;) {
@@ -342,6 +350,11 @@ inline void drive(Transfer& transfer, const SendOptions& options, Outcome& outco
     if (result.status == Status::WantWrite) {
       if (edge.wait()) continue;
       ADD_FAILURE() << "WantWrite, but the socket never became writable";
+      return;
+    }
+    if (result.status == Status::Submitted) {
+      if (parts.wait_for(woken)) continue;
+      ADD_FAILURE() << "Submitted, but never woken";
       return;
     }
     if (result.status != Status::Moved) return;
@@ -363,15 +376,13 @@ inline Outcome send_by(const egress::Path& path, std::span<const Segment> segmen
   Outcome outcome;
   outcome.promised = expectation.total();
   Peer peer(std::move(connection.peer), expectation, options.habits);
-  sys::PipePool pool(options.pipes);
-  std::vector<char> scratch(64 * kib);
-  egress::Resources resources{pool, scratch};
+  WorkerParts parts(path, options.pipes);
   Transfer transfer;
   transfer.path = &path;
   transfer.transport.socket_fd = connection.sender.get();
-  transfer.resources = &resources;
+  transfer.resources = &parts.resources;
   transfer.segments = segments;
-  drive(transfer, options, outcome);
+  drive(transfer, parts, options, outcome);
   outcome.pipe_capacity = transfer.pipe.capacity;
   egress::finish(transfer);
   if (options.await_acknowledgement) await_acknowledgement(connection.sender.get());
@@ -382,7 +393,8 @@ inline Outcome send_by(const egress::Path& path, std::span<const Segment> segmen
   outcome.received = expectation.received();
   outcome.wrong_at = expectation.wrong_at();
   outcome.path = transfer.path;
-  outcome.idle_pipes = pool.idle();
+  outcome.idle_pipes = parts.pool.idle();
+  EXPECT_EQ(parts.lanes.counters().operations_in_flight, 0U);
   return outcome;
 }
 
@@ -405,6 +417,8 @@ class EveryPath : public ::testing::TestWithParam<const egress::Path*> {
   }
   void TearDown() override { EXPECT_EQ(open_descriptors(), descriptors_); }
   static const egress::Path& path() { return *GetParam(); }
+  /// Whether the path has the bytes in a pipe on their way.
+  static bool uses_pipes() { return path().name == "splice" || path().name == "uring_splice"; }
   const TempDir dir_;
 
  private:
