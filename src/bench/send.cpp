@@ -15,7 +15,6 @@
 #include "bench/iperf3_server.h"
 #include "bench/raw_sender.h"
 #include "bench/send_source.h"
-#include "loop/lane_watchers.h"
 #include "loop/loop.h"
 
 namespace pagewire::bench {
@@ -78,8 +77,8 @@ tl::expected<void, std::string> send_file(const SendSettings& settings, const Se
   if (!listening) return tl::unexpected(listening.error());
   Result<std::unique_ptr<loop::Loop>> loop = loop::make_epoll_loop(loop::Settings{});
   if (!loop) return tl::unexpected(describe(loop.error()));
-  loop::LaneWatchers<egress::UringLane> watchers(**loop);
-  if (Result<void> watched = watchers.watch((*source)->lanes()); !watched) {
+  loop::LaneWatchers watchers(**loop, (*source)->lanes());
+  if (Result<void> watched = watchers.watch(); !watched) {
     return tl::unexpected(describe(watched.error()));
   }
   const std::string where = listening->address.to_string();

@@ -14,7 +14,6 @@
 #include "bench/send.h"
 #include "content/content.h"
 #include "egress/egress.h"
-#include "egress/uring_lane.h"
 #include "sys/pipe.h"
 
 namespace pagewire::bench {
@@ -31,7 +30,7 @@ class SendSource {
   const egress::Path& path() const { return path_; }
   egress::Resources& resources() { return resources_; }
   /// For the loop to watch.
-  const egress::UringLanes& lanes() const { return lanes_; }
+  egress::UringLanes& lanes() { return lanes_; }
   /// "big.bin (1.00 GiB) by sendfile".
   std::string describe() const;
 
@@ -84,8 +83,8 @@ class FilePump {
   bool unsent_limited_ = false;
 };
 
-/// Why a step that is neither Moved, WantWrite, Submitted nor Done ended its connection, as a clause: "the
-/// file shrank while it was sent", "Connection reset by peer".
+/// Why a step that is neither Moved, WantWrite, Submitted nor Done ended its connection, as a
+/// clause: "the file shrank while it was sent", "Connection reset by peer".
 std::string why_ended(const egress::StepResult& result);
 
 /// "1073.7 MB in 0.21 s, 5112.0 MB/s, 40.90 Gbit/s".

@@ -20,8 +20,6 @@
 #include "bench/asks.h"
 #include "bench/engine_messages.h"
 #include "content/content.h"
-#include "egress/uring_lane.h"
-#include "loop/lane_watchers.h"
 #include "loop/loop.h"
 #include "sys/clock.h"
 #include "sys/file.h"
@@ -174,8 +172,8 @@ Result<void> Server::run() {
   if (!made) return tl::unexpected(made.error());
   loop_ = std::move(*made);
   if (Result<void> prepared = egress::prepare(path_, resources_); !prepared) return prepared;
-  loop::LaneWatchers<egress::UringLane> watchers(*loop_);
-  if (Result<void> watched = watchers.watch(lanes_); !watched) return watched;
+  loop::LaneWatchers watchers(*loop_, lanes_);
+  if (Result<void> watched = watchers.watch(); !watched) return watched;
   const Result<sys::Address> bound = listen();
   if (!bound) return tl::unexpected(bound.error());
   control_ = control_fd_.get();

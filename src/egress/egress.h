@@ -6,10 +6,13 @@
 // allocates.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string_view>
+#include <vector>
 
 #include "base/result.h"
 #include "base/units.h"
@@ -49,7 +52,45 @@ struct StepResult {
   WantedPages pages{};      ///< for WantPages
 };
 
-class UringLanes;
+enum class LaneKind : std::uint8_t { Send, PolledSend, Splice };
+inline constexpr std::size_t lane_kinds = 3;
+
+/// Counted from completions; in flight: now.
+struct LaneCounters {
+  std::uint64_t notifications = 0;
+  std::uint64_t copied_notifications = 0;  ///< of them: the kernel had copied after all
+  std::uint64_t splices = 0;
+  std::uint64_t without_buffer = 0;  ///< sends that were copied because no buffer was free
+  std::uint64_t buffers_in_flight = 0;
+  std::uint64_t operations_in_flight = 0;
+
+  LaneCounters& operator+=(const LaneCounters& other);
+};
+
+class UringLane;
+
+/// A worker's rings for uring_* (uring_lane.h), each open only once its path has been prepared.
+/// Must outlive the transfers. The worker's thread; it may be destroyed on another afterwards.
+class UringLanes {
+ public:
+  UringLanes();
+  UringLanes(UringLanes&&) noexcept;
+  UringLanes& operator=(UringLanes&&) noexcept;
+  ~UringLanes();
+
+  Result<void> open(LaneKind kind);
+  UringLane* lane(LaneKind kind) const { return lanes_[static_cast<std::size_t>(kind)].get(); }
+  /// To be watched (loop::LaneWatchers): each is readable when reap() has something to do.
+  std::vector<int> fds() const;
+  /// Takes what has come, and wakes the transfers that waited for it.
+  void reap();
+  /// The worker ends: waits, within limits, until the kernel has returned everything.
+  void settle();
+  LaneCounters counters() const;
+
+ private:
+  std::array<std::unique_ptr<UringLane>, lane_kinds> lanes_;
+};
 
 /// What a worker lends to all its transfers; a step uses it and leaves nothing in it.
 struct Resources {
@@ -81,7 +122,8 @@ struct LaneHold {
   std::int32_t buffer = -1;     ///< holds `buffered` of `buffered_file`
   std::int32_t file_slot = -1;  ///< the socket, in the ring's table of files
   bool waits = false;           ///< the last step said Submitted
-  bool copies = false;          ///< the socket takes too little at once for sends without copying
+  bool judged = false;          ///< `copies` has been settled
+  bool copies = false;          ///< the socket's buffers are too small for sends without copying
   ByteRange buffered;
   const content::OpenFile* buffered_file = nullptr;
 };

@@ -26,21 +26,6 @@
 
 namespace pagewire::egress {
 
-enum class LaneKind : std::uint8_t { Send, PolledSend, Splice };
-inline constexpr std::size_t lane_kinds = 3;
-
-/// Counted from completions; in flight: now.
-struct LaneCounters {
-  std::uint64_t notifications = 0;
-  std::uint64_t copied_notifications = 0;  ///< of them: the kernel had copied after all
-  std::uint64_t splices = 0;
-  std::uint64_t without_buffer = 0;  ///< sends that were copied because no buffer was free
-  std::uint64_t buffers_in_flight = 0;
-  std::uint64_t operations_in_flight = 0;
-
-  LaneCounters& operator+=(const LaneCounters& other);
-};
-
 class UringLane {
  public:
   /// Of each send lane. 4 MiB of locked memory: half of what a user usually may lock
@@ -139,24 +124,6 @@ class UringLane {
   FreeList free_slots_;
   std::uint64_t buffers_with_kernel_ = 0;
   LaneCounters counters_;
-};
-
-/// The lanes of a worker, each open only once its path has been prepared.
-class UringLanes {
- public:
-  Result<void> open(LaneKind kind);
-  UringLane* lane(LaneKind kind) const { return lanes_[static_cast<std::size_t>(kind)].get(); }
-  template <class Visit>
-  void for_each(Visit visit) const {
-    for (const auto& lane : lanes_) {
-      if (lane != nullptr) visit(*lane);
-    }
-  }
-  void settle();
-  LaneCounters counters() const;
-
- private:
-  std::array<std::unique_ptr<UringLane>, lane_kinds> lanes_;
 };
 
 /// Path::probe of a path with such a lane: opens one and closes it again.

@@ -3,6 +3,11 @@
 
 namespace pagewire::egress {
 
+UringLanes::UringLanes() = default;
+UringLanes::UringLanes(UringLanes&&) noexcept = default;
+UringLanes& UringLanes::operator=(UringLanes&&) noexcept = default;
+UringLanes::~UringLanes() = default;
+
 Result<void> UringLanes::open(LaneKind kind) {
   std::unique_ptr<UringLane>& lane = lanes_[static_cast<std::size_t>(kind)];
   if (lane != nullptr) return {};
@@ -12,13 +17,31 @@ Result<void> UringLanes::open(LaneKind kind) {
   return {};
 }
 
+std::vector<int> UringLanes::fds() const {
+  std::vector<int> all;
+  for (const auto& lane : lanes_) {
+    if (lane != nullptr) all.push_back(lane->fd());
+  }
+  return all;
+}
+
+void UringLanes::reap() {
+  for (const auto& lane : lanes_) {
+    if (lane != nullptr) lane->reap();
+  }
+}
+
 void UringLanes::settle() {
-  for_each([](UringLane& lane) { lane.settle(); });
+  for (const auto& lane : lanes_) {
+    if (lane != nullptr) lane->settle();
+  }
 }
 
 LaneCounters UringLanes::counters() const {
   LaneCounters sum;
-  for_each([&sum](const UringLane& lane) { sum += lane.counters(); });
+  for (const auto& lane : lanes_) {
+    if (lane != nullptr) sum += lane->counters();
+  }
   return sum;
 }
 

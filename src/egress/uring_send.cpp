@@ -2,6 +2,7 @@
 #include "egress/uring_send.h"
 
 #include <poll.h>
+#include <sys/socket.h>
 
 #include "base/check.h"
 #include "sys/file.h"
@@ -33,10 +34,20 @@ Attempt read_slice(const Transfer& transfer, ByteRange range, std::span<char> in
   return {.status = Status::Moved, .count = *got, .asked = *got, .copied = *got, .error = {}};
 }
 
-// Less than a page is cheaper copied than accounted for, and it is charged to the send and the
-// receive buffer as a whole page: a socket with tiny buffers then stands still until TCP's timer
-// probes it.
+// Less than a page is cheaper copied than accounted for.
 constexpr ByteCount least_uncopied{4 * kib};
+
+// A send buffer below this was made small by hand. However little is sent without copying, whole
+// pages are charged to the send buffer and, over loopback, to the receiver's; where both are tiny,
+// the receiver then offers a window of a few bytes, and each waits for a timer of TCP's (200 ms).
+constexpr ByteCount least_send_buffer{64 * kib};
+
+bool has_small_buffer(int socket_fd) {
+  int size = 0;
+  socklen_t length = sizeof size;
+  const bool known = ::getsockopt(socket_fd, SOL_SOCKET, SO_SNDBUF, &size, &length) == 0;
+  return !known || static_cast<std::uint64_t>(size) < least_send_buffer.value;
+}
 
 /// The same bytes by a send that copies.
 Attempt send_copying(const Transfer& transfer, std::span<const char> bytes) {
@@ -104,7 +115,10 @@ Attempt submitted(Transfer& transfer) {
 }
 
 /// Bytes in the buffer and in no operation: whether this transfer had better copy them.
-bool better_copied(const Transfer& transfer, std::span<const char> bytes) {
+bool better_copied(Transfer& transfer, std::span<const char> bytes) {
+  if (!std::exchange(transfer.lane.judged, true)) {
+    transfer.lane.copies = has_small_buffer(transfer.transport.socket_fd);
+  }
   return transfer.lane.operation < 0 &&
          (transfer.lane.copies || bytes.size() < least_uncopied.value);
 }
@@ -124,9 +138,6 @@ Attempt send_buffered(Transfer& transfer, UringLane& lane, ByteRange rest, LaneK
     const UringLane::Outcome outcome = lane.take_outcome(transfer);
     if (lacks_memory(outcome)) return send_copying(transfer, bytes);
     const Attempt attempt = attempt_of(transfer, outcome);
-    if (attempt.status == Status::Moved && attempt.count < attempt.asked) {
-      transfer.lane.copies = attempt.count < least_uncopied;
-    }
     // The kernel's thread found the socket full a while ago; the edge that tells of room may have
     // come and gone since then, unheard. Asked now, poll(2) either says that there is room, or
     // makes sure that an edge follows.

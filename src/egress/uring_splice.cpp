@@ -3,9 +3,9 @@
 //
 // Wins on cold files: the read of the disk happens in a thread of the kernel's (IORING_OP_SPLICE
 // always runs in one), so it never stops the worker, whatever the filesystem. Loses on hot files:
-// every pipe full costs the way to that thread and back, and a wake-up. Needs Linux 5.19, pipes, and
-// a filesystem whose files can be spliced.
-// Rests on io_uring_prep_splice(3), io_uring_enter(2), splice(2), pipe(7).
+// every pipe full costs the way to that thread and back, and a wake-up. Needs Linux 5.19, pipes,
+// and a filesystem whose files can be spliced. Rests on io_uring_prep_splice(3), io_uring_enter(2),
+// splice(2), pipe(7).
 //
 // Invariants: those of splice.cpp: the pipe is filled only when it is empty, in_pipe is exactly
 // what is in it. While it is being filled the pipe is the operation's, with the file

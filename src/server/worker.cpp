@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 
-#include "loop/lane_watchers.h"
 #include "server/connection.h"
 #include "sys/clock.h"
 #include "sys/thread.h"
@@ -87,9 +86,9 @@ void Worker::run() {
   // A CPU that has gone since the settings were checked: the worker runs unpinned.
   if (!pin.empty()) static_cast<void>(sys::pin_this_thread(pin[index_ % pin.size()]));
   prepare_path();
-  loop::LaneWatchers<egress::UringLane> watchers(*loop_);
+  loop::LaneWatchers watchers(*loop_, lanes_);
   // ENOMEM, fs.epoll.max_user_watches: nothing would wake who waits; without lanes nobody does.
-  if (!watchers.watch(lanes_)) lanes_ = egress::UringLanes();
+  if (!watchers.watch()) resources_.lanes = nullptr;
   loop_->run([this] { tick(); });
   lanes_.settle();
   count_lanes();

@@ -12,7 +12,6 @@
 
 #include "content/content.h"
 #include "egress/egress.h"
-#include "egress/uring_lane.h"
 #include "log/log.h"
 #include "loop/loop.h"
 #include "metrics/metrics.h"

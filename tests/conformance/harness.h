@@ -394,6 +394,7 @@ inline Outcome send_by(const egress::Path& path, std::span<const Segment> segmen
   outcome.wrong_at = expectation.wrong_at();
   outcome.path = transfer.path;
   outcome.idle_pipes = parts.pool.idle();
+  parts.lanes.settle();  // a transfer that ended early may have left one under way
   EXPECT_EQ(parts.lanes.counters().operations_in_flight, 0U);
   return outcome;
 }

@@ -24,11 +24,11 @@ struct WorkerParts {
   explicit WorkerParts(const egress::Path& path, sys::PipePool::Limits pipes = {}) : pool(pipes) {
     const Result<void> prepared = egress::prepare(path, resources);
     EXPECT_TRUE(prepared.has_value()) << path.name << ": " << describe(prepared.error());
-    lanes.for_each([this](egress::UringLane& lane) {
+    for (const int fd : lanes.fds()) {
       epoll_event event{};
       event.events = EPOLLIN;
-      EXPECT_EQ(::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, lane.fd(), &event), 0);
-    });
+      EXPECT_EQ(::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event), 0);
+    }
   }
   WorkerParts(const WorkerParts&) = delete;
   WorkerParts& operator=(const WorkerParts&) = delete;
@@ -38,7 +38,7 @@ struct WorkerParts {
   bool reap_once() {
     epoll_event event{};
     const int ready = ::epoll_wait(epoll_.get(), &event, 1, 20'000);
-    lanes.for_each([](egress::UringLane& lane) { lane.reap(); });
+    lanes.reap();
     return ready == 1 || (ready < 0 && errno == EINTR);  // EINTR: the kernel has work for us
   }
   /// Until `woken`, which a waker of wake() sets; false when it never was.
