@@ -121,6 +121,7 @@ struct LaneHold {
   std::int32_t operation = -1;  ///< submitted, its result not taken yet
   std::int32_t buffer = -1;     ///< holds `buffered` of `buffered_file`
   std::int32_t file_slot = -1;  ///< the socket, in the ring's table of files
+  bool handed_over = false;     ///< the operation sends: the last look comes too late for it
   bool waits = false;           ///< the last step said Submitted
   bool judged = false;          ///< `copies` has been settled
   bool copies = false;          ///< the socket's buffers are too small for sends without copying

@@ -19,6 +19,7 @@ struct Attempt {
   ByteCount asked;                 ///< Moved: fewer taken than asked means that the socket is full
   ByteCount copied;                ///< between user and kernel memory; also when nothing was taken
   Error error;
+  bool last = false;  ///< Moved: the step ends here, and the next begins with a look at the file
 };
 
 /// Nothing moved, and no errno says why.

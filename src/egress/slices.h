@@ -62,7 +62,7 @@ StepResult step_by_slices(Transfer& transfer, ByteCount quantum, SendSlice send_
     // An operation that is taken up here may have been submitted by a step with a larger quantum.
     if (!memory) left -= std::min(left, attempt.count);
     transfer.advance(attempt.count);
-    if (attempt.count < attempt.asked) break;
+    if (attempt.last || attempt.count < attempt.asked) break;
   }
   result.status = transfer.finished() ? Status::Done : Status::Moved;
   return result;

@@ -48,7 +48,9 @@ StepResult step(Transfer& transfer, ByteCount quantum) {
   PW_CHECK(quantum.value > 0);
   transfer.advance({});  // over segments that are empty from the start
   if (transfer.finished()) return {.status = Status::Done, .moved = {}, .copied = {}, .error = {}};
-  if (transfer.stepped && source_changed(transfer, quantum)) {
+  // A send that the kernel has is as good as gone; its result is counted before the next look.
+  const bool looks = transfer.stepped && !transfer.lane.handed_over;
+  if (looks && source_changed(transfer, quantum)) {
     return {.status = Status::SourceChanged, .moved = {}, .copied = {}, .error = {}};
   }
   transfer.stepped = true;

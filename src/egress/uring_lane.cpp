@@ -200,6 +200,7 @@ bool UringLane::submit_send(Transfer& transfer, std::span<const char> bytes, boo
   }
   operations_[static_cast<std::size_t>(index)].asked = ByteCount{bytes.size()};
   transfer.lane.operation = index;
+  transfer.lane.handed_over = true;
   Buffer& buffer = buffers_[static_cast<std::size_t>(transfer.lane.buffer)];
   if (buffer.with_kernel++ == 0) ++buffers_with_kernel_;
   return true;
@@ -232,6 +233,7 @@ bool UringLane::under_way(const Transfer& transfer) const {
 
 UringLane::Outcome UringLane::take_outcome(Transfer& transfer) {
   const std::int32_t index = std::exchange(transfer.lane.operation, -1);
+  transfer.lane.handed_over = false;
   Operation& operation = operations_[static_cast<std::size_t>(index)];
   PW_CHECK(operation.state == Operation::State::Over && operation.owner == &transfer);
   const Outcome outcome{.result = operation.result, .asked = operation.asked};

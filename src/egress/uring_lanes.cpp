@@ -70,8 +70,8 @@ const char* why_not(const Error& error, LaneKind kind) {
       return kind == LaneKind::Splice ? "io_uring of this kernel has no splice"
                                       : "io_uring of this kernel has no SEND_ZC (Linux 6.2)";
     case ENOMEM:
-      return registering ? "no memory can be locked for io_uring (RLIMIT_MEMLOCK)"
-                         : "no memory for an io_uring";
+      // Of the ring itself as well as of its buffers.
+      return "no memory can be locked for io_uring (RLIMIT_MEMLOCK)";
     case EMFILE:
     case ENFILE:
       return "no descriptor is left for an io_uring";

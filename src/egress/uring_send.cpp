@@ -156,7 +156,8 @@ Attempt send_by_lane(Transfer& transfer, ByteCount limit, LaneKind kind) {
   transfer.lane.waits = false;
   const ByteRange rest = rest_of_slice(transfer, limit);
   ByteCount read_bytes;
-  if (transfer.lane.operation < 0 && buffered_at(transfer, *lane, rest).empty()) {
+  const bool of_earlier_step = transfer.lane.operation >= 0;
+  if (!of_earlier_step && buffered_at(transfer, *lane, rest).empty()) {
     if (!lane->take_buffer(transfer)) return read_and_send_copying(transfer, rest);
     const Attempt read = fill_buffer(transfer, *lane);
     if (read.status != Status::Moved) return read;
@@ -164,6 +165,7 @@ Attempt send_by_lane(Transfer& transfer, ByteCount limit, LaneKind kind) {
   }
   Attempt attempt = send_buffered(transfer, *lane, rest, kind);
   attempt.copied += read_bytes;
+  attempt.last = of_earlier_step;  // this step did not look at the file
   return attempt;
 }
 

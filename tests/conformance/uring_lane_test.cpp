@@ -34,7 +34,7 @@ class Lane : public ::testing::TestWithParam<const char*> {
 };
 INSTANTIATE_TEST_SUITE_P(Egress, Lane,
                          ::testing::Values("uring_zc", "uring_zc_sqpoll", "uring_splice"),
-                         [](const auto& info) { return std::string(info.param); });
+                         [](const auto& named) { return std::string(named.param); });
 
 /// The socket and the file go at once, with the operation still under way, and their numbers become
 /// another connection's, which must get its own bytes alone.
