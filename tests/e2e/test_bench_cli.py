@@ -21,7 +21,7 @@ import xml.etree.ElementTree
 from support import (BINARY, SANITIZER, Pagewire, RawClient, TestFolder, coded_bytes, run_pagewire,
                      wait_until)
 
-PATHS = ["sendfile", "splice", "mmap", "copy"]
+PATHS = ["sendfile", "splice", "mmap", "uring_zc", "uring_zc_sqpoll", "uring_splice", "copy"]
 # A guard against hanging, not a promise of speed.
 GUARD_S = 600 if SANITIZER else 180
 TINY = ("--size", "1M", "-t", "0.1", "--warmup", "0.05", "--repeat", "2", "-P", "2")

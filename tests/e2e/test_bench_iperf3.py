@@ -14,7 +14,7 @@ import unittest
 from support import TestFolder
 from support.bench_sender import BenchSender
 
-PATHS = ("sendfile", "splice", "mmap", "copy")
+PATHS = ("sendfile", "splice", "mmap", "uring_zc", "uring_zc_sqpoll", "uring_splice", "copy")
 GUARD_S = 120
 MIB = 1 << 20
 BLOCK = 128 << 10
