@@ -35,6 +35,8 @@ class Peer final : public loop::Stream {
   /// Resets the connection, which drops what is queued.
   void drop();
   void set_timeout(std::int64_t ms);
+  /// Data: its stream has something to do again, in the next round of the loop.
+  void take_turn() { server_.loop().yield(*this); }
 
  private:
   enum class Role : std::uint8_t { Newcomer, Control, Data, Leaving, Gone };

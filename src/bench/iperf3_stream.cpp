@@ -16,7 +16,13 @@
 namespace pagewire::bench::iperf3 {
 
 StreamSender::StreamSender(SendSource& source, Peer& peer)
-    : peer_(&peer), pump_(source, peer.fd()) {}
+    : peer_(&peer), pump_(source, peer.fd(), {.call = woken, .self = this}) {}
+
+/// What the transfer waited for has come. We may be within another stream's step.
+void StreamSender::woken(void* self) {
+  const StreamSender& sender = *static_cast<StreamSender*>(self);
+  if (sender.peer_ != nullptr) sender.peer_->take_turn();
+}
 
 StreamSender::Turn StreamSender::turn(Ration& ration) {
   std::uint64_t left = turn_quantum.value;
@@ -39,12 +45,13 @@ StreamSender::Turn StreamSender::turn(Ration& ration) {
         continue;
       case egress::Status::WantWrite:
         return {.after = After::AwaitWritable, .ended_by = {}};
+      case egress::Status::Submitted:
+        return {.after = After::AwaitOperation, .ended_by = {}};
       case egress::Status::SourceTruncated:
       case egress::Status::SourceChanged:
       case egress::Status::PeerGone:
       case egress::Status::Failed:
       case egress::Status::WantPages:
-      case egress::Status::Submitted:
       case egress::Status::Unsupported:  // egress::step has fallen to `copy` instead
         return {.after = After::Ended, .ended_by = result};
     }

@@ -17,16 +17,18 @@ struct Ration {
   std::uint64_t rate_bits_per_s = 0;        ///< of each stream; 0: none
 };
 
+/// Must not move: its transfer points to it.
 class StreamSender {
  public:
   StreamSender(SendSource& source, Peer& peer);
 
   enum class After : std::uint8_t {
-    Yield,          ///< the turn is over, there is more to send
-    AwaitWritable,  ///< the socket is full
-    Wait,           ///< ahead of the rate: look again at the next tick
-    Spent,          ///< nothing is left to send
-    Ended,          ///< see `ended_by`
+    Yield,           ///< the turn is over, there is more to send
+    AwaitWritable,   ///< the socket is full
+    AwaitOperation,  ///< Peer::take_turn() comes
+    Wait,            ///< ahead of the rate: look again at the next tick
+    Spent,           ///< nothing is left to send
+    Ended,           ///< see `ended_by`
   };
   struct Turn {
     After after = After::Ended;
@@ -51,6 +53,7 @@ class StreamSender {
   const egress::Path& path_used() const { return pump_.path_used(); }
 
  private:
+  static void woken(void* self);
   std::uint64_t grant(Ration& ration);
   std::uint64_t allowed_by_rate(const Ration& ration) const;
   std::optional<std::uint64_t> retransmits() const;

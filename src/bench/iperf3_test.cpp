@@ -182,6 +182,7 @@ void Test::stream_turn(StreamSender& sender) {
       return loop.await_writable(*sender.peer());
     case StreamSender::After::Wait:
       return loop.set_deadline(*sender.peer(), loop.now_ms() + 1);  // the next tick
+    case StreamSender::After::AwaitOperation:
     case StreamSender::After::Spent:
       return;
     case StreamSender::After::Ended:

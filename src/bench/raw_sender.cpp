@@ -47,7 +47,7 @@ class RawConnection final : public loop::Stream {
       : Stream(std::move(accepted.fd)),
         sender_(sender),
         peer_(accepted.peer),
-        pump_(sender.source(), fd()),
+        pump_(sender.source(), fd(), {.call = woken, .self = this}),
         start_ns_(sys::monotonic_ns()) {}
 
   void start();
@@ -63,6 +63,7 @@ class RawConnection final : public loop::Stream {
   void failed(Error error) override;
   void notified() override;
 
+  static void woken(void* self);
   void send_turn();
   void begin_linger();
   void note_arrival();
@@ -140,17 +141,24 @@ void RawConnection::send_turn() {
         return begin_linger();
       case egress::Status::WantWrite:
         return loop().await_writable(*this);
+      case egress::Status::Submitted:
+        return;  // until woken()
       case egress::Status::SourceTruncated:
       case egress::Status::SourceChanged:
       case egress::Status::PeerGone:
       case egress::Status::Failed:
       case egress::Status::WantPages:
-      case egress::Status::Submitted:
       case egress::Status::Unsupported:  // egress::step has fallen to `copy` instead
         return break_off(why_ended(result));
     }
   }
   loop().yield(*this);
+}
+
+/// What the transfer waited for has come. We may be within another connection's step.
+void RawConnection::woken(void* self) {
+  RawConnection& connection = *static_cast<RawConnection*>(self);
+  connection.loop().yield(connection);
 }
 
 void RawConnection::begin_linger() {
@@ -259,6 +267,7 @@ void RawConnection::notified() {
 
 void RawConnection::bury() {
   state_ = State::Closed;
+  pump_.stop();
   RawSender& sender = sender_;
   loop().retire(*this);
   sender.connection_over();

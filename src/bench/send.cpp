@@ -77,6 +77,10 @@ tl::expected<void, std::string> send_file(const SendSettings& settings, const Se
   if (!listening) return tl::unexpected(listening.error());
   Result<std::unique_ptr<loop::Loop>> loop = loop::make_epoll_loop(loop::Settings{});
   if (!loop) return tl::unexpected(describe(loop.error()));
+  loop::LaneWatchers watchers(**loop, (*source)->lanes());
+  if (Result<void> watched = watchers.watch(); !watched) {
+    return tl::unexpected(describe(watched.error()));
+  }
   const std::string where = listening->address.to_string();
   if (settings.iperf3) {
     iperf3::Server server({**source, **loop, listening->fd.get()}, {.tests = settings.count});

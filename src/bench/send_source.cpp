@@ -50,8 +50,13 @@ tl::expected<std::unique_ptr<SendSource>, std::string> SendSource::open(
   if (status->type != sys::FileType::Regular) {
     return cannot_send(settings.file, "not a regular file");
   }
-  return std::make_unique<SendSource>(
+  auto source = std::make_unique<SendSource>(
       settings, hooks, content::FileRef(new content::OpenFile(std::move(fd), *status)));
+  if (Result<void> ready = egress::equip(*settings.path, source->resources()); !ready) {
+    return tl::unexpected(std::string(settings.path->name) +
+                          " is not available: " + pagewire::describe(ready.error()));
+  }
+  return source;
 }
 
 SendSource::SendSource(const SendSettings& settings, const SendHooks& hooks, content::FileRef file)
@@ -64,6 +69,7 @@ SendSource::SendSource(const SendSettings& settings, const SendHooks& hooks, con
       resources_{.pipes = pipes_,
                  .scratch = scratch_,
                  .masters = masters_.get(),
+                 .lanes = &lanes_,
                  .residency = {.on = true},
                  .zero_copy = {.limits = {.copied_streak = 0}}} {}  // the path was asked for
 
@@ -91,8 +97,8 @@ void SendSource::note_path_used(const egress::Path& used) {
   complain(fmt::format("{} cannot send this file here: going on by {}", path_.name, used.name));
 }
 
-FilePump::FilePump(SendSource& source, int socket_fd)
-    : source_(source), socket_fd_(socket_fd), file_(source.file_now()) {
+FilePump::FilePump(SendSource& source, int socket_fd, const egress::Waker& waker)
+    : source_(source), socket_fd_(socket_fd), waker_(waker), file_(source.file_now()) {
   if (file_bytes() > 0) {
     segment_ = content::Segment::of_file(*file_.get(), {FileOffset{}, ByteCount{file_bytes()}});
   }
@@ -127,6 +133,7 @@ void FilePump::rewind() {
   transfer_ = egress::Transfer{};
   transfer_.transport = {.socket_fd = socket_fd_, .state = &socket_state_};
   transfer_.resources = &source_.resources();
+  transfer_.waker = waker_;
   if (file_bytes() > 0) transfer_.segments = {&segment_, 1};
   const bool fits = path->fits(transfer_.segments, transfer_.transport);
   transfer_.path = fits ? path : egress::paths().back();  // `copy` fits everything

@@ -29,6 +29,8 @@ class SendSource {
   content::FileRef file_now();
   const egress::Path& path() const { return path_; }
   egress::Resources& resources() { return resources_; }
+  /// For the loop to watch.
+  egress::UringLanes& lanes() { return lanes_; }
   /// "big.bin (1.00 GiB) by sendfile".
   std::string describe() const;
 
@@ -45,6 +47,7 @@ class SendSource {
   sys::PipePool pipes_{sys::PipePool::Limits{}};
   std::vector<char> scratch_;
   std::unique_ptr<egress::MasterPipes, egress::MasterPipesEnd> masters_;
+  egress::UringLanes lanes_;
   egress::Resources resources_;
   bool fallback_told_ = false;
 };
@@ -52,7 +55,8 @@ class SendSource {
 /// Sends the file to one socket, by steps. Must not move: the transfer points into it.
 class FilePump {
  public:
-  FilePump(SendSource& source, int socket_fd);
+  /// `waker` is called when a step may follow one that said Submitted.
+  FilePump(SendSource& source, int socket_fd, const egress::Waker& waker);
   ~FilePump() { egress::finish(transfer_); }
   FilePump(const FilePump&) = delete;
   FilePump& operator=(const FilePump&) = delete;
@@ -76,6 +80,7 @@ class FilePump {
  private:
   SendSource& source_;
   int socket_fd_;
+  egress::Waker waker_;
   content::FileRef file_;
   content::Segment segment_;
   egress::SocketState socket_state_;  // before the transfer, which refers to it
@@ -84,8 +89,8 @@ class FilePump {
   bool unsent_limited_ = false;
 };
 
-/// Why a step that is neither Moved, WantWrite nor Done ended its connection, as a clause: "the
-/// file shrank while it was sent", "Connection reset by peer".
+/// Why a step that is neither Moved, WantWrite, Submitted nor Done ended its connection, as a
+/// clause: "the file shrank while it was sent", "Connection reset by peer".
 std::string why_ended(const egress::StepResult& result);
 
 /// "1073.7 MB in 0.21 s, 5112.0 MB/s, 40.90 Gbit/s".

@@ -96,11 +96,13 @@ class Server final : private loop::Acceptor {
   std::vector<char> scratch_ = std::vector<char>(scratch_bytes);
   std::unique_ptr<egress::MasterPipes, egress::MasterPipesEnd> masters_ =
       egress::make_master_pipes();
+  egress::UringLanes lanes_;
   // The look at the page cache is part of a server's bill.
   // A path that is measured is not given up, however often the kernel copies.
   egress::Resources resources_{.pipes = pipes_,
                                .scratch = scratch_,
                                .masters = masters_.get(),
+                               .lanes = &lanes_,
                                .residency = {.on = true},
                                .zero_copy = {.limits = {.copied_streak = 0}}};
   ServerSample counts_;
@@ -144,6 +146,7 @@ class Connection final : public loop::Stream {
   void failed(Error) override;
   void notified() override;
 
+  static void woken(void* self);
   void take_asks(std::span<const char> bytes);
   void answer();
   void account(const egress::StepResult& result);
@@ -191,6 +194,9 @@ Result<void> Server::run() {
   Result<std::unique_ptr<loop::Loop>> made = loop::make_epoll_loop(settings);
   if (!made) return tl::unexpected(made.error());
   loop_ = std::move(*made);
+  if (Result<void> equipped = egress::equip(path_, resources_); !equipped) return equipped;
+  loop::LaneWatchers watchers(*loop_, lanes_);
+  if (Result<void> watched = watchers.watch(); !watched) return watched;
   const Result<sys::Address> bound = listen();
   if (!bound) return tl::unexpected(bound.error());
   control_ = control_fd_.get();
@@ -351,6 +357,8 @@ void Connection::answer() {
       case egress::Status::Failed:  // EIO, ENOMEM ... from the file or the socket
         server_.tell_fault("the server could not send: " + describe(result.error));
         return break_off();
+      case egress::Status::Submitted:  // until woken()
+        return wait();
       case egress::Status::WantPages:
         // Here and now: nobody else waits for this thread, and the reading is on this bill.
         if (const Result<void> read = egress::fetch_in_place(transfer_); !read) {
@@ -358,13 +366,18 @@ void Connection::answer() {
           return break_off();
         }
         continue;
-      case egress::Status::Submitted:
       case egress::Status::Unsupported:
-        PW_CHECK(false);  // `copy` fits everything; and no path says the others yet
+        PW_CHECK(false);  // `copy` fits everything
     }
   }
   server_.loop().yield(*this);
   wait();
+}
+
+/// What the transfer waited for has come. We may be within another connection's step.
+void Connection::woken(void* self) {
+  Connection& connection = *static_cast<Connection*>(self);
+  connection.server_.loop().yield(connection);
 }
 
 void Connection::account(const egress::StepResult& result) {
@@ -396,6 +409,7 @@ bool Connection::begin_transfer() {
   transfer_.path = &server_.path();
   transfer_.transport = {.socket_fd = fd(), .state = &socket_state_};
   transfer_.resources = &server_.resources();
+  transfer_.waker = {.call = woken, .self = this};
   transfer_.segments = std::span(segments_.data(), count);
   egress::prepare(transfer_);
   under_way_ = true;

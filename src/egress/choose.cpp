@@ -173,6 +173,18 @@ WorkerFacts::WorkerFacts(ChooserSettings chooser, PathSet usable_paths, PathSet 
   }
 }
 
+bool WorkerFacts::may_choose(const Path& path) const {
+  if (!usable.contains(path)) return false;
+  if (settings.pinned == &path) return true;
+  if (&path == sendfile || &path == splice || &path == mmap || &path == zerocopy) return true;
+  for (const CostsAtSize& here : settings.costs) {
+    for (const Cost& cost : here.costs) {
+      if (cost.path == &path) return true;
+    }
+  }
+  return &path == &copy_path;
+}
+
 PathSet::PathSet(std::initializer_list<const Path*> paths) {
   for (const Path* const path : paths) insert(*path);
 }

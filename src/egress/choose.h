@@ -89,6 +89,9 @@ struct WorkerFacts {
   const Path* zerocopy;
   /// What the kernel may hold by reference for one worker before no more is lent.
   ByteCount backlog_limit;
+
+  /// Whether choose() can come to it: pinned, or measured by the calibration, or of the rules.
+  bool may_choose(const Path& path) const;
 };
 
 }  // namespace pagewire::egress

@@ -6,11 +6,13 @@
 // step never blocks on the socket, never throws and never allocates.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
 #include <string_view>
+#include <vector>
 
 #include "base/result.h"
 #include "base/units.h"
@@ -26,7 +28,7 @@ enum class Status : std::uint8_t {
   Moved,            ///< `moved` > 0 bytes went to the socket; step again
   WantWrite,        ///< nothing moved, the socket is full (EAGAIN): step again when it is writable
   WantPages,        ///< nothing moved, `pages` are not in the page cache: step again when they are
-  Submitted,        ///< nothing moved yet, the kernel has an operation: step again when told to
+  Submitted,        ///< nothing moved yet, the kernel has an operation: step again when woken
   Done,             ///< everything went; `moved` may be > 0
   SourceTruncated,  ///< the file ended before its slice did: close, the length cannot be kept
   SourceChanged,    ///< the file is not the one any more that the head was made from: close
@@ -89,11 +91,52 @@ struct ZeroCopyUse {
   std::uint64_t given_up = 0;    ///< connections
 };
 
+enum class LaneKind : std::uint8_t { Send, PolledSend, Splice };
+inline constexpr std::size_t lane_kinds = 3;
+
+/// Counted from completions; in flight: now.
+struct LaneCounters {
+  std::uint64_t notifications = 0;
+  std::uint64_t copied_notifications = 0;  ///< of them: the kernel had copied after all
+  std::uint64_t splices = 0;
+  std::uint64_t without_buffer = 0;  ///< sends that were copied because no buffer was free
+  std::uint64_t buffers_in_flight = 0;
+  std::uint64_t operations_in_flight = 0;
+
+  LaneCounters& operator+=(const LaneCounters& other);
+};
+
+class UringLane;
+
+/// A worker's rings for uring_* (uring_lane.h), each open only once its path has been equipped.
+/// Must outlive the transfers. The worker's thread; it may be destroyed on another afterwards.
+class UringLanes {
+ public:
+  UringLanes();
+  UringLanes(UringLanes&&) noexcept;
+  UringLanes& operator=(UringLanes&&) noexcept;
+  ~UringLanes();
+
+  Result<void> open(LaneKind kind);
+  UringLane* lane(LaneKind kind) const { return lanes_[static_cast<std::size_t>(kind)].get(); }
+  /// To be watched (loop::LaneWatchers): each is readable when reap() has something to do.
+  std::vector<int> fds() const;
+  /// Takes what has come, and wakes the transfers that waited for it.
+  void reap();
+  /// The worker ends: waits, within limits, until the kernel has returned everything.
+  void settle();
+  LaneCounters counters() const;
+
+ private:
+  std::array<std::unique_ptr<UringLane>, lane_kinds> lanes_;
+};
+
 /// What a worker lends to all its transfers; a step uses it and leaves nothing in it but counts.
 struct Resources {
   sys::PipePool& pipes;
   std::span<char> scratch;          ///< for `copy`; at least 64 KiB
   MasterPipes* masters = nullptr;   ///< for `tee`; Unsupported without them
+  UringLanes* lanes = nullptr;      ///< for uring_*, where equip() has opened them
   PathSet usable = PathSet::all();  ///< what a transfer may fall to; `copy` always
   ResidencyGate residency{};
   ZeroCopyUse zero_copy{};
@@ -136,6 +179,27 @@ struct Transport {
   SocketState* state = nullptr;
 };
 
+/// Whom to tell that a step may have something to do again, after Submitted. Called on the worker's
+/// thread, maybe out of another transfer's step: it must not step, but see to it that its turn
+/// comes (Loop::yield).
+struct Waker {
+  void (*call)(void* self) = nullptr;
+  void* self = nullptr;
+};
+
+/// What a transfer by uring_* holds of its lane (uring_lane.h); -1: nothing.
+struct LaneHold {
+  std::int32_t operation = -1;  ///< submitted, its result not taken yet
+  std::int32_t buffer = -1;     ///< holds `buffered` of `buffered_file`
+  std::int32_t file_slot = -1;  ///< the socket, in the ring's table of files
+  bool handed_over = false;     ///< the operation sends: the last look comes too late for it
+  bool waits = false;           ///< the last step said Submitted
+  bool judged = false;          ///< `copies` has been settled
+  bool copies = false;          ///< the socket's buffers are too small for sends without copying
+  ByteRange buffered;
+  const content::OpenFile* buffered_file = nullptr;
+};
+
 /// One list of segments on its way out. Must not move while it is under way. The segments, and what
 /// they point to, must outlive it.
 struct Transfer {
@@ -147,6 +211,7 @@ struct Transfer {
   ByteCount sent_of_segment;  ///< and how much of it has gone
   ByteCount sent;             ///< of all segments
   bool stepped = false;       ///< a step was made: the head is not fresh any more
+  Waker waker;                ///< must be set where a step may say Submitted
 
   // What is known about the page cache (residency.h):
   content::SeenPages seen;
@@ -160,6 +225,7 @@ struct Transfer {
   ByteCount in_pipe;     ///< likewise: taken from the file, not yet in the socket
   sys::Mapping mapping;  ///< mmap, vmsplice: the window that is mapped now
   int mapped_fd = -1;    ///< likewise: and the file that it is of
+  LaneHold lane;         ///< uring_*
 
   bool finished() const { return index == segments.size(); }
   /// Moves the cursor over `count` bytes that the socket took.
@@ -181,7 +247,9 @@ struct Path {
   /// push every later call off the page boundaries. Memory is sent by every path alike, with
   /// MSG_MORE when more follows.
   StepResult (*step)(Transfer& transfer, ByteCount quantum);
-  /// Gives back what the path holds between steps. Always called once, finished or not.
+  /// Gives back what the path holds between steps. Always called once, finished or not. What the
+  /// kernel still works with stays with whoever submitted it (a lane) until it is returned, so that
+  /// the transfer, its socket and its file may go at once.
   void (*cancel)(Transfer& transfer);
   /// What fits() asks for beyond a socket without encryption, for whoever has to say why not.
   const char* fits_only = "";
@@ -192,6 +260,9 @@ struct Path {
   bool lends_memory = false;
   /// Makes what the path keeps in Transport::state, if anything. May allocate; called by prepare().
   void (*prepare)(Transfer& transfer) = nullptr;
+  /// Opens what the path needs of a worker beyond pipes and scratch (a lane); nullptr: nothing. See
+  /// equip().
+  Result<void> (*equip)(Resources& resources) = nullptr;
 };
 
 /// All paths, in the order of preference for falling through; `copy` fits everything and is last.
@@ -203,6 +274,10 @@ std::size_t index_of(const Path& path);
 
 /// Call once a path is chosen and the transfer filled in, before the first step.
 void prepare(Transfer& transfer);
+
+/// Makes ready what `path` needs of this worker, on the thread that will step, outside any step.
+/// Where it was not called, or failed, the path's steps say Unsupported.
+Result<void> equip(const Path& path, Resources& resources);
 
 /// One step of the transfer by its path, over what is in the page cache (residency.h). On
 /// Unsupported (nothing of the slice has moved) it falls to the next path in paths() that fits, and

@@ -14,12 +14,12 @@ namespace pagewire::egress {
 
 /// One call that handed bytes to the socket, or could not.
 struct Attempt {
-  Status status =
-      Status::Failed;  ///< Moved, WantWrite, WantPages, SourceTruncated, PeerGone, Failed ...
-  ByteCount count;     ///< Moved: taken by the socket, > 0
-  ByteCount asked;     ///< Moved: fewer taken than asked means that the socket is full
-  ByteCount copied;    ///< between user and kernel memory; also when nothing was taken
+  Status status = Status::Failed;  ///< all but Done
+  ByteCount count;                 ///< Moved: taken by the socket, > 0
+  ByteCount asked;                 ///< Moved: fewer taken than asked means that the socket is full
+  ByteCount copied;                ///< between user and kernel memory; also when nothing was taken
   Error error;
+  bool last = false;  ///< Moved: the step ends here, and the next begins with a look at the file
 };
 
 /// Nothing moved, and no errno says why.

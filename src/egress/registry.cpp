@@ -12,8 +12,9 @@ namespace pagewire::egress {
 
 namespace {
 
-constexpr std::array<const Path*, 7> all_paths{
-    &sendfile_path, &splice_path, &vmsplice_path, &tee_path, &zerocopy_path, &mmap_path, &copy_path,
+constexpr std::array<const Path*, 10> all_paths{
+    &sendfile_path, &splice_path,   &vmsplice_path,        &tee_path,          &zerocopy_path,
+    &mmap_path,     &uring_zc_path, &uring_zc_sqpoll_path, &uring_splice_path, &copy_path,
 };
 
 }  // namespace

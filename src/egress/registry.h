@@ -11,6 +11,9 @@ extern const Path vmsplice_path;
 extern const Path tee_path;
 extern const Path zerocopy_path;
 extern const Path mmap_path;
+extern const Path uring_zc_path;
+extern const Path uring_zc_sqpoll_path;
+extern const Path uring_splice_path;
 extern const Path copy_path;
 
 }  // namespace pagewire::egress

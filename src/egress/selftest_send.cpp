@@ -119,7 +119,8 @@ Verdict quarantined(std::string why) {
 
 /// The one place where operations that the kernel has (Status::Submitted) are waited for: their
 /// bytes arrive at the other end, and whatever completes them must be polled here as well.
-bool wait_for_submitted(Receiver& receiver) {
+bool wait_for_submitted(Transfer& transfer, Receiver& receiver) {
+  transfer.resources->lanes->reap();
   return receiver.wait_and_drain();
 }
 
@@ -151,7 +152,7 @@ class Examination {
       case Status::WantWrite:
         return count_idle(received || receiver_.wait_and_drain());
       case Status::Submitted:
-        return count_idle(wait_for_submitted(receiver_));
+        return count_idle(wait_for_submitted(transfer_, receiver_));
       case Status::WantPages:
         return read_pages(result.pages);
       case Status::Unsupported:
@@ -220,7 +221,14 @@ Verdict examine(const Path& path, const SampleFile& sample, int idle_waits) {
   sys::PipePool pipes(sys::PipePool::Limits{});
   std::vector<char> scratch(scratch_bytes);
   const auto masters = make_master_pipes(1);
-  Resources resources{.pipes = pipes, .scratch = scratch, .masters = masters.get()};
+  UringLanes lanes;
+  Resources resources{
+      .pipes = pipes, .scratch = scratch, .masters = masters.get(), .lanes = &lanes};
+  if (const Result<void> equipped = equip(path, resources); !equipped) {
+    return {.state = PathState::Unavailable,  // ENOMEM: more than the user may lock
+            .why = pagewire::describe(equipped.error()),
+            .conclusive = false};
+  }
   resources.zero_copy.limits.copied_streak = 0;  // over loopback it would be given up
   SocketState state;                             // what is in flight at the end is the file's pages
   for (const std::vector<Segment>& segments : transfers_of(sample)) {
@@ -229,6 +237,7 @@ Verdict examine(const Path& path, const SampleFile& sample, int idle_waits) {
     transfer.transport = {.socket_fd = pair->sender.get(), .state = &state};
     transfer.resources = &resources;
     transfer.segments = segments;
+    transfer.waker = {.call = [](void*) {}, .self = nullptr};  // what comes is polled for
     // Made for something else than files; choose() asks the same.
     prepare(transfer);
     if (!path.fits(segments, transfer.transport)) continue;

@@ -42,6 +42,7 @@ inline Status unsupported_or_failed(const Transfer& transfer) {
 }
 
 /// `send_slice(transfer, limit) -> Attempt` makes one call that sends from the slice at the cursor.
+/// While it has an operation under way (Submitted) the cursor stays on that slice.
 template <class SendSlice>
 StepResult step_by_slices(Transfer& transfer, ByteCount quantum, SendSlice send_slice) {
   StepResult result;
@@ -58,9 +59,10 @@ StepResult step_by_slices(Transfer& transfer, ByteCount quantum, SendSlice send_
     }
     ++result.calls;
     result.moved += attempt.count;
-    if (!memory) left -= attempt.count;
+    // An operation that is taken up here may have been submitted by a step with a larger quantum.
+    if (!memory) left -= std::min(left, attempt.count);
     transfer.advance(attempt.count);
-    if (attempt.count < attempt.asked) break;
+    if (attempt.last || attempt.count < attempt.asked) break;
   }
   result.status = transfer.finished() ? Status::Done : Status::Moved;
   return result;

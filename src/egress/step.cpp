@@ -66,10 +66,13 @@ StepResult step(Transfer& transfer, ByteCount quantum) {
   PW_CHECK(quantum.value > 0);
   transfer.advance({});  // over segments that are empty from the start
   if (transfer.finished()) return {.status = Status::Done, .moved = {}, .copied = {}, .error = {}};
-  if (transfer.stepped && source_changed(transfer, quantum)) {
+  // A send that the kernel has is as good as gone; its result is counted before the next look.
+  const bool looks = transfer.stepped && !transfer.lane.handed_over;
+  if (looks && source_changed(transfer, quantum)) {
     return {.status = Status::SourceChanged, .moved = {}, .copied = {}, .error = {}};
   }
-  if (transfer.resources->residency.on) {
+  // Likewise what it reads for us: that waits in a thread of its own.
+  if (transfer.resources->residency.on && transfer.lane.operation < 0) {
     quantum = resident_ahead(transfer, quantum);
     if (quantum.value == 0) return want_pages(transfer);
   }
@@ -83,6 +86,10 @@ StepResult step(Transfer& transfer, ByteCount quantum) {
     transfer.path = next_path(transfer);
     PW_CHECK(transfer.path != nullptr);  // `copy` fits everything and supports everything
   }
+}
+
+Result<void> equip(const Path& path, Resources& resources) {
+  return path.equip == nullptr ? Result<void>() : path.equip(resources);
 }
 
 void finish(Transfer& transfer) {

@@ -13,6 +13,7 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "base/intrusive_list.h"
 #include "base/result.h"
@@ -141,6 +142,34 @@ class Loop {
   virtual void post(std::function<void()> task) = 0;
   /// Any thread: run() returns after the current batch.
   virtual void stop() = 0;
+};
+
+/// Lets a loop reap a worker's lanes (egress::UringLanes, which this room does not know: what has
+/// fds() and reap()) when they have completions. Both must outlive it. The loop's thread.
+template <class Lanes>
+class LaneWatchers final : private Watcher {
+ public:
+  LaneWatchers(Loop& loop, Lanes& lanes) : loop_(loop), lanes_(lanes) {}
+  LaneWatchers(const LaneWatchers&) = delete;
+  LaneWatchers& operator=(const LaneWatchers&) = delete;
+  ~LaneWatchers() override {
+    for (const int fd : watched_) loop_.unwatch(fd);
+  }
+  /// Those that are open now. Errors: as Loop::watch().
+  Result<void> watch() {
+    for (const int fd : lanes_.fds()) {
+      if (Result<void> added = loop_.watch(fd, *this); !added) return added;
+      watched_.push_back(fd);
+    }
+    return {};
+  }
+
+ private:
+  void readable() override { lanes_.reap(); }
+
+  Loop& loop_;
+  Lanes& lanes_;
+  std::vector<int> watched_;
 };
 
 /// epoll(7), edge-triggered. Errors: EMFILE and its like.

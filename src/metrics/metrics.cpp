@@ -235,6 +235,27 @@ void write_zerocopy(std::string& text, Workers workers) {
          sum(workers, &WorkerMetrics::zerocopy_given_up));
 }
 
+void write_uring(std::string& text, Workers workers) {
+  single(text, "pagewire_uring_notifications_total", "counter",
+         "Zero-copy sends whose memory the kernel has let go of.",
+         sum(workers, &WorkerMetrics::uring_notifications));
+  single(text, "pagewire_uring_copied_notifications_total", "counter",
+         "Of these, sends that the kernel copied after all.",
+         sum(workers, &WorkerMetrics::uring_copied_notifications));
+  single(text, "pagewire_uring_splice_operations_total", "counter",
+         "Splices from a file that io_uring was asked for.",
+         sum(workers, &WorkerMetrics::uring_splices));
+  single(text, "pagewire_uring_without_buffer_total", "counter",
+         "Sends that were copied because no registered buffer was free.",
+         sum(workers, &WorkerMetrics::uring_without_buffer));
+  single(text, "pagewire_uring_buffers_in_flight", "gauge",
+         "Registered buffers that the kernel holds now.",
+         sum(workers, &WorkerMetrics::uring_buffers_in_flight));
+  single(text, "pagewire_uring_operations_in_flight", "gauge",
+         "Operations of io_uring without a result now.",
+         sum(workers, &WorkerMetrics::uring_operations_in_flight));
+}
+
 template <class Pick>
 void write_histogram(std::string& text, std::string_view name, Workers workers, Pick histogram) {
   std::uint64_t cumulative = 0;
@@ -322,6 +343,7 @@ std::string prometheus_text(Workers workers, const Names& names) {
   write_connections(text, workers);
   write_cache_and_log(text, workers);
   write_zerocopy(text, workers);
+  write_uring(text, workers);
   return text;
 }
 

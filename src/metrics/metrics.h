@@ -106,6 +106,13 @@ struct WorkerMetrics {
   Counter zerocopy_over_limit;
   Counter zerocopy_given_up;  ///< connections
   Counter connections_draining;
+  // Of uring_* (egress/uring_lane.h), as of the last tick:
+  Counter uring_notifications;
+  Counter uring_copied_notifications;
+  Counter uring_splices;
+  Counter uring_without_buffer;
+  Counter uring_buffers_in_flight;
+  Counter uring_operations_in_flight;
   TimeHistogram request_time;
   DiskMetrics disk;
 };

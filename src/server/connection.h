@@ -96,6 +96,7 @@ class Connection final : public loop::Stream, private DiskWaiter {
   void take_exchange(const http::Request& request);
   void start_transfer();
   void run_transfer();
+  static void woken(void* self);
   void account(const egress::StepResult& result);
   void wait_for_room();
   void finish_response();

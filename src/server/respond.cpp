@@ -88,6 +88,7 @@ void Connection::start_transfer() {
   transfer.transport = transport;
   transfer.resources = &worker_.resources();
   transfer.segments = segments;
+  transfer.waker = {.call = woken, .self = this};
   egress::prepare(transfer);
   rate_watched_ = false;
   ++turn_requests_;
@@ -119,15 +120,22 @@ void Connection::run_transfer() {
         return break_off(ConnectionEnd::PeerReset);
       case egress::Status::Failed:  // EIO, ENOMEM ... from the file or the socket
         return break_off(ConnectionEnd::ReadError);
+      case egress::Status::Submitted:  // until woken()
+        return wait_for_room();
       case egress::Status::WantPages:
         return wait_for_pages(result.pages);
-      case egress::Status::Submitted:
       case egress::Status::Unsupported:
-        PW_CHECK(false);  // `copy` fits everything; and no path says the others yet
+        PW_CHECK(false);  // `copy` fits everything
     }
   }
   worker_.loop().yield(*this);
   wait_for_room();
+}
+
+/// What the transfer waited for has come. We may be within another connection's step.
+void Connection::woken(void* self) {
+  Connection& connection = *static_cast<Connection*>(self);
+  connection.worker_.loop().yield(connection);
 }
 
 void Connection::account(const egress::StepResult& result) {

@@ -2,6 +2,8 @@
 
 #include <fcntl.h>
 
+#include <cstdio>
+
 #include "server/connection.h"
 #include "sys/clock.h"
 #include "sys/thread.h"
@@ -30,6 +32,7 @@ Worker::Worker(std::size_t index, Shared& shared)
       resources_{.pipes = pipes_,
                  .scratch = scratch_,
                  .masters = masters_.get(),
+                 .lanes = &lanes_,
                  .usable = shared.facts.usable,
                  .zero_copy = {.limits = shared.settings.zero_copy}} {}
 
@@ -96,8 +99,28 @@ void Worker::run() {
   const std::vector<int>& pin = settings().pin;
   // A CPU that has gone since the settings were checked: the worker runs unpinned.
   if (!pin.empty()) static_cast<void>(sys::pin_this_thread(pin[index_ % pin.size()]));
+  equip_paths();
+  loop::LaneWatchers watchers(*loop_, lanes_);
+  // ENOMEM, fs.epoll.max_user_watches: nothing would wake who waits; without lanes nobody does.
+  if (!watchers.watch()) resources_.lanes = nullptr;
   loop_->run([this] { tick(); });
+  lanes_.settle();
+  count_lanes();
   running_ = false;
+}
+
+/// On this thread, because a ring belongs to the thread that opens it. Where it fails (ENOMEM: the
+/// user may not lock as much for all workers) the path's steps say Unsupported, and the next path
+/// does the work.
+void Worker::equip_paths() {
+  for (const egress::Path* const path : egress::paths()) {
+    if (path->equip == nullptr || !shared_.facts.may_choose(*path)) continue;
+    const Result<void> equipped = egress::equip(*path, resources_);
+    if (equipped) continue;
+    resources_.usable.erase(*path);
+    (void)std::fprintf(stderr, "pagewire: worker %zu does without path %s: %s\n", index_,
+                       std::string(path->name).c_str(), describe(equipped.error()).c_str());
+  }
 }
 
 void Worker::stop() {
@@ -138,6 +161,7 @@ void Worker::tick() {
   if (index_ == 0) metrics_.disk.queued.set(shared_.disk_helpers->queued());
   // The log counts for all workers; one of them passes it on.
   if (index_ == 0 && access_log() != nullptr) metrics_.log_dropped.set(access_log()->dropped());
+  count_lanes();
   if (!draining_) return;
   if (loop_->stream_count() > 0 && loop_->now_ms() >= drain_deadline_ms_) {
     loop_->for_each([this](loop::Stream& stream) {
@@ -145,6 +169,16 @@ void Worker::tick() {
     });
   }
   if (loop_->stream_count() == 0) loop_->stop();
+}
+
+void Worker::count_lanes() {
+  const egress::LaneCounters lanes = lanes_.counters();
+  metrics_.uring_notifications.set(lanes.notifications);
+  metrics_.uring_copied_notifications.set(lanes.copied_notifications);
+  metrics_.uring_splices.set(lanes.splices);
+  metrics_.uring_without_buffer.set(lanes.without_buffer);
+  metrics_.uring_buffers_in_flight.set(lanes.buffers_in_flight);
+  metrics_.uring_operations_in_flight.set(lanes.operations_in_flight);
 }
 
 void Worker::tell_zero_copy() {

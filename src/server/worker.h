@@ -82,8 +82,10 @@ class Worker final : public loop::Acceptor {
  private:
   tl::expected<void, StartError> open_listener(sys::Address& address);
   void run();
+  void equip_paths();
   void tick();
   void tell_zero_copy();
+  void count_lanes();
   void drain_now();
   void open_spare();
 
@@ -94,6 +96,7 @@ class Worker final : public loop::Acceptor {
   sys::PipePool pipes_;
   std::vector<char> scratch_;
   std::unique_ptr<egress::MasterPipes, egress::MasterPipesEnd> masters_;
+  egress::UringLanes lanes_;
   egress::Resources resources_;
   std::unique_ptr<content::Site> site_;
   std::vector<std::unique_ptr<Exchange>> idle_exchanges_;

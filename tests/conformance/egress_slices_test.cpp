@@ -180,7 +180,7 @@ TEST_P(Slices, CountsWhatTheCpuCopied) {
     const Outcome outcome = send_by(path(), segments);
     ASSERT_TRUE(outcome.all_right());
     const std::string_view name = outcome.path->name;
-    if (name == "sendfile" || name == "splice" || name == "tee") {
+    if (name == "sendfile" || name == "splice" || name == "tee" || name == "uring_splice") {
       EXPECT_EQ(outcome.copied, head.size());
     } else if (name == "vmsplice") {  // the last part of a page is read and sent
       EXPECT_EQ(outcome.copied, head.size() + 2 * rest_of_page);
@@ -189,6 +189,11 @@ TEST_P(Slices, CountsWhatTheCpuCopied) {
       EXPECT_GT(outcome.zero_copy.sends, 0U);
     } else if (name == "mmap") {  // likewise
       EXPECT_EQ(outcome.copied, head.size() + size + rest_of_page);
+    } else if (name == "uring_zc" || name == "uring_zc_sqpoll") {
+      // Into a registered buffer, and out of it only by the sends of less than a page that full
+      // sockets leave over. What the kernel copies after all, as over loopback, stays within it.
+      EXPECT_GE(outcome.copied, head.size() + size);
+      EXPECT_LT(outcome.copied, head.size() + size + size / 4);
     } else if (name == "copy") {  // and more where the socket was full: that is read again
       EXPECT_GE(outcome.copied, head.size() + 2 * size);
     } else {

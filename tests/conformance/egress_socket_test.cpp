@@ -51,16 +51,16 @@ TEST_P(Socket, ATransferCancelledWithFullBuffersLeavesNothing) {
   const FileRef file = make_file(dir_.file("f"), 20 * mib);
   const Segment segments[] = {Segment::of_memory(head), slice_of(file, {{0}, {20 * mib}})};
   const Connection connection = connect_over_loopback({.send = 30'000, .receive = 5000});
-  Lent lent;
+  WorkerParts parts(path());
   Transfer transfer;
-  begin(transfer, path(), segments, connection, lent);
-  while (egress::step(transfer, ByteCount{1 * mib}).status == Status::Moved) {
+  begin(transfer, path(), segments, connection, parts);
+  while (step_through(transfer, parts, ByteCount{1 * mib}).status == Status::Moved) {
   }
   const bool held_bytes = transfer.in_pipe.value > 0;
   egress::finish(transfer);
   EXPECT_FALSE(transfer.pipe.is_open());
   EXPECT_FALSE(transfer.mapping.is_mapped());
-  EXPECT_EQ(lent.pool.idle(), 0U) << "a pipe with a dead transfer's bytes came back to the pool";
+  EXPECT_EQ(parts.pool.idle(), 0U) << "a pipe with a dead transfer's bytes came back to the pool";
   EXPECT_EQ(held_bytes, uses_pipe(*transfer.path));
 }
 

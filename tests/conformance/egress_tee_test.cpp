@@ -25,18 +25,18 @@ class Tee : public ::testing::Test {
     descriptors_ = open_descriptors();
   }
   void TearDown() override {
-    lent_.reset();
+    parts_.reset();
     EXPECT_EQ(open_descriptors(), descriptors_);
   }
   void lend(std::size_t masters, sys::PipePool::Limits pipes = {}) {
-    lent_ = std::make_unique<Lent>(pipes, masters);
+    parts_ = std::make_unique<WorkerParts>(tee(), pipes, masters);
   }
   static std::vector<Segment> answer_of(const FileRef& file) {
     return {Segment::of_memory(head), slice_of(file, {{0}, file->status().size})};
   }
 
   TempDir dir_;
-  std::unique_ptr<Lent> lent_;
+  std::unique_ptr<WorkerParts> parts_;
 
  private:
   std::size_t descriptors_ = 0;
@@ -45,11 +45,11 @@ class Tee : public ::testing::Test {
 /// A client on a connection of its own, and the transfer to it.
 class Client {
  public:
-  Client(std::vector<Segment> segments, Lent& lent, BufferSizes buffers = {})
+  Client(std::vector<Segment> segments, WorkerParts& parts, BufferSizes buffers = {})
       : segments_(std::move(segments)),
         connection_(connect_over_loopback(buffers)),
         expectation_(segments_) {
-    begin(transfer, tee(), segments_, connection_, lent);
+    begin(transfer, tee(), segments_, connection_, parts);
   }
   ~Client() { end(); }
   Client(const Client&) = delete;
@@ -131,12 +131,12 @@ TEST_F(Tee, TheFileIsReadOnceForManyClients) {
   const FileRef file = make_file(dir_.file("f"), whole_pipe);
   const std::size_t before = open_descriptors();
   for (int client = 0; client < 5; ++client) {
-    Client one(answer_of(file), *lent_);
+    Client one(answer_of(file), *parts_);
     EXPECT_EQ(one.run(), Status::Done);
     EXPECT_EQ(one.transfer.path, &tee());
     EXPECT_TRUE(one.all_right());
   }
-  EXPECT_EQ(lent_->pool.idle(), 1U);
+  EXPECT_EQ(parts_->pool.idle(), 1U);
   EXPECT_EQ(open_descriptors() - before, 4U) << "a master, and a pipe in the pool";
 }
 
@@ -144,8 +144,8 @@ TEST_F(Tee, TwoClientsAtOnceEachGetEverything) {
   lend(4);
   const FileRef file = make_file(dir_.file("f"), whole_pipe - 5);
   const BufferSizes tiny{.send = 1, .receive = 5000};
-  Client one(answer_of(file), *lent_, tiny);
-  Client two(answer_of(file), *lent_, tiny);
+  Client one(answer_of(file), *parts_, tiny);
+  Client two(answer_of(file), *parts_, tiny);
   // Both stop in mid-slice: what each holds is in its own pipe.
   while (one.step(ByteCount{7001}) == Status::Moved) {
   }
@@ -163,14 +163,14 @@ TEST_F(Tee, APipeWithADeadClientsBytesIsNotUsedAgain) {
   lend(4);
   const FileRef one_file = make_file(dir_.file("1"), 60'000);
   {
-    Client dead(answer_of(one_file), *lent_, {.send = 1, .receive = 5000});
+    Client dead(answer_of(one_file), *parts_, {.send = 1, .receive = 5000});
     while (dead.step() == Status::Moved) {
     }
     EXPECT_GT(dead.transfer.in_pipe.value, 0U);
     egress::finish(dead.transfer);
-    EXPECT_EQ(lent_->pool.idle(), 0U);
+    EXPECT_EQ(parts_->pool.idle(), 0U);
   }
-  Client next(answer_of(one_file), *lent_);
+  Client next(answer_of(one_file), *parts_);
   EXPECT_EQ(next.run(), Status::Done);
   EXPECT_TRUE(next.all_right());
 }
@@ -185,7 +185,7 @@ TEST_F(Tee, PartsOfSeveralFilesInOneAnswer) {
     segments.push_back(slice_of(one, {{0}, {count}}));
     segments.push_back(slice_of(two, {{0}, {9}}));
   }
-  Client client(segments, *lent_);
+  Client client(segments, *parts_);
   EXPECT_EQ(client.run(), Status::Done);
   EXPECT_EQ(client.transfer.path, &tee());
   EXPECT_TRUE(client.all_right());
@@ -196,7 +196,7 @@ TEST_F(Tee, AClientsPipeWithLessRoomThanTheMaster) {
   for (const std::uint64_t capacity : {4096UL, 8192UL, 32'768UL}) {
     lend(4, {.capacity = ByteCount{capacity}});
     const FileRef file = make_file(dir_.file("f"), 60'001);
-    Client client(answer_of(file), *lent_);
+    Client client(answer_of(file), *parts_);
     EXPECT_EQ(client.run(), Status::Done);
     EXPECT_EQ(client.transfer.path, &tee());
     EXPECT_EQ(client.transfer.pipe.capacity.value, capacity);
@@ -211,15 +211,15 @@ TEST_F(Tee, ReplacedByRenameBetweenTwoClients) {
   const std::string name = dir_.file("f");
   write_all(create_file(name).get(), 0, positions(0, 20'000, 1));
   const FileRef old_file = open_for_sending(name);
-  Client before(answer_of(old_file), *lent_);
+  Client before(answer_of(old_file), *parts_);
   EXPECT_EQ(before.run(), Status::Done);
   write_all(create_file(dir_.file("new")).get(), 0, positions(0, 20'000));
   ASSERT_EQ(::rename(dir_.file("new").c_str(), name.c_str()), 0);
   const FileRef new_file = open_for_sending(name);
-  Client after(answer_of(new_file), *lent_);
+  Client after(answer_of(new_file), *parts_);
   EXPECT_EQ(after.run(), Status::Done);
   EXPECT_TRUE(after.all_right());
-  Client late(answer_of(old_file), *lent_);  // whose head was made before the rename
+  Client late(answer_of(old_file), *parts_);  // whose head was made before the rename
   EXPECT_EQ(late.run(), Status::Done);
   EXPECT_EQ(late.transfer.path, &tee());
   EXPECT_FALSE(late.all_right()) << "it has the old version, whole";
@@ -230,15 +230,15 @@ TEST_F(Tee, OverwrittenBetweenTwoClients) {
   lend(4);
   const std::string name = dir_.file("f");
   const FileRef old_file = make_file(name, 30'000);
-  Client before(answer_of(old_file), *lent_);
+  Client before(answer_of(old_file), *parts_);
   EXPECT_EQ(before.run(), Status::Done);
   EXPECT_TRUE(before.all_right());
   overwrite(name, 30'000, 1);
-  Client under_old_head(answer_of(old_file), *lent_);
+  Client under_old_head(answer_of(old_file), *parts_);
   EXPECT_EQ(under_old_head.run(), Status::SourceChanged);
   overwrite(name, 30'000, 0);
   const FileRef new_file = open_for_sending(name);
-  Client after(answer_of(new_file), *lent_);
+  Client after(answer_of(new_file), *parts_);
   EXPECT_EQ(after.run(), Status::Done);
   EXPECT_TRUE(after.all_right());
 }
@@ -250,15 +250,15 @@ TEST_F(Tee, TruncatedAndWrittenAgainBetweenTwoClients) {
   write_all(create_file(name).get(), 0, positions(0, 30'000, 1));
   const FileRef old_file = open_for_sending(name);
   {
-    Client before(answer_of(old_file), *lent_);
+    Client before(answer_of(old_file), *parts_);
     EXPECT_EQ(before.run(), Status::Done);
   }
   ASSERT_EQ(::truncate(name.c_str(), 0), 0);
   overwrite(name, 30'000, 0);
-  Client under_old_head(answer_of(old_file), *lent_);
+  Client under_old_head(answer_of(old_file), *parts_);
   EXPECT_EQ(under_old_head.run(), Status::SourceChanged);
   const FileRef new_file = open_for_sending(name);
-  Client after(answer_of(new_file), *lent_);
+  Client after(answer_of(new_file), *parts_);
   EXPECT_EQ(after.run(), Status::Done);
   EXPECT_TRUE(after.all_right()) << "the old version's bytes, or some of them";
 }
@@ -268,12 +268,12 @@ TEST_F(Tee, ChangedBeforeItsMasterIsFilled) {
   const std::string name = dir_.file("f");
   const FileRef file = make_file(name, 30'000);
   overwrite(name, 30'000, 1);
-  Client client(answer_of(file), *lent_);
+  Client client(answer_of(file), *parts_);
   EXPECT_EQ(client.run(), Status::SourceChanged);
   EXPECT_TRUE(client.nothing_wrong());
   ASSERT_EQ(::truncate(name.c_str(), 29'999), 0);
   // Without a head, so that it is the master's own finding and not the last look's.
-  Client shorter({slice_of(file, {{0}, {30'000}})}, *lent_);
+  Client shorter({slice_of(file, {{0}, {30'000}})}, *parts_);
   EXPECT_EQ(shorter.run(), Status::SourceTruncated);
   EXPECT_TRUE(shorter.nothing_wrong());
 }
@@ -286,7 +286,7 @@ TEST_F(Tee, TheLeastRecentlyUsedMasterGoes) {
   for (const char* name : {"0", "1", "2"}) files.push_back(make_file(dir_.file(name), 20'000));
   const std::size_t before = open_descriptors();
   for (const std::size_t use : {0UL, 2UL, 0UL, 1UL}) {
-    Client client(answer_of(files[use]), *lent_);
+    Client client(answer_of(files[use]), *parts_);
     EXPECT_EQ(client.run(), Status::Done);
     EXPECT_EQ(client.transfer.path, &tee());
     EXPECT_TRUE(client.all_right());
@@ -306,14 +306,14 @@ TEST_F(Tee, AnEvictedFileIsLetGo) {
   FileRef file = make_file(dir_.file("1"), 20'000);
   const FileRef other = make_file(dir_.file("2"), 20'000);
   {
-    Client client(answer_of(file), *lent_);
+    Client client(answer_of(file), *parts_);
     EXPECT_EQ(client.run(), Status::Done);
   }
   const int fd = file->fd();
   const sys::FileStatus status = file->status();
   file = FileRef();
   EXPECT_EQ(sys::status_of(fd).value_or(sys::FileStatus{}), status) << "its master holds it";
-  Client next(answer_of(other), *lent_);
+  Client next(answer_of(other), *parts_);
   EXPECT_EQ(next.run(), Status::Done);
   EXPECT_NE(sys::status_of(fd).value_or(sys::FileStatus{}), status);
 }
@@ -321,7 +321,7 @@ TEST_F(Tee, AnEvictedFileIsLetGo) {
 TEST_F(Tee, WithoutMastersAnotherPathDoesIt) {
   lend(0);
   const FileRef file = make_file(dir_.file("f"), 20'000);
-  Client client(answer_of(file), *lent_);
+  Client client(answer_of(file), *parts_);
   EXPECT_EQ(client.run(), Status::Done);
   EXPECT_EQ(client.transfer.path->name, "mmap");
   EXPECT_TRUE(client.all_right());
@@ -347,11 +347,11 @@ TEST_F(Tee, OutOfDescriptorsForTheMasterOrForTheClient) {
   for (const bool has_client_pipe : {false, true}) {
     lend(4);
     if (has_client_pipe) {
-      Result<sys::Pipe> pipe = lent_->pool.take();
+      Result<sys::Pipe> pipe = parts_->pool.take();
       ASSERT_TRUE(pipe.has_value());
-      lent_->pool.give_back(std::move(*pipe));
+      parts_->pool.give_back(std::move(*pipe));
     }
-    Client client(answer_of(file), *lent_);
+    Client client(answer_of(file), *parts_);
     {
       const DescriptorLimit limit(0);
       EXPECT_EQ(client.step(), Status::Moved);  // the head
@@ -371,9 +371,10 @@ int tee_beyond_the_soft_limit(const FileRef& small, const FileRef& large) {
     if (!pipe) return 3;
     taken.push_back(std::move(*pipe));
   }
-  Lent lent;
+  WorkerParts parts(tee());
   for (const FileRef* const file : {&small, &large}) {
-    Client client({Segment::of_memory(head), slice_of(*file, {{0}, (*file)->status().size})}, lent);
+    Client client({Segment::of_memory(head), slice_of(*file, {{0}, (*file)->status().size})},
+                  parts);
     if (client.run() != Status::Done) return 4;
     const bool by_tee = client.transfer.path == &tee();
     if (!client.all_right() || by_tee != (file == &small)) return 1;

@@ -29,9 +29,9 @@ TEST(Vmsplice, AFileThatCannotBeMappedGoesAsAGift) {
     Connection connection = connect_over_loopback({.send = 20'000, .receive = 20'000});
     Expectation expectation(as_memory);
     Peer peer(std::move(connection.peer), expectation, {});
-    Lent lent;
+    WorkerParts parts(*egress::find_path("vmsplice"));
     Transfer transfer;
-    begin(transfer, *egress::find_path("vmsplice"), segments, connection, lent);
+    begin(transfer, *egress::find_path("vmsplice"), segments, connection, parts);
     WriteEdge edge(connection.sender.get());
     std::uint64_t copied = 0;
     for (bool done = false; !done;) {

@@ -29,6 +29,7 @@
 #include "sys/clock.h"
 #include "sys/file.h"
 #include "sys/socket.h"
+#include "worker_parts.h"
 
 namespace pagewire::test {
 
@@ -314,7 +315,11 @@ class WriteEdge {
   }
   bool wait() {
     epoll_event event{};
-    return ::epoll_wait(epoll_.get(), &event, 1, 20'000) == 1;
+    int ready = -1;
+    do {  // EINTR: the kernel finishes an operation in our context
+      ready = ::epoll_wait(epoll_.get(), &event, 1, 20'000);
+    } while (ready < 0 && errno == EINTR);
+    return ready == 1;
   }
 
  private:
@@ -358,7 +363,10 @@ inline std::uint64_t take_completions(const egress::Transport& transport) {
 }
 
 /// Drives `transfer` to its end and checks every step.
-inline void drive(Transfer& transfer, const SendOptions& options, Outcome& outcome) {
+inline void drive(Transfer& transfer, WorkerParts& parts, const SendOptions& options,
+                  Outcome& outcome) {
+  bool woken = false;
+  transfer.waker = WorkerParts::wake(woken);
   WriteEdge edge(transfer.transport.socket_fd);
   if (options.before_first) options.before_first();
   for (;;) {
@@ -386,6 +394,11 @@ inline void drive(Transfer& transfer, const SendOptions& options, Outcome& outco
       const Result<void> read = egress::fetch_in_place(transfer);
       if (read) continue;
       outcome.error = read.error();
+    }
+    if (result.status == Status::Submitted) {
+      if (parts.wait_for(woken)) continue;
+      ADD_FAILURE() << "Submitted, but never woken";
+      return;
     }
     if (result.status != Status::Moved) return;
   }
@@ -417,29 +430,18 @@ inline const egress::Path& start_of(const egress::Path& path, std::span<const Se
   return path;
 }
 
-/// What a worker has for its transfers.
-struct Lent {
-  explicit Lent(sys::PipePool::Limits limits = {}, std::size_t master_count = 4)
-      : pool(limits), masters(egress::make_master_pipes(master_count)) {}
-  sys::PipePool pool;
-  std::vector<char> scratch = std::vector<char>(64 * kib);
-  std::unique_ptr<egress::MasterPipes, egress::MasterPipesEnd> masters;
-  egress::Resources resources{.pipes = pool, .scratch = scratch, .masters = masters.get()};
-  egress::SocketState state;  // goes before the resources
-};
-
 /// Must not move, nor be copied: `transfer` is set in place.
 inline void begin(Transfer& transfer, const egress::Path& path, std::span<const Segment> segments,
-                  const Connection& connection, Lent& lent) {
-  transfer.transport = {.socket_fd = connection.sender.get(), .state = &lent.state};
+                  const Connection& connection, WorkerParts& parts) {
+  transfer.transport = {.socket_fd = connection.sender.get(), .state = &parts.state};
   transfer.path = &start_of(path, segments, transfer.transport);
-  transfer.resources = &lent.resources;
+  transfer.resources = &parts.resources;
   transfer.segments = segments;
   egress::prepare(transfer);
 }
 
-/// Sends the segments by `path` to a peer that compares every byte; by the next path where it does
-/// not fit. Where it fits, and nothing is in its way, it must be the one that did it.
+/// Sends the segments by `path` to a peer that compares every byte; by the next path where it
+/// does not fit. Where it fits, and nothing is in its way, it must be the one that did it.
 inline Outcome send_by(const egress::Path& path, std::span<const Segment> segments,
                        const SendOptions& options = {}) {
   Connection connection = connect_over_loopback(options.buffers);
@@ -448,25 +450,29 @@ inline Outcome send_by(const egress::Path& path, std::span<const Segment> segmen
   Outcome outcome;
   outcome.promised = expectation.total();
   Peer peer(std::move(connection.peer), expectation, options.habits);
-  Lent lent(options.pipes);
-  lent.resources.zero_copy.limits = options.zero_copy;
-  lent.resources.residency.on = options.gated;
+  WorkerParts parts(path, options.pipes);
+  parts.resources.zero_copy.limits = options.zero_copy;
+  parts.resources.residency.on = options.gated;
   Transfer transfer;
-  begin(transfer, path, segments, connection, lent);
+  begin(transfer, path, segments, connection, parts);
   outcome.fitted = transfer.path == &path;  // zerocopy may give itself up on the way
-  drive(transfer, options, outcome);
+  drive(transfer, parts, options, outcome);
   outcome.pipe_capacity = transfer.pipe.capacity;
   egress::finish(transfer);
   if (options.await_acknowledgement) await_acknowledgement(connection.sender.get());
-  if (lent.state.busy()) sys::finish_sending(connection.sender.get());
+  if (parts.state.busy()) sys::finish_sending(connection.sender.get());
   await_completions(transfer.transport, outcome);
   connection.sender.close();
   peer.wait();
-  outcome.zero_copy = lent.resources.zero_copy;
+  outcome.zero_copy = parts.resources.zero_copy;
   EXPECT_EQ(outcome.zero_copy.in_flight.value, 0U);
   EXPECT_EQ(outcome.zero_copy.completed, outcome.zero_copy.sends);
   EXPECT_EQ(outcome.sent, transfer.sent.value);
-  EXPECT_LE(expectation.received(), outcome.sent);
+  // What an asynchronous send still got rid of when its transfer ended early is counted by
+  // nobody.
+  const bool asynchronous = path.name == "uring_zc_sqpoll" && outcome.status != Status::Done;
+  const std::uint64_t uncounted = asynchronous ? 128 * kib : 0;
+  EXPECT_LE(expectation.received(), outcome.sent + uncounted);
   outcome.received = expectation.received();
   outcome.wrong_at = expectation.wrong_at();
   outcome.path = transfer.path;
@@ -476,7 +482,9 @@ inline Outcome send_by(const egress::Path& path, std::span<const Segment> segmen
   const bool small_buffer = options.buffers.send != 0 && path.name == "zerocopy";
   EXPECT_TRUE(by_itself || !outcome.fitted || options.may_fall || small_buffer)
       << path.name << " fell to " << outcome.path->name;
-  outcome.idle_pipes = lent.pool.idle();
+  outcome.idle_pipes = parts.pool.idle();
+  parts.lanes.settle();  // a transfer that ended early may have left one under way
+  EXPECT_EQ(parts.lanes.counters().operations_in_flight, 0U);
   return outcome;
 }
 
@@ -499,6 +507,7 @@ class EveryPath : public ::testing::TestWithParam<const egress::Path*> {
   }
   void TearDown() override { EXPECT_EQ(open_descriptors(), descriptors_); }
   static const egress::Path& path() { return *GetParam(); }
+  /// Whether the path has the bytes in a pipe on their way.
   const TempDir dir_;
 
  private:
@@ -507,7 +516,8 @@ class EveryPath : public ::testing::TestWithParam<const egress::Path*> {
 
 /// Those that hold a pipe between two steps.
 inline bool uses_pipe(const egress::Path& path) {
-  return path.name == "splice" || path.name == "vmsplice" || path.name == "tee";
+  return path.name == "splice" || path.name == "vmsplice" || path.name == "tee" ||
+         path.name == "uring_splice";
 }
 
 inline std::string path_name(const ::testing::TestParamInfo<const egress::Path*>& info) {

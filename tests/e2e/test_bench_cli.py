@@ -21,7 +21,8 @@ import xml.etree.ElementTree
 from support import (BINARY, SANITIZER, Pagewire, RawClient, TestFolder, coded_bytes, run_pagewire,
                      wait_until)
 
-PATHS = ["sendfile", "splice", "vmsplice", "tee", "zerocopy", "mmap", "copy"]
+PATHS = ["sendfile", "splice", "vmsplice", "tee", "zerocopy", "mmap", "uring_zc",
+         "uring_zc_sqpoll", "uring_splice", "copy"]
 UNFIT = "tee"  # for the file of TINY
 # A guard against hanging, not a promise of speed.
 GUARD_S = 600 if SANITIZER else 180

@@ -14,7 +14,8 @@ import unittest
 from support import TestFolder
 from support.bench_sender import BenchSender
 
-PATHS = ("sendfile", "splice", "vmsplice", "zerocopy", "mmap", "copy")
+# Not uring_zc_sqpoll: what is under way when a test ends is received and not counted as sent.
+PATHS = ("sendfile", "splice", "vmsplice", "zerocopy", "mmap", "uring_zc", "uring_splice", "copy")
 GUARD_S = 120
 MIB = 1 << 20
 BLOCK = 128 << 10

@@ -15,7 +15,8 @@ import unittest
 from support import BINARY, TestFolder, coded_bytes, first_difference, run_pagewire
 from support.bench_sender import BenchSender
 
-PATHS = ("sendfile", "splice", "vmsplice", "zerocopy", "mmap", "copy")
+PATHS = ("sendfile", "splice", "vmsplice", "zerocopy", "mmap", "uring_zc", "uring_zc_sqpoll",
+         "uring_splice", "copy")
 GUARD_S = 120
 SIZE = 32 * (1 << 20) + 12_345  # several turns, and more than two sockets hold
 

@@ -11,7 +11,8 @@ import unittest
 from support import (SANITIZER, Pagewire, RawClient, TestFolder, coded_bytes, fetch_metrics,
                      first_difference, request_head, run_pagewire, wait_until)
 
-PATHS = ("copy", "mmap", "sendfile", "splice", "tee", "vmsplice", "zerocopy")
+PATHS = ("copy", "mmap", "sendfile", "splice", "tee", "uring_splice", "uring_zc",
+         "uring_zc_sqpoll", "vmsplice", "zerocopy")
 MIB = 1 << 20
 SIZES = (0, 1, 4095, 4096, 4097, 32 * 1024, 32 * 1024 + 1, 400 * 1024, 6 * MIB)
 HUGE = 5 * 1024 * MIB + 3
@@ -164,7 +165,7 @@ class PathsTest(unittest.TestCase):
         self.assertEqual(done.returncode, 2)
         for path in PATHS:
             self.assertIn(path, done.stderr)
-        named = re.findall(r"[a-z]+", done.stderr.split("--path", 1)[1])
+        named = re.findall(r"[a-z_]+", done.stderr.split("--path", 1)[1])
         known = set(PATHS) | {"auto"}
         self.assertEqual(len([word for word in named if word in known]), len(known), done.stderr)
 

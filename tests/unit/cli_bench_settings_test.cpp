@@ -143,9 +143,8 @@ TEST(BenchRun, AMistakeIsOneLine) {
   expect_lines(
       {{{"--path", "sendfile,spice"},
         "--path takes all, or names with commas between: sendfile, splice, vmsplice, tee, "
-        "zerocopy, "
-        "mmap, copy or "
-        "readwrite, not \"sendfile,spice\" (did you mean splice?)"},
+        "zerocopy, mmap, uring_zc, uring_zc_sqpoll, uring_splice, copy or readwrite, not "
+        "\"sendfile,spice\" (did you mean splice?)"},
        {{"--path", "al"}, "--path takes all, or names"},
        {{"--path", ""}, "--path takes all, or names"},
        {{"--path", "copy,"}, "--path takes all, or names"},
@@ -207,17 +206,17 @@ TEST(BenchSend, TakesThePathOfTheFlagThenOfTheEnvironment) {
   EXPECT_EQ(good(send_of({"f", "--path", "mmap"}, "wrong")).path->name, "mmap");
   const auto wrong = send_of({"f"}, "sendfil");
   ASSERT_FALSE(wrong.has_value());
-  EXPECT_EQ(
-      wrong.error().text,
-      "pagewire bench send: ZC_PATH takes sendfile, splice, vmsplice, tee, zerocopy, mmap, copy or "
-      "readwrite, not "
-      "\"sendfil\" (did you mean sendfile?)");
+  EXPECT_EQ(wrong.error().text,
+            "pagewire bench send: ZC_PATH takes sendfile, splice, vmsplice, tee, zerocopy, mmap, "
+            "uring_zc, uring_zc_sqpoll, uring_splice, copy or readwrite, not "
+            "\"sendfil\" (did you mean sendfile?)");
   expect_lines(
       {{{}, "FILE is missing, the name of a file (or --zero SIZE); see pagewire bench send --help"},
        {{"f", "--zero", "1M"}, "--zero sends no file; give FILE or --zero, not both"},
        {{"a", "b"}, "takes one FILE; \"b\" is one too many"},
        {{"f", "--path", "all"},
-        "--path takes sendfile, splice, vmsplice, tee, zerocopy, mmap, copy or readwrite"},
+        "--path takes sendfile, splice, vmsplice, tee, zerocopy, mmap, uring_zc, "
+        "uring_zc_sqpoll, uring_splice, copy or readwrite"},
        {{"f", "--count", "0"}, "--count takes a number from 1 to 1000000000"},
        {{"f", "--listen", "nowhere"}, "--listen takes an address with a port"}},
       "pagewire bench send", [](const Arguments& arguments) { return send_of(arguments); });
