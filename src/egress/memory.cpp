@@ -52,13 +52,16 @@ Attempt Gather::send(int socket_fd, bool more) {
 }
 
 Attempt failed_attempt(const char* operation) {
-  const int errno_value = errno;
-  Attempt attempt;
-  attempt.error = {operation, errno_value};
+  const Error error{operation, errno};
+  Attempt attempt = stopped(status_of(error.errno_value));
+  attempt.error = error;
+  return attempt;
+}
+
+Status status_of(int errno_value) {
   switch (errno_value) {
     case EAGAIN:  // no room in the send buffer; EPOLLOUT will tell
-      attempt.status = Status::WantWrite;
-      break;
+      return Status::WantWrite;
     case EPIPE:         // the connection was reset earlier, or this end was shut down
     case ECONNRESET:    // RST arrived
     case ETIMEDOUT:     // retransmissions, keep-alive or TCP_USER_TIMEOUT ran out
@@ -67,13 +70,42 @@ Attempt failed_attempt(const char* operation) {
     case EHOSTUNREACH:  // ICMP errors that TCP keeps as the reason for giving up
     case ENETUNREACH:
     case ENETDOWN:
-      attempt.status = Status::PeerGone;
-      break;
+      return Status::PeerGone;
     default:  // EIO, ENOMEM, ENOBUFS, EOVERFLOW: nothing that waiting or another path would mend
-      attempt.status = Status::Failed;
-      break;
+      return Status::Failed;
   }
-  return attempt;
+}
+
+std::span<const iovec> memory_pieces(Transfer& transfer, ByteCount limit, std::span<iovec> room) {
+  transfer.advance({});  // over segments that are empty from the start
+  ByteCount skip = transfer.sent_of_segment;
+  ByteCount total;
+  std::size_t count = 0;
+  for (const Segment& segment : transfer.segments.subspan(transfer.index)) {
+    if (segment.kind != Segment::Kind::Memory) return {};
+    const std::string_view rest = segment.memory.substr(skip.value);
+    skip = {};
+    total += ByteCount{rest.size()};
+    if (count == room.size() || total > limit) return {};
+    if (!rest.empty()) room[count++] = {const_cast<char*>(rest.data()), rest.size()};
+  }
+  return room.first(count);
+}
+
+StepResult after_send(Transfer& transfer, const Result<ByteCount>& sent) {
+  StepResult result;
+  transfer.stepped = true;
+  if (!sent) {
+    result.status = status_of(sent.error().errno_value);
+    result.error = sent.error();
+    return result;
+  }
+  transfer.advance(*sent);
+  result.status = transfer.finished() ? Status::Done : Status::Moved;
+  result.moved = *sent;
+  result.copied = *sent;
+  result.calls = 1;
+  return result;
 }
 
 }  // namespace pagewire::egress

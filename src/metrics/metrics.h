@@ -78,6 +78,9 @@ struct WorkerMetrics {
   Counter cache_revalidated;
   Counter cache_entries;
   Counter small_body_bytes;
+  Counter uring_enters;      ///< calls of io_uring_enter; these three stay 0 with epoll
+  Counter uring_overflows;   ///< of the completion queue
+  Counter uring_no_buffers;  ///< receives that found no provided buffer
   TimeHistogram request_time;
 };
 
@@ -86,6 +89,7 @@ struct Names {
   std::vector<std::string_view> paths;
   std::vector<std::string_view> reasons;
   std::string_view version;
+  std::string_view engine;
 };
 
 /// Sums that the status line shows.

@@ -66,6 +66,14 @@ void Connection::writable() {
   settle();
 }
 
+void Connection::sent(Result<ByteCount> taken) {
+  begin_turn();
+  send_submitted_ = false;
+  if (goes_on_after(egress::after_send(exchange_->transfer, taken))) run_transfer();
+  if (state_ != State::Respond) consume_pending();
+  settle();
+}
+
 void Connection::ended() {
   // The client will send nothing more. A request it has sent is answered by now (reading is paused
   // until then), so what is left is at most a broken-off head or body.
@@ -94,7 +102,8 @@ void Connection::timed_out() {
       if (!draining_) count_end(metrics::ConnectionEnd::IdleTimeout);
       return close();
     case State::Respond:
-      return check_rate();
+      // Not watched: the loop has the send only just now, and the deadline is the last state's.
+      return rate_watched_ ? check_rate() : watch_rate();
     case State::DropBody:
       count_end(metrics::ConnectionEnd::HeadTimeout);
       return close();

@@ -46,6 +46,7 @@ class Connection final : public loop::Stream {
   void received(std::span<const char> bytes) override;
   void ended() override;
   void writable() override;
+  void sent(Result<ByteCount> taken) override;
   void timed_out() override;
   void failed(Error error) override;
 
@@ -70,7 +71,9 @@ class Connection final : public loop::Stream {
   void refuse(const http::Request& request, int status, const char* why);
   void open_exchange(const http::Request& request);
   void start_transfer();
+  bool submit_transfer();
   void run_transfer();
+  bool goes_on_after(const egress::StepResult& result);
   void account(const egress::StepResult& result);
   void wait_for_room();
   void finish_response();
@@ -101,6 +104,7 @@ class Connection final : public loop::Stream {
   std::uint32_t turn_requests_ = 0;
   State state_ = State::ReadHead;
   bool head_started_ = false;  // ReadHead: its first byte is here
+  bool send_submitted_ = false;  // Respond: the loop has the response, the Exchange must stay
   bool close_after_ = false;   // this response is the last
   bool linger_after_ = false;  // and the client may still be sending
   bool draining_ = false;

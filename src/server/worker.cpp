@@ -40,8 +40,11 @@ tl::expected<void, StartError> Worker::open(std::vector<sys::Address>& addresses
                                      std::strerror(site.error().errno_value)});
   }
   site_ = std::move(*site);
-  Result<std::unique_ptr<loop::Loop>> loop = loop::make_epoll_loop(loop::Settings{});
-  if (!loop) return tl::unexpected(StartError{describe(loop.error())});
+  Result<std::unique_ptr<loop::Loop>> loop = loop::make_loop(settings().engine, loop::Settings{});
+  if (!loop) {
+    return tl::unexpected(StartError{"cannot make the " + std::string(loop::name(settings().engine)) +
+                                     " loop: " + describe(loop.error())});
+  }
   loop_ = std::move(*loop);
   for (sys::Address& address : addresses) {
     if (auto opened = open_listener(address); !opened) return opened;
@@ -118,6 +121,10 @@ void Worker::tick() {
   metrics_.cache_revalidated.set(site.cache_revalidated);
   metrics_.cache_entries.set(site.cache_entries);
   metrics_.small_body_bytes.set(site.small_body_bytes);
+  const loop::Counters loop = loop_->counters();
+  metrics_.uring_enters.set(loop.enters);
+  metrics_.uring_overflows.set(loop.overflows);
+  metrics_.uring_no_buffers.set(loop.no_buffers);
   // The log counts for all workers; one of them passes it on.
   if (index_ == 0 && access_log() != nullptr) metrics_.log_dropped.set(access_log()->dropped());
   if (!draining_) return;

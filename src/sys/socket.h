@@ -51,6 +51,9 @@ Result<Fd> listen_on(const Address& address, const ListenOptions& options);
 /// getsockname(2): the port the kernel chose for port 0.
 Result<Address> local_address(int fd);
 
+/// getpeername(2). Errors: ENOTCONN (reset already).
+Result<Address> peer_address(int fd);
+
 struct Accepted {
   Fd fd;  ///< non-blocking, close-on-exec
   Address peer;
@@ -60,6 +63,8 @@ struct Accepted {
 /// (out of descriptors), ENOBUFS and ENOMEM; ECONNABORTED and the network errors of accept(2) that
 /// concern only the one connection are retried inside.
 Result<Accepted> accept_from(int listener_fd);
+/// Whether this errno of an accept concerns only the connection that would have come.
+bool concerns_one_connection(int errno_value);
 
 /// TCP_NODELAY: the last partial segment leaves at once; MSG_MORE does the gathering.
 Result<void> set_no_delay(int fd);

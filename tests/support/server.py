@@ -14,6 +14,8 @@ SOURCE = os.environ.get("PAGEWIRE_SOURCE") or os.path.dirname(
     os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BINARY = os.environ.get("PAGEWIRE_BINARY") or os.path.join(SOURCE, "build/release/pagewire")
 SANITIZER = os.environ.get("PAGEWIRE_SANITIZER", "")
+# The event loop of every server that a script starts; empty: what the program takes by itself.
+ENGINE = os.environ.get("PAGEWIRE_ENGINE", "")
 
 ADDRESS = re.compile(r"http://(\[[0-9a-f:]+\]|[0-9.]+):([0-9]+)/")
 # A sanitized program starts and answers several times more slowly.
@@ -49,6 +51,8 @@ class Pagewire:
             command += ["--listen", address]
         if admin is not None:
             command += ["--admin", admin]
+        if ENGINE and "--engine" not in flags:
+            command += ["--engine", ENGINE]
         command += flags
         self.command = command
         self.lines = []

@@ -53,9 +53,16 @@ class Probe final : public Stream {
   Events& events_;
 };
 
-class LoopTest : public ::testing::Test {
+constexpr Settings small_buffers() {
+  Settings settings;
+  settings.receive_buffer_bytes = 16;
+  settings.buffers = {.count = 8, .size_bytes = 16};
+  return settings;
+}
+
+class LoopTest : public ::testing::TestWithParam<Engine> {
  protected:
-  LoopTest() : loop_(*make_epoll_loop(Settings{.receive_buffer_bytes = 16})) {}
+  LoopTest() : loop_(*make_loop(GetParam(), small_buffers())) {}
 
   /// A stream on one end of a socket pair; the other end is `peer_`.
   Probe& attach() {
@@ -85,7 +92,7 @@ class LoopTest : public ::testing::Test {
   sys::Fd peer_;
 };
 
-TEST_F(LoopTest, DeliversAllBytesThenTheEnd) {
+TEST_P(LoopTest, DeliversAllBytesThenTheEnd) {
   Probe& probe = attach();
   std::string sent;
   for (int i = 0; i < 100; ++i) sent += "line " + std::to_string(i) + "\n";
@@ -100,7 +107,7 @@ TEST_F(LoopTest, DeliversAllBytesThenTheEnd) {
   EXPECT_GT(events_.received, 8) << "more than one turn's worth of receive buffers";
 }
 
-TEST_F(LoopTest, PausedStreamHearsNothingUntilResumed) {
+TEST_P(LoopTest, PausedStreamHearsNothingUntilResumed) {
   Probe& probe = attach();
   probe.on_received = [&] { loop_->pause_reading(probe); };
   send(
@@ -117,7 +124,7 @@ TEST_F(LoopTest, PausedStreamHearsNothingUntilResumed) {
   EXPECT_EQ(events_.bytes, "0123456789abcdefsecond");
 }
 
-TEST_F(LoopTest, FinBehindPausedBytesComesAfterThem) {
+TEST_P(LoopTest, FinBehindPausedBytesComesAfterThem) {
   Probe& probe = attach();
   probe.on_received = [&] { loop_->pause_reading(probe); };
   send("0123456789abcdef");
@@ -133,7 +140,7 @@ TEST_F(LoopTest, FinBehindPausedBytesComesAfterThem) {
   EXPECT_EQ(events_.ended, 1);
 }
 
-TEST_F(LoopTest, WritableOnlyAfterRoomIsMissedAndMade) {
+TEST_P(LoopTest, WritableOnlyAfterRoomIsMissedAndMade) {
   Probe& probe = attach();
   const std::string block(1 << 16, 'x');
   while (::send(probe.fd(), block.data(), block.size(), MSG_DONTWAIT) > 0) {
@@ -153,7 +160,7 @@ TEST_F(LoopTest, WritableOnlyAfterRoomIsMissedAndMade) {
   EXPECT_EQ(events_.writable, 1);
 }
 
-TEST_F(LoopTest, YieldGivesOneTurnEach) {
+TEST_P(LoopTest, YieldGivesOneTurnEach) {
   Probe& probe = attach();
   probe.on_writable = [&] {
     if (events_.writable < 5) loop_->yield(probe);
@@ -163,7 +170,7 @@ TEST_F(LoopTest, YieldGivesOneTurnEach) {
   EXPECT_EQ(events_.writable, 5);
 }
 
-TEST_F(LoopTest, DeadlineFiresOnceNeitherEarlyNorNever) {
+TEST_P(LoopTest, DeadlineFiresOnceNeitherEarlyNorNever) {
   Probe& probe = attach();
   const std::int64_t start = loop_->now_ms();
   std::int64_t fired_at = 0;
@@ -177,7 +184,7 @@ TEST_F(LoopTest, DeadlineFiresOnceNeitherEarlyNorNever) {
   EXPECT_LE(fired_at, start + 4'000) << "generous: the machine may be busy";
 }
 
-TEST_F(LoopTest, ClearedDeadlineDoesNotFire) {
+TEST_P(LoopTest, ClearedDeadlineDoesNotFire) {
   Probe& probe = attach();
   loop_->set_deadline(probe, loop_->now_ms() + 200);
   loop_->set_deadline(probe, 0);
@@ -185,7 +192,7 @@ TEST_F(LoopTest, ClearedDeadlineDoesNotFire) {
   EXPECT_EQ(events_.timed_out, 0);
 }
 
-TEST_F(LoopTest, RetiredStreamHearsNothingAndIsDeleted) {
+TEST_P(LoopTest, RetiredStreamHearsNothingAndIsDeleted) {
   Probe& probe = attach();
   probe.on_received = [&] {
     loop_->yield(probe);
@@ -202,7 +209,7 @@ TEST_F(LoopTest, RetiredStreamHearsNothingAndIsDeleted) {
   EXPECT_EQ(loop_->stream_count(), 0U);
 }
 
-TEST_F(LoopTest, PostRunsOnTheLoopsThread) {
+TEST_P(LoopTest, PostRunsOnTheLoopsThread) {
   std::thread::id ran_on;
   std::thread other([&] {
     loop_->post([&] {
@@ -222,7 +229,7 @@ class CountingAcceptor final : public Acceptor {
   int count = 0;
 };
 
-TEST_F(LoopTest, AcceptsWhatIsQueuedBeforeItStopsListening) {
+TEST_P(LoopTest, AcceptsWhatIsQueuedBeforeItStopsListening) {
   const sys::Address any = *sys::Address::parse("127.0.0.1:0");
   const sys::Fd listener = std::move(*sys::listen_on(any, {}));
   const sys::Address address = *sys::local_address(listener.get());
@@ -236,6 +243,9 @@ TEST_F(LoopTest, AcceptsWhatIsQueuedBeforeItStopsListening) {
   loop_->unlisten_all();
   EXPECT_EQ(acceptor.count, 20);
 }
+
+INSTANTIATE_TEST_SUITE_P(Engines, LoopTest, ::testing::Values(Engine::Epoll, Engine::Uring),
+                         [](const auto& engine) { return std::string(name(engine.param)); });
 
 TEST(Address, ParsesAndPrints) {
   EXPECT_EQ(sys::Address::parse("127.0.0.1:80")->to_string(), "127.0.0.1:80");
