@@ -89,9 +89,10 @@ ServeOption engine_option() {
       {.name = "engine",
        .group = "Workers",
        .placeholder = "NAME",
-       .help = "the workers' event loop: epoll, or io_uring (Linux 6.1), which takes requests in and "
-               "sends small responses in batches, one system call for many connections. auto is "
-               "epoll"},
+       .help =
+           "the workers' event loop: epoll, or io_uring (Linux 6.1), which takes requests in and "
+           "sends small responses in batches, one system call for many connections. auto is "
+           "epoll"},
       std::move(choices), [](auto& s) -> auto& { return s.server.engine; });
 }
 

@@ -119,8 +119,9 @@ std::size_t index_of(const Path& path);
 /// to the next path in paths() that fits, and steps that; transfer.path tells which it became.
 StepResult step(Transfer& transfer, ByteCount quantum);
 
-/// For a loop that makes the send itself: all that has not gone, as pieces of memory in `room`. None
-/// when a slice of a file is among it, when it is more than `limit`, or when `room` is too small.
+/// For a loop that makes the send itself: all that has not gone, as pieces of memory in `room`.
+/// None when a slice of a file is among it, when it is more than `limit`, or when `room` is too
+/// small.
 std::span<const iovec> memory_pieces(Transfer& transfer, ByteCount limit, std::span<iovec> room);
 /// What such a send came to, as a step would tell it: one call.
 StepResult after_send(Transfer& transfer, const Result<ByteCount>& sent);

@@ -40,8 +40,9 @@ Result<void> probe_uring() {
   if (!ring) return tl::unexpected(ring.error());
   const Result<sys::BufferRing> buffers = sys::BufferRing::create(*ring, settings.buffers);
   if (!buffers) return tl::unexpected(buffers.error());
-  constexpr std::array<int, 6> needed = {IORING_OP_RECV,   IORING_OP_SEND,     IORING_OP_SENDMSG,
-                                         IORING_OP_ACCEPT, IORING_OP_POLL_ADD, IORING_OP_ASYNC_CANCEL};
+  constexpr std::array<int, 6> needed = {IORING_OP_RECV,     IORING_OP_SEND,
+                                         IORING_OP_SENDMSG,  IORING_OP_ACCEPT,
+                                         IORING_OP_POLL_ADD, IORING_OP_ASYNC_CANCEL};
   if (!ring->knows(needed)) return failure("io_uring_register(IORING_REGISTER_PROBE)", ENOSYS);
   if (Result<void> enabled = ring->enable(); !enabled) return enabled;
   // A filter may let a ring be made and not be entered.

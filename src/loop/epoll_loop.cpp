@@ -249,7 +249,7 @@ void EpollLoop::accept_some(Listener& listener, std::size_t budget) {
 Result<void> EpollLoop::watch(int fd, Watcher& watcher) {
   const auto is_free = [](const Watched& place) { return place.watcher == nullptr; };
   auto place = std::find_if(watched_.begin(), watched_.end(), is_free);
-  if (place == watched_.end()) place = watched_.insert(place, {});
+  if (place == watched_.end()) place = watched_.insert(place, Watched{});
   const auto index = static_cast<std::size_t>(place - watched_.begin());
   Result<void> added = epoll_.add(fd, EPOLLIN, tag_of_watched(index));
   if (added) *place = {fd, &watcher};

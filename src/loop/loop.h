@@ -85,7 +85,7 @@ class Stream : private TimerNode, private ReadyNode, private MemberNode {
   bool receive_cancelled_ = false;  ///< and a cancel of it
   bool polling_ = false;            ///< a multishot poll is under way
   bool sending_ = false;
-  bool end_held_ = false;  ///< the FIN came; ended() has not been called
+  bool end_held_ = false;    ///< the FIN came; ended() has not been called
   bool input_over_ = false;  ///< ended() or failed() has been called
 };
 
@@ -153,9 +153,9 @@ class Loop {
   /// A step met EAGAIN: writable() is called once when the socket takes bytes again.
   virtual void await_writable(Stream& stream) = 0;
   /// Sends these pieces together with the other sends of this round, in one system call; sent()
-  /// tells. `more`: as MSG_MORE. False: this loop cannot (epoll; too many pieces; before run()), and
-  /// nothing was done. At most one at a time. The pieces' memory must stay as it is until sent() or,
-  /// after retire(), until the stream is deleted; what the pieces span points to need not.
+  /// tells. `more`: as MSG_MORE. False: this loop cannot (epoll; too many pieces; before run()),
+  /// and nothing was done. At most one at a time. What the pieces point to must stay as it is
+  /// until sent() or, after retire(), until the stream is deleted; the pieces themselves need not.
   virtual bool submit_send(Stream& stream, std::span<const iovec> pieces, bool more) = 0;
   /// From now on notified() is called. Once, before the first MSG_ZEROCOPY on this stream.
   virtual void expect_notifications(Stream& stream) = 0;

@@ -45,9 +45,9 @@ void UringLoop::finish_accepts() {
     for (std::size_t at = looked_at_; at < came_.size(); ++at) {
       sys::Completion& completion = came_[at];
       const auto operation = static_cast<Operation>(completion.tag & operation_bits);
-      const bool of_listener =
-          operation == Operation::Accept || operation == Operation::AcceptPoll ||
-          operation == Operation::SourceCancel;
+      const bool of_listener = operation == Operation::Accept ||
+                               operation == Operation::AcceptPoll ||
+                               operation == Operation::SourceCancel;
       if (of_listener) dispatch(std::exchange(completion, {}));
     }
     if (std::none_of(listeners_.begin(), listeners_.end(), busy)) return;

@@ -51,7 +51,8 @@ UringLoop::~UringLoop() {
   ring_.reap(came_);
   for (; looked_at_ < came_.size(); ++looked_at_) {
     const sys::Completion& left = came_[looked_at_];
-    const bool accepted = (left.tag & operation_bits) == static_cast<std::uint64_t>(Operation::Accept);
+    const bool accepted =
+        (left.tag & operation_bits) == static_cast<std::uint64_t>(Operation::Accept);
     if (accepted && left.result >= 0) sys::Fd(left.result).close();
   }
   dying_.for_each([this](Stream& stream) { let_go(stream); });

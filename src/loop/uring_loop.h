@@ -145,9 +145,9 @@ class UringLoop final : public Loop, private Watcher {
   Settings settings_;
   sys::BufferRing buffers_;  // goes after the ring, which the kernel may still fill it by
   sys::Ring ring_;
-  std::vector<Gathered> gathered_;  // by place in the ring
+  std::vector<Gathered> gathered_;     // by place in the ring
   std::vector<sys::Completion> came_;  // tag 0: looked at already
-  std::size_t looked_at_ = 0;  // of came_
+  std::size_t looked_at_ = 0;          // of came_
   std::uint64_t batch_ = 0;
   std::int64_t now_ms_;
   std::int64_t next_tick_ms_ = 0;

@@ -103,10 +103,10 @@ class Connection final : public loop::Stream {
   ByteCount turn_bytes_;  // sent since this turn began
   std::uint32_t turn_requests_ = 0;
   State state_ = State::ReadHead;
-  bool head_started_ = false;  // ReadHead: its first byte is here
+  bool head_started_ = false;    // ReadHead: its first byte is here
   bool send_submitted_ = false;  // Respond: the loop has the response, the Exchange must stay
-  bool close_after_ = false;   // this response is the last
-  bool linger_after_ = false;  // and the client may still be sending
+  bool close_after_ = false;     // this response is the last
+  bool linger_after_ = false;    // and the client may still be sending
   bool draining_ = false;
   bool rate_watched_ = false;    // the rate window is open
   bool unsent_limited_ = false;  // TCP_NOTSENT_LOWAT is set

@@ -42,7 +42,7 @@ struct Settings {
   std::vector<sys::Address> listen;
   std::size_t workers = 1;
   loop::Engine engine = loop::Engine::Auto;  ///< the workers'; the admin thread has epoll
-  std::vector<int> pin;  ///< CPU of each worker; empty: not pinned
+  std::vector<int> pin;                      ///< CPU of each worker; empty: not pinned
   Timeouts timeouts;
   Limits limits;
   std::int64_t drain_timeout_ms = 30'000;

@@ -42,7 +42,8 @@ tl::expected<void, StartError> Worker::open(std::vector<sys::Address>& addresses
   site_ = std::move(*site);
   Result<std::unique_ptr<loop::Loop>> loop = loop::make_loop(settings().engine, loop::Settings{});
   if (!loop) {
-    return tl::unexpected(StartError{"cannot make the " + std::string(loop::name(settings().engine)) +
+    return tl::unexpected(StartError{"cannot make the " +
+                                     std::string(loop::name(settings().engine)) +
                                      " loop: " + describe(loop.error())});
   }
   loop_ = std::move(*loop);

@@ -25,9 +25,8 @@ Result<Ring> Ring::create(const RingSettings& settings) {
 
 Result<void> Ring::enable() {
   // As io_uring_enable_rings(3), which liburing 2.3 declares and does not export.
-  const int error =
-      ::io_uring_register(static_cast<unsigned>(ring_->ring_fd), IORING_REGISTER_ENABLE_RINGS,
-                          nullptr, 0);
+  const int error = ::io_uring_register(static_cast<unsigned>(ring_->ring_fd),
+                                        IORING_REGISTER_ENABLE_RINGS, nullptr, 0);
   if (error < 0) return failure("io_uring_register", -error);  // EBADFD: it is enabled already
   return {};
 }
@@ -44,8 +43,7 @@ void Ring::submit_and_wait(int timeout_ms) {
   __kernel_timespec limit{.tv_sec = timeout_ms / 1'000,
                           .tv_nsec = static_cast<long long>(timeout_ms % 1'000) * 1'000'000};
   io_uring_cqe* first = nullptr;
-  static_cast<void>(
-      ::io_uring_submit_and_wait_timeout(ring_.get(), &first, 1, &limit, nullptr));
+  static_cast<void>(::io_uring_submit_and_wait_timeout(ring_.get(), &first, 1, &limit, nullptr));
 }
 
 void Ring::reap(std::vector<Completion>& into) {
