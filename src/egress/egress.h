@@ -123,8 +123,8 @@ StepResult step(Transfer& transfer, ByteCount quantum);
 /// None when a slice of a file is among it, when it is more than `limit`, or when `room` is too
 /// small.
 std::span<const iovec> memory_pieces(Transfer& transfer, ByteCount limit, std::span<iovec> room);
-/// What such a send came to, as a step would tell it: one call.
-StepResult after_send(Transfer& transfer, const Result<ByteCount>& sent);
+/// What such a send came to, as a step would tell it: one call, which the socket took `taken` of.
+StepResult after_send(Transfer& transfer, ByteCount taken);
 
 /// Ends the transfer's hold on pipes and mappings. The caller then forgets it.
 void finish(Transfer& transfer);

@@ -33,6 +33,32 @@ bool more_after(const Transfer& transfer, ByteCount count) {
   return false;
 }
 
+std::span<const iovec> memory_pieces(Transfer& transfer, ByteCount limit, std::span<iovec> room) {
+  transfer.advance({});  // over segments that are empty from the start
+  ByteCount skip = transfer.sent_of_segment;
+  ByteCount total;
+  std::size_t count = 0;
+  for (const Segment& segment : transfer.segments.subspan(transfer.index)) {
+    if (segment.kind != Segment::Kind::Memory) return {};
+    const std::string_view rest = segment.memory.substr(skip.value);
+    skip = {};
+    total += ByteCount{rest.size()};
+    if (count == room.size() || total > limit) return {};
+    if (!rest.empty()) room[count++] = {const_cast<char*>(rest.data()), rest.size()};
+  }
+  return room.first(count);
+}
+
+StepResult after_send(Transfer& transfer, ByteCount taken) {
+  transfer.stepped = true;
+  transfer.advance(taken);
+  return {.status = transfer.finished() ? Status::Done : Status::Moved,
+          .moved = taken,
+          .copied = taken,
+          .calls = 1,
+          .error = {}};
+}
+
 Attempt Gather::send(int socket_fd, bool more) {
   msghdr message{};
   message.msg_iov = pieces_.data();
@@ -52,16 +78,13 @@ Attempt Gather::send(int socket_fd, bool more) {
 }
 
 Attempt failed_attempt(const char* operation) {
-  const Error error{operation, errno};
-  Attempt attempt = stopped(status_of(error.errno_value));
-  attempt.error = error;
-  return attempt;
-}
-
-Status status_of(int errno_value) {
+  const int errno_value = errno;
+  Attempt attempt;
+  attempt.error = {operation, errno_value};
   switch (errno_value) {
     case EAGAIN:  // no room in the send buffer; EPOLLOUT will tell
-      return Status::WantWrite;
+      attempt.status = Status::WantWrite;
+      break;
     case EPIPE:         // the connection was reset earlier, or this end was shut down
     case ECONNRESET:    // RST arrived
     case ETIMEDOUT:     // retransmissions, keep-alive or TCP_USER_TIMEOUT ran out
@@ -70,42 +93,13 @@ Status status_of(int errno_value) {
     case EHOSTUNREACH:  // ICMP errors that TCP keeps as the reason for giving up
     case ENETUNREACH:
     case ENETDOWN:
-      return Status::PeerGone;
+      attempt.status = Status::PeerGone;
+      break;
     default:  // EIO, ENOMEM, ENOBUFS, EOVERFLOW: nothing that waiting or another path would mend
-      return Status::Failed;
+      attempt.status = Status::Failed;
+      break;
   }
-}
-
-std::span<const iovec> memory_pieces(Transfer& transfer, ByteCount limit, std::span<iovec> room) {
-  transfer.advance({});  // over segments that are empty from the start
-  ByteCount skip = transfer.sent_of_segment;
-  ByteCount total;
-  std::size_t count = 0;
-  for (const Segment& segment : transfer.segments.subspan(transfer.index)) {
-    if (segment.kind != Segment::Kind::Memory) return {};
-    const std::string_view rest = segment.memory.substr(skip.value);
-    skip = {};
-    total += ByteCount{rest.size()};
-    if (count == room.size() || total > limit) return {};
-    if (!rest.empty()) room[count++] = {const_cast<char*>(rest.data()), rest.size()};
-  }
-  return room.first(count);
-}
-
-StepResult after_send(Transfer& transfer, const Result<ByteCount>& sent) {
-  StepResult result;
-  transfer.stepped = true;
-  if (!sent) {
-    result.status = status_of(sent.error().errno_value);
-    result.error = sent.error();
-    return result;
-  }
-  transfer.advance(*sent);
-  result.status = transfer.finished() ? Status::Done : Status::Moved;
-  result.moved = *sent;
-  result.copied = *sent;
-  result.calls = 1;
-  return result;
+  return attempt;
 }
 
 }  // namespace pagewire::egress

@@ -29,8 +29,6 @@ inline Attempt stopped(Status status) {
 
 /// Of a call on the socket that returned -1; looks at errno. EINTR is the caller's.
 Attempt failed_attempt(const char* operation);
-/// What an errno of such a call means.
-Status status_of(int errno_value);
 
 /// Pieces of memory for one sendmsg(2), or for one send(2), which is cheaper, when they all lie one
 /// behind the other.

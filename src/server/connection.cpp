@@ -69,7 +69,9 @@ void Connection::writable() {
 void Connection::sent(Result<ByteCount> taken) {
   begin_turn();
   send_submitted_ = false;
-  if (goes_on_after(egress::after_send(exchange_->transfer, taken))) run_transfer();
+  // After an error, and after a short send, the next step meets what stood in the way and tells it.
+  if (taken) account(egress::after_send(exchange_->transfer, *taken));
+  run_transfer();
   if (state_ != State::Respond) consume_pending();
   settle();
 }

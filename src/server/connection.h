@@ -73,7 +73,6 @@ class Connection final : public loop::Stream {
   void start_transfer();
   bool submit_transfer();
   void run_transfer();
-  bool goes_on_after(const egress::StepResult& result);
   void account(const egress::StepResult& result);
   void wait_for_room();
   void finish_response();

@@ -78,6 +78,13 @@ void Connection::start_transfer() {
 /// A response that is only memory goes out together with those of the other connections, where the
 /// loop can do that: one system call for all. sent() goes on.
 bool Connection::submit_transfer() {
+  if (worker_.settings().engine != loop::Engine::Uring) return false;
+  const egress::Reason reason = exchange_->reason;
+  const bool in_memory =
+      reason == egress::Reason::HeadOnly || reason == egress::Reason::InMemory;  // both go by copy
+  if (!in_memory || exchange_->transfer.transport.kind != egress::Transport::Kind::Plain) {
+    return false;
+  }
   constexpr std::size_t most_pieces = 4;  // a head and a body, or two parts of one
   std::array<iovec, most_pieces> room;
   const std::span<const iovec> pieces =
@@ -90,43 +97,32 @@ bool Connection::submit_transfer() {
 void Connection::run_transfer() {
   const ByteCount quantum = worker_.settings().limits.quantum;
   while (turn_bytes_ < quantum) {
-    if (!goes_on_after(egress::step(exchange_->transfer, quantum - turn_bytes_))) return;
+    const egress::StepResult result = egress::step(exchange_->transfer, quantum - turn_bytes_);
+    account(result);
+    switch (result.status) {
+      case egress::Status::Moved:
+        continue;
+      case egress::Status::Done:
+        return finish_response();
+      case egress::Status::WantWrite:
+        worker_.loop().await_writable(*this);
+        return wait_for_room();
+      case egress::Status::SourceTruncated:
+        return break_off(ConnectionEnd::SourceTruncated);
+      case egress::Status::SourceChanged:
+        return break_off(ConnectionEnd::SourceChanged);
+      case egress::Status::PeerGone:
+        return break_off(ConnectionEnd::PeerReset);
+      case egress::Status::Failed:  // EIO, ENOMEM ... from the file or the socket
+        return break_off(ConnectionEnd::ReadError);
+      case egress::Status::WantPages:
+      case egress::Status::Submitted:
+      case egress::Status::Unsupported:
+        PW_CHECK(false);  // `copy` fits everything; and no path says the others yet
+    }
   }
   worker_.loop().yield(*this);
   wait_for_room();
-}
-
-/// Whether the next step can be made at once. False: whatever comes next is arranged for.
-bool Connection::goes_on_after(const egress::StepResult& result) {
-  account(result);
-  switch (result.status) {
-    case egress::Status::Moved:
-      return true;
-    case egress::Status::Done:
-      finish_response();
-      return false;
-    case egress::Status::WantWrite:
-      worker_.loop().await_writable(*this);
-      wait_for_room();
-      return false;
-    case egress::Status::SourceTruncated:
-      break_off(ConnectionEnd::SourceTruncated);
-      return false;
-    case egress::Status::SourceChanged:
-      break_off(ConnectionEnd::SourceChanged);
-      return false;
-    case egress::Status::PeerGone:
-      break_off(ConnectionEnd::PeerReset);
-      return false;
-    case egress::Status::Failed:  // EIO, ENOMEM ... from the file or the socket
-      break_off(ConnectionEnd::ReadError);
-      return false;
-    case egress::Status::WantPages:
-    case egress::Status::Submitted:
-    case egress::Status::Unsupported:
-      PW_CHECK(false);  // `copy` fits everything; and no path says the others yet
-  }
-  return false;
 }
 
 void Connection::account(const egress::StepResult& result) {
