@@ -1,5 +1,5 @@
-"""--engine: what it says of itself, what becomes of it without io_uring, and that the responses that
-the io_uring loop sends in batches stay whole, in order and counted."""
+"""--engine: what it says of itself, what becomes of it without io_uring, and that the responses
+that the io_uring loop sends in batches stay whole, in order and counted."""
 
 import http.client
 import shutil
@@ -87,7 +87,8 @@ class Engines(unittest.TestCase):
                 self.assertEqual(metrics.total("pagewire_requests_total", status="200"), requests)
                 self.assertEqual(
                     metrics.total("pagewire_path_responses_total", path="copy"), requests)
-                self.assertGreater(metrics.total("pagewire_path_bytes_total", path="copy"), received)
+                self.assertGreater(
+                    metrics.total("pagewire_path_bytes_total", path="copy"), received)
                 # A worker passes these on at its next tick, and at the first one some were made.
                 calls = metrics.total("pagewire_uring_enter_calls_total")
                 self.assertEqual(calls > 0, engine == "uring")
