@@ -5,8 +5,7 @@
 // descriptors it fails (EMFILE, ENFILE) also when nobody waits, and at once when it is begun again.
 // Then a poll waits for the next connection, and accept4(2) takes it, until one call went well. A
 // multishot accept has one place for the peers' addresses, which the next one overwrites:
-// getpeername(2) is asked instead. A descriptor named by a submission is looked up when the kernel
-// takes that, so the caller may close it only after that.
+// getpeername(2) is asked instead.
 #include <poll.h>
 
 #include <algorithm>
@@ -136,8 +135,8 @@ void UringLoop::unwatch(int fd) {
     if (watched->gone || watched->fd != fd) continue;
     watched->gone = true;
     if (watched->operations == 0) continue;
-    // The kernel must have looked `fd` up before the caller closes it.
-    if (watched->batch == batch_) enter(0);
+    // If the kernel has not taken the poll yet, it may find `fd` to be somebody else's by then: a
+    // poll that nobody listens to, cancelled by the next submission.
     ++watched->operations;
     cancel(static_cast<Source*>(watched.get()), Operation::Watch, Operation::SourceCancel);
   }
@@ -149,7 +148,6 @@ void UringLoop::arm_watch(Watched& watched) {
   ::io_uring_prep_poll_add(&place, watched.fd, POLLIN);
   place.user_data = tag_of(static_cast<Source*>(&watched), Operation::Watch);
   ++watched.operations;
-  watched.batch = batch_;
 }
 
 void UringLoop::watch_done(Watched& watched) {

@@ -109,7 +109,6 @@ int UringLoop::wait_ms() const {
 void UringLoop::enter(int wait_ms) {
   if (ring_.has_overflow()) ++counters_.overflows;  // which this call fetches first
   ++counters_.enters;
-  ++batch_;
   if (wait_ms == 0) {
     ring_.submit();
   } else {

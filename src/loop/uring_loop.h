@@ -81,8 +81,7 @@ class UringLoop final : public Loop, private Watcher {
     explicit Source(int number) : fd(number) {}
     int fd;
     std::uint32_t operations = 0;
-    std::uint64_t batch = 0;  // which took the last of them
-    bool gone = false;        // the caller wants no more of it; `fd` may be anything
+    bool gone = false;  // the caller wants no more of it; `fd` may be anything
   };
   struct Listener : Source {
     Listener(int number, Acceptor& told) : Source(number), acceptor(&told) {}
@@ -148,7 +147,6 @@ class UringLoop final : public Loop, private Watcher {
   std::vector<Gathered> gathered_;     // by place in the ring
   std::vector<sys::Completion> came_;  // tag 0: looked at already
   std::size_t looked_at_ = 0;          // of came_
-  std::uint64_t batch_ = 0;
   std::int64_t now_ms_;
   std::int64_t next_tick_ms_ = 0;
   TimerWheel wheel_;
