@@ -89,7 +89,7 @@ struct Names {
   std::vector<std::string_view> paths;
   std::vector<std::string_view> reasons;
   std::string_view version;
-  std::string_view engine;
+  std::string_view engine{};
 };
 
 /// Sums that the status line shows.

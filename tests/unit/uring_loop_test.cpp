@@ -182,6 +182,22 @@ TEST_F(ManyBuffers, DoNotKeepAPausedStreamReading) {
   loop_.reset();  // before `other`
 }
 
+/// The kernel makes a pause after 32 receives in a row, so that the other stream's stands between
+/// two of the first one's in one and the same round.
+TEST_F(ManyBuffers, KeepTheirOrderWhenAPauseEndsInTheMiddleOfARound) {
+  attach_clients(2, 0);
+  clients_[0].bytes = positions(0, 100'000);
+  clients_[1].bytes = "resume";
+  for (const Client& client : clients_) send(client.peer, client.bytes);
+  Probe& paused = *clients_[0].probe;
+  paused.on_received = [&] {
+    if (clients_[0].events.received == 1) loop_->pause_reading(paused);
+  };
+  clients_[1].probe->on_received = [&] { loop_->resume_reading(paused); };
+  run_until([&] { return all_came(); });
+  EXPECT_TRUE(all_came());
+}
+
 TEST_F(UringLoopTest, SendsOfOneRoundShareACall) {
   attach_clients(64, 16);
   std::size_t sent = 0;
