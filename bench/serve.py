@@ -14,7 +14,7 @@ from servers import Server, known_servers
 
 ROWS = [Row("1k", 1 << 10, 64), Row("32k", 32 << 10, 64), Row("400k", 400 << 10, 16),
         Row("6m", 6 << 20, 8), Row("1g", 1 << 30, 4)]
-NAMES = "pagewire nginx nginx-copy h2o lighttpd floor-send floor-sendfile"
+NAMES = "pagewire nginx nginx-copy h2o lighttpd floor-send floor-uring floor-sendfile"
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -1,10 +1,9 @@
 // bench_epoll_send ADDR:PORT BODY_BYTES: the least that an epoll server can spend on a small
 // response: recv(2), then one send(2) of a head and body that are ready in memory.
 #include <cstdlib>
-#include <string>
 
-#include "../load/position_code.h"
 #include "accept_loop.h"
+#include "fixed_response.h"
 
 namespace {
 
@@ -30,17 +29,6 @@ class FixedResponse {
   std::string_view bytes_;
   std::size_t sent_;
 };
-
-std::string make_response(std::size_t body_bytes) {
-  std::string response =
-      "HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\n"
-      "Content-Length: " +
-      std::to_string(body_bytes) + "\r\n\r\n";
-  const std::size_t head_bytes = response.size();
-  response.resize(head_bytes + body_bytes);
-  fill_position_coded(std::span(response).subspan(head_bytes));
-  return response;
-}
 
 }  // namespace
 

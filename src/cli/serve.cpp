@@ -205,10 +205,14 @@ void announce(const server::Server& server, const ServeSettings& settings) {
     say(fmt::format("admin on http://{0}/metrics and http://{0}/healthz",
                     server.admin_address().to_string()));
   }
+  if (const std::string note = server.engine_note(); !note.empty()) {
+    (void)complain("pagewire serve: note: " + note, exit_done);
+  }
   const egress::Path* const pinned = settings.server.chooser.pinned;
   const std::string& log_file = settings.server.access_log.file;
-  say(fmt::format("{} worker{}, path {}, access log {}; Ctrl-C ends it", settings.workers,
-                  settings.workers == 1 ? "" : "s", pinned == nullptr ? "auto" : pinned->name,
+  say(fmt::format("{} worker{}, engine {}, path {}, access log {}; Ctrl-C ends it",
+                  settings.workers, settings.workers == 1 ? "" : "s", loop::name(server.engine()),
+                  pinned == nullptr ? "auto" : pinned->name,
                   log_file.empty()  ? "off"
                   : log_file == "-" ? "on standard output"
                                     : log_file));

@@ -82,6 +82,22 @@ ServeOption pin_option() {
   return option;
 }
 
+ServeOption engine_option() {
+  std::vector<Choice<loop::Engine>> choices;
+  for (const loop::Engine engine : {loop::Engine::Auto, loop::Engine::Epoll, loop::Engine::Uring}) {
+    choices.push_back({.name = loop::name(engine), .value = engine});
+  }
+  return Make::choice<loop::Engine>(
+      {.name = "engine",
+       .group = "Workers",
+       .placeholder = "NAME",
+       .help =
+           "the workers' event loop: epoll, or io_uring (Linux 6.1), which takes requests in and "
+           "sends small responses in batches, one system call for many connections. auto is "
+           "epoll"},
+      std::move(choices), [](auto& s) -> auto& { return s.server.engine; });
+}
+
 ServeOption path_option() {
   std::vector<Choice<const egress::Path*>> choices{{.name = "auto", .value = nullptr}};
   static const std::string help = [] {
@@ -160,6 +176,7 @@ void add_listening(std::vector<ServeOption>& table) {
 void add_workers(std::vector<ServeOption>& table) {
   table.push_back(workers_option());
   table.push_back(pin_option());
+  table.push_back(engine_option());
   table.push_back(Make::number(
       {.name = "disk-threads",
        .group = "Workers",

@@ -6,6 +6,8 @@
 // step never blocks on the socket, never throws and never allocates.
 #pragma once
 
+#include <sys/uio.h>
+
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -290,6 +292,13 @@ void fetched(Transfer& transfer, ByteRange range);
 /// For whoever has no helper threads: reads what the last step wanted, waiting for the disk, and
 /// says fetched(). Uses the scratch. Errors: EIO.
 Result<void> fetch_in_place(Transfer& transfer);
+
+/// For a loop that makes the send itself: all that has not gone, as pieces of memory in `room`.
+/// None when a slice of a file is among it, when it is more than `limit`, or when `room` is too
+/// small.
+std::span<const iovec> memory_pieces(Transfer& transfer, ByteCount limit, std::span<iovec> room);
+/// What such a send came to, as a step would tell it: one call, which the socket took `taken` of.
+StepResult after_send(Transfer& transfer, ByteCount taken);
 
 /// Ends the transfer's hold on pipes and mappings; what the kernel still reads from stays in
 /// Transport::state. The caller then forgets the transfer.

@@ -35,6 +35,32 @@ bool more_after(const Transfer& transfer, ByteCount count) {
   return false;
 }
 
+std::span<const iovec> memory_pieces(Transfer& transfer, ByteCount limit, std::span<iovec> room) {
+  transfer.advance({});  // over segments that are empty from the start
+  ByteCount skip = transfer.sent_of_segment;
+  ByteCount total;
+  std::size_t count = 0;
+  for (const Segment& segment : transfer.segments.subspan(transfer.index)) {
+    if (segment.kind != Segment::Kind::Memory) return {};
+    const std::string_view rest = segment.memory.substr(skip.value);
+    skip = {};
+    total += ByteCount{rest.size()};
+    if (count == room.size() || total > limit) return {};
+    if (!rest.empty()) room[count++] = {const_cast<char*>(rest.data()), rest.size()};
+  }
+  return room.first(count);
+}
+
+StepResult after_send(Transfer& transfer, ByteCount taken) {
+  transfer.stepped = true;
+  transfer.advance(taken);
+  return {.status = transfer.finished() ? Status::Done : Status::Moved,
+          .moved = taken,
+          .copied = taken,
+          .calls = 1,
+          .error = {}};
+}
+
 Attempt Gather::send(int socket_fd, bool more) {
   msghdr message{};
   message.msg_iov = pieces_.data();

@@ -33,14 +33,19 @@ Attempt send_slice(Transfer& transfer, ByteCount limit) {
   UringLane* const lane = lane_of(transfer, kind);
   if (lane == nullptr) return stopped(unsupported_or_failed(transfer));  // not equipped
   transfer.lane.waits = false;
-  if (transfer.lane.operation >= 0) {
+  // A step that takes an operation's result was made without a look at the page cache (step.cpp):
+  // it ends here, and what the next one reads is looked at first.
+  const bool takes = transfer.lane.operation >= 0;
+  if (takes) {
     const Attempt taken = take_filled(transfer, *lane);
     if (taken.status != Status::Moved) return taken;
   } else if (transfer.in_pipe.value == 0) {
     const Attempt filled = fill_pipe(transfer, *lane, limit);
     if (filled.status != Status::Moved) return filled;
   }
-  return drain_pipe(transfer, limit);
+  Attempt attempt = drain_pipe(transfer, limit);
+  attempt.last = takes;
+  return attempt;
 }
 
 /// What a splice from the file has come to: `n` bytes, or -errno.

@@ -10,11 +10,11 @@
 
 #include <algorithm>
 #include <atomic>
-#include <mutex>
 #include <vector>
 
 #include "base/check.h"
 #include "loop/loop.h"
+#include "loop/tasks.h"
 #include "loop/timer_wheel.h"
 #include "sys/clock.h"
 #include "sys/epoll.h"
@@ -27,14 +27,14 @@ class EpollLoop final : public Loop {
   EpollLoop(const Settings& settings, sys::Epoll epoll, sys::Wakeup wakeup)
       : settings_(settings),
         epoll_(std::move(epoll)),
-        wakeup_(std::move(wakeup)),
         now_ns_(sys::monotonic_ns()),
         wheel_(now_ms()),
         receive_buffer_(settings.receive_buffer_bytes),
-        events_(settings.events_per_wait) {}
+        events_(settings.events_per_wait),
+        tasks_(std::move(wakeup)) {}
   ~EpollLoop() override;
 
-  Result<void> watch_wakeup() { return epoll_.add(wakeup_.fd(), EPOLLIN, wakeup_tag); }
+  Result<void> watch_wakeup() { return epoll_.add(tasks_.fd(), EPOLLIN, wakeup_tag); }
 
   void run(const std::function<void()>& tick) override;
 
@@ -49,6 +49,8 @@ class EpollLoop final : public Loop {
   void pause_reading(Stream& stream) override { stream.reading_paused_ = true; }
   void resume_reading(Stream& stream) override;
   void await_writable(Stream& stream) override { stream.awaits_writable_ = true; }
+  bool submit_send(Stream&, std::span<const iovec>, bool) override { return false; }
+  void expect_notifications(Stream&) override {}  // EPOLLERR comes in any case
   void yield(Stream& stream) override;
   void set_deadline(Stream& stream, std::int64_t deadline_ms) override {
     wheel_.set(stream, deadline_ms);
@@ -57,7 +59,7 @@ class EpollLoop final : public Loop {
   std::size_t stream_count() const override { return stream_count_; }
   std::int64_t now_ns() const override { return now_ns_; }
 
-  void post(std::function<void()> task) override;
+  void post(std::function<void()> task) override { tasks_.post(std::move(task)); }
   void stop() override;
 
  private:
@@ -91,13 +93,11 @@ class EpollLoop final : public Loop {
   void read_from(Stream& stream);
   void run_ready();
   void run_tick(const std::function<void()>& tick);
-  void run_tasks();
   void bury();
   void make_ready(Stream& stream);
 
   Settings settings_;
   sys::Epoll epoll_;
-  sys::Wakeup wakeup_;
   std::int64_t now_ns_;  // read once a round
   std::int64_t next_tick_ms_ = 0;
   TimerWheel wheel_;
@@ -111,8 +111,7 @@ class EpollLoop final : public Loop {
   std::size_t stream_count_ = 0;
 
   std::atomic<bool> stopping_{false};
-  std::mutex tasks_mutex_;
-  std::vector<std::function<void()>> tasks_;
+  Tasks tasks_;
 };
 
 Result<std::unique_ptr<Loop>> make_epoll_loop(const Settings& settings) {
@@ -150,10 +149,7 @@ int EpollLoop::wait_ms() const {
 void EpollLoop::dispatch(const epoll_event& event) {
   const std::uint64_t tag = event.data.u64;
   if ((tag & 1) == 0) return dispatch_stream(*reinterpret_cast<Stream*>(tag), event.events);
-  if (tag == wakeup_tag) {
-    wakeup_.clear();
-    return run_tasks();
-  }
+  if (tag == wakeup_tag) return tasks_.run();
   const std::size_t index = tag / 4;
   if ((tag & 3) == watched_mark) {
     // An event of this batch may name a descriptor that an earlier one has taken out.
@@ -338,26 +334,9 @@ void EpollLoop::run_tick(const std::function<void()>& tick) {
   tick();
 }
 
-void EpollLoop::post(std::function<void()> task) {
-  {
-    const std::lock_guard lock(tasks_mutex_);
-    tasks_.push_back(std::move(task));
-  }
-  wakeup_.wake();
-}
-
 void EpollLoop::stop() {
   stopping_.store(true, std::memory_order_relaxed);
-  wakeup_.wake();
-}
-
-void EpollLoop::run_tasks() {
-  std::vector<std::function<void()>> due;
-  {
-    const std::lock_guard lock(tasks_mutex_);
-    due.swap(tasks_);
-  }
-  for (const std::function<void()>& task : due) task();
+  tasks_.wake();
 }
 
 void EpollLoop::bury() {

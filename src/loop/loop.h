@@ -6,18 +6,24 @@
 //
 // Lifetime: the loop never deletes while it may still hold an event for a stream. A stream is
 // handed over by attach() and ends with retire(): from then on it hears nothing, and it is deleted
-// once no event of the current batch can refer to it.
+// once no event of the current batch, and no operation that the kernel has, can refer to it.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <span>
+#include <string>
+#include <string_view>
 #include <vector>
+
+#include <sys/uio.h>
 
 #include "base/intrusive_list.h"
 #include "base/result.h"
+#include "base/units.h"
 #include "sys/fd.h"
+#include "sys/ring_settings.h"
 #include "sys/socket.h"
 
 namespace pagewire::loop {
@@ -46,6 +52,9 @@ class Stream : private TimerNode, private ReadyNode, private MemberNode {
   /// The socket's error queue may hold something that is no error of the connection: completions of
   /// MSG_ZEROCOPY (recvmsg(2), MSG_ERRQUEUE). Comes once an edge; read until EAGAIN.
   virtual void notified() {}
+  /// A send of Loop::submit_send is over: what the socket took (it may be less than was offered),
+  /// or send(2)'s error (EAGAIN: it was full). Never called from within submit_send.
+  virtual void sent(Result<ByteCount>) {}
 
   int fd() const { return fd_.get(); }
 
@@ -56,6 +65,7 @@ class Stream : private TimerNode, private ReadyNode, private MemberNode {
   friend class Loop;
   friend class TimerWheel;
   friend class EpollLoop;
+  friend class UringLoop;
   template <class T, class Node>
   friend class ::pagewire::IntrusiveList;
 
@@ -68,6 +78,16 @@ class Stream : private TimerNode, private ReadyNode, private MemberNode {
   bool awaits_writable_ = false;
   bool yielded_ = false;
   bool retired_ = false;
+
+  // UringLoop's:
+  std::string held_;              ///< received while reading was paused; no heap memory while empty
+  std::uint32_t operations_ = 0;  ///< submissions that name this stream and are not over
+  bool receiving_ = false;        ///< a multishot receive is under way
+  bool receive_cancelled_ = false;  ///< and a cancel of it
+  bool polling_ = false;            ///< a multishot poll is under way
+  bool sending_ = false;
+  bool end_held_ = false;    ///< the FIN came; ended() has not been called
+  bool input_over_ = false;  ///< ended() or failed() has been called
 };
 
 /// What accepting does after accept4 failed.
@@ -94,9 +114,18 @@ class Watcher {
 };
 
 struct Settings {
-  std::size_t receive_buffer_bytes = 64 * 1024;  ///< one for the whole worker
-  std::size_t events_per_wait = 256;
-  std::size_t accepts_per_wake = 64;  ///< then others get their turn
+  std::size_t receive_buffer_bytes = 64 * 1024;  ///< epoll: one for the whole worker
+  std::size_t events_per_wait = 256;             ///< epoll
+  std::size_t accepts_per_wake = 64;             ///< then others get their turn
+  sys::RingSettings ring{};                      ///< io_uring
+  sys::BufferSettings buffers{};                 ///< io_uring: those of the whole worker
+};
+
+/// What an io_uring loop has met since it was made; all 0 for epoll.
+struct Counters {
+  std::uint64_t enters = 0;      ///< calls of io_uring_enter
+  std::uint64_t overflows = 0;   ///< rounds that found the completion queue overflown
+  std::uint64_t no_buffers = 0;  ///< receives that found no provided buffer (ENOBUFS)
 };
 
 class Loop {
@@ -111,7 +140,8 @@ class Loop {
 
   /// Takes the stream over; reading starts. On error the stream is deleted.
   virtual Result<void> attach(std::unique_ptr<Stream> stream) = 0;
-  /// Ends the stream: closes its socket now, deletes it after the current batch.
+  /// Ends the stream: closes its socket and deletes it after the current batch, or once the kernel
+  /// has given back the operations that name it.
   virtual void retire(Stream& stream) = 0;
 
   /// Calls `watcher.readable()` in every round in which `fd` is readable (level-triggered), until
@@ -123,6 +153,13 @@ class Loop {
   virtual void resume_reading(Stream& stream) = 0;
   /// A step met EAGAIN: writable() is called once when the socket takes bytes again.
   virtual void await_writable(Stream& stream) = 0;
+  /// Sends these pieces together with the other sends of this round, in one system call; sent()
+  /// tells. `more`: as MSG_MORE. False: this loop cannot (epoll; too many pieces; before run()),
+  /// and nothing was done. At most one at a time. What the pieces point to must stay as it is
+  /// until sent() or, after retire(), until the stream is deleted; the pieces themselves need not.
+  virtual bool submit_send(Stream& stream, std::span<const iovec> pieces, bool more) = 0;
+  /// From now on notified() is called. Once, before the first MSG_ZEROCOPY on this stream.
+  virtual void expect_notifications(Stream& stream) = 0;
   /// Its writable() is called again in the next round, after others have had their turn.
   virtual void yield(Stream& stream) = 0;
   /// timed_out() is called at or up to one wheel tick (100 ms) after `deadline_ms`; 0 is never.
@@ -131,6 +168,7 @@ class Loop {
   /// Calls visit on every attached stream; visit may retire it.
   virtual void for_each(const std::function<void(Stream&)>& visit) = 0;
   virtual std::size_t stream_count() const = 0;
+  virtual Counters counters() const { return {}; }
 
   /// CLOCK_MONOTONIC in ns as of the current batch, read once for all of it; never 0.
   virtual std::int64_t now_ns() const = 0;
@@ -174,5 +212,31 @@ class LaneWatchers final : private Watcher {
 
 /// epoll(7), edge-triggered. Errors: EMFILE and its like.
 Result<std::unique_ptr<Loop>> make_epoll_loop(const Settings& settings);
+/// io_uring(7). Errors: as sys::Ring::create and sys::BufferRing::create. All its calls but post()
+/// and stop() come from one thread from the first run() on; it may be destroyed by another one once
+/// that thread has ended.
+Result<std::unique_ptr<Loop>> make_uring_loop(const Settings& settings);
+
+// ---------------------------------------------------------------- choosing (engine.cpp)
+
+enum class Engine : std::uint8_t { Auto, Epoll, Uring };
+std::string_view name(Engine engine);
+
+/// Whether this process can have an io_uring loop: makes a ring and an operation, and measures
+/// nothing. Takes about a millisecond.
+Result<void> probe_uring();
+
+struct EngineChoice {
+  Engine engine = Engine::Epoll;  ///< never Auto
+  std::string note;               ///< for the log when Auto could not have what it prefers
+};
+/// What Auto takes where both work: the one constant to change when measurements say so.
+inline constexpr Engine preferred_engine = Engine::Epoll;
+/// What Auto becomes; others stay as they are. `probe` is called only if the answer hangs on it.
+EngineChoice choose_engine(Engine wanted, Engine preferred,
+                           const std::function<Result<void>()>& probe);
+
+/// A loop of this kind, which is not Auto.
+Result<std::unique_ptr<Loop>> make_loop(Engine engine, const Settings& settings);
 
 }  // namespace pagewire::loop

@@ -256,6 +256,21 @@ void write_uring(std::string& text, Workers workers) {
          sum(workers, &WorkerMetrics::uring_operations_in_flight));
 }
 
+void write_engine(std::string& text, Workers workers, std::string_view engine) {
+  family(text, "pagewire_engine_info", "gauge", "1, with the workers' event loop as a label.");
+  fmt::format_to(std::back_inserter(text), "pagewire_engine_info{{engine=\"{}\"}} 1\n",
+                 escaped_label(engine));
+  single(text, "pagewire_uring_enter_calls_total", "counter",
+         "Calls of io_uring_enter by the workers' loops; 0 with epoll.",
+         sum(workers, &WorkerMetrics::uring_enters));
+  single(text, "pagewire_uring_cq_overflows_total", "counter",
+         "Rounds that found the completion queue overflown.",
+         sum(workers, &WorkerMetrics::uring_overflows));
+  single(text, "pagewire_uring_no_buffers_total", "counter",
+         "Receives that found no provided buffer (ENOBUFS) and were begun again.",
+         sum(workers, &WorkerMetrics::uring_no_buffers));
+}
+
 template <class Pick>
 void write_histogram(std::string& text, std::string_view name, Workers workers, Pick histogram) {
   std::uint64_t cumulative = 0;
@@ -334,6 +349,7 @@ std::string prometheus_text(Workers workers, const Names& names) {
   family(text, "pagewire_build_info", "gauge", "1, with the version that runs as a label.");
   fmt::format_to(std::back_inserter(text), "pagewire_build_info{{version=\"{}\"}} 1\n",
                  escaped_label(names.version));
+  write_engine(text, workers, names.engine);
   write_requests(text, workers);
   write_request_time(text, workers);
   write_disk(text, workers);

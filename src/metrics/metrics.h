@@ -113,6 +113,9 @@ struct WorkerMetrics {
   Counter uring_without_buffer;
   Counter uring_buffers_in_flight;
   Counter uring_operations_in_flight;
+  Counter uring_enters;      ///< calls of io_uring_enter; these three stay 0 with epoll
+  Counter uring_overflows;   ///< of the completion queue
+  Counter uring_no_buffers;  ///< receives that found no provided buffer
   TimeHistogram request_time;
   DiskMetrics disk;
 };
@@ -131,6 +134,7 @@ struct Names {
   /// What was found at start and holds for the run: by path, as `paths`; empty: not known.
   std::vector<PathUse> path_use{};
   std::optional<double> self_test_s{};  ///< none: there was none
+  std::string_view engine{};
 };
 
 /// Sums that the status line shows.

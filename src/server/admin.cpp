@@ -82,6 +82,7 @@ void AdminStream::compose(const http::Request& request, int status, std::string_
   head.field("Content-Type", type);
   head.field("Content-Length", body.size());
   head.field("Cache-Control", "no-store");
+  head.field("Pagewire-Engine", answers_.engine);
   if (status == 405) head.field("Allow", "GET, HEAD");
   head.field("Connection", "close");
   head.end();

@@ -18,6 +18,7 @@ namespace pagewire::server {
 struct AdminAnswers {
   std::function<std::string()> metrics;  ///< any thread
   std::function<bool()> healthy;         ///< any thread; false once draining
+  std::string_view engine;               ///< of the workers
 };
 
 class Admin final : public loop::Acceptor {

@@ -77,6 +77,20 @@ void Connection::writable() {
   settle();
 }
 
+void Connection::sent(Result<ByteCount> taken) {
+  begin_turn();
+  send_submitted_ = false;
+  if (is_over()) {  // Draining: the answer's memory was waited for, too
+    if (exchange_ != nullptr) close_exchange(false);
+    return;
+  }
+  // After an error, and after a short send, the next step meets what stood in the way and tells it.
+  if (taken) account(egress::after_send(exchange_->transfer, *taken));
+  run_transfer();
+  if (state_ != State::Respond) consume_pending();
+  settle();
+}
+
 void Connection::ended() {
   // The client will send nothing more. A request it has sent is answered by now (reading is paused
   // until then), so what is left is at most a broken-off head or body.
@@ -115,7 +129,8 @@ void Connection::timed_out() {
     case State::Fetch:
       return break_off(metrics::ConnectionEnd::DiskTimeout);
     case State::Respond:
-      return check_rate();
+      // Not watched: the loop has the send only just now, and the deadline is the last state's.
+      return rate_watched_ ? check_rate() : watch_rate();
     case State::DropBody:
       count_end(metrics::ConnectionEnd::HeadTimeout);
       return close();

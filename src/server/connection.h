@@ -53,6 +53,7 @@ class Connection final : public loop::Stream, private DiskWaiter {
   void received(std::span<const char> bytes) override;
   void ended() override;
   void writable() override;
+  void sent(Result<ByteCount> taken) override;
   void timed_out() override;
   void failed(Error error) override;
   void notified() override;
@@ -95,6 +96,7 @@ class Connection final : public loop::Stream, private DiskWaiter {
   void refuse(const http::Request& request, int status, const char* why);
   void take_exchange(const http::Request& request);
   void start_transfer();
+  bool submit_transfer();
   void run_transfer();
   static void woken(void* self);
   void account(const egress::StepResult& result);
@@ -133,9 +135,10 @@ class Connection final : public loop::Stream, private DiskWaiter {
   ByteCount turn_bytes_;  // sent since this turn began
   std::uint32_t turn_requests_ = 0;
   State state_ = State::ReadHead;
-  bool head_started_ = false;  // ReadHead: its first byte is here
-  bool close_after_ = false;   // this response is the last
-  bool linger_after_ = false;  // and the client may still be sending
+  bool head_started_ = false;    // ReadHead: its first byte is here
+  bool send_submitted_ = false;  // Respond: the loop has the response, the Exchange must stay
+  bool close_after_ = false;     // this response is the last
+  bool linger_after_ = false;    // and the client may still be sending
   bool draining_ = false;
   bool rate_watched_ = false;    // the rate window is open
   bool unsent_limited_ = false;  // TCP_NOTSENT_LOWAT is set

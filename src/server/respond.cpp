@@ -90,10 +90,30 @@ void Connection::start_transfer() {
   transfer.segments = segments;
   transfer.waker = {.call = woken, .self = this};
   egress::prepare(transfer);
+  if (socket_state_.zero_copy != nullptr) worker_.loop().expect_notifications(*this);
   rate_watched_ = false;
   ++turn_requests_;
+  if (submit_transfer()) return;
   if (!answers_later_) return run_transfer();
   worker_.loop().yield(*this);
+}
+
+/// A response that is only memory goes out together with those of the other connections, where the
+/// loop can do that: one system call for all. sent() goes on.
+bool Connection::submit_transfer() {
+  if (worker_.settings().engine != loop::Engine::Uring) return false;
+  const egress::Reason reason = exchange_->reason;
+  const bool in_memory =
+      reason == egress::Reason::HeadOnly || reason == egress::Reason::InMemory;  // both go by copy
+  if (!in_memory || exchange_->transfer.transport.kind != egress::Transport::Kind::Plain) {
+    return false;
+  }
+  constexpr std::size_t most_pieces = 4;  // a head and a body, or two parts of one
+  std::array<iovec, most_pieces> room;
+  const std::span<const iovec> pieces =
+      egress::memory_pieces(exchange_->transfer, worker_.settings().limits.quantum, room);
+  send_submitted_ = worker_.loop().submit_send(*this, pieces, false);
+  return send_submitted_;
 }
 
 /// Steps until the response is out, the socket is full, or this connection's turn is over.
@@ -271,7 +291,9 @@ void Connection::begin_linger() {
 }
 
 void Connection::close(Farewell farewell) {
-  if (exchange_ != nullptr) close_exchange(false);
+  // The kernel may still read from it: then the destructor gives it back, which the loop calls once
+  // the send is over.
+  if (exchange_ != nullptr && !send_submitted_) close_exchange(false);
   DiskNode::unlink();  // a helper that is at work finishes for nobody
   take_completions();
   if (socket_state_.busy()) return begin_draining(farewell);

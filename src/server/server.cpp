@@ -10,7 +10,8 @@ namespace pagewire::server {
 namespace {
 
 /// Asks the kernel, once, what the settings cannot know.
-Settings probed(Settings settings) {
+Settings probed(Settings settings, loop::Engine engine) {
+  settings.engine = engine;
   if (settings.paths.paths.empty()) settings.paths = egress::probe_paths(egress::paths());
   return settings;
 }
@@ -18,7 +19,10 @@ Settings probed(Settings settings) {
 }  // namespace
 
 struct Server::Parts {
-  explicit Parts(const Settings& all) : settings(probed(all)), shared(settings) {}
+  explicit Parts(const Settings& all)
+      : engine(loop::choose_engine(all.engine, loop::preferred_engine, loop::probe_uring)),
+        settings(probed(all, engine.engine)),
+        shared(settings) {}
   ~Parts();
 
   tl::expected<void, StartError> open();
@@ -26,6 +30,7 @@ struct Server::Parts {
   std::vector<const metrics::WorkerMetrics*> worker_metrics() const;
   std::string metrics_text() const;
 
+  const loop::EngineChoice engine;
   const Settings settings;
   Shared shared;
   std::vector<sys::Address> addresses;
@@ -78,6 +83,7 @@ tl::expected<void, StartError> Server::Parts::open() {
     names.reasons.push_back(egress::token(static_cast<egress::Reason>(i)));
   }
   names.version = PAGEWIRE_VERSION;
+  names.engine = loop::name(engine.engine);
   addresses = settings.listen;
   for (std::size_t i = 0; i < settings.workers; ++i) {
     workers.push_back(std::make_unique<Worker>(i, shared));
@@ -102,6 +108,7 @@ tl::expected<void, StartError> Server::Parts::open_admin() {
   admin = std::make_unique<Admin>(AdminAnswers{
       .metrics = [this] { return metrics_text(); },
       .healthy = [this] { return !draining.load(); },
+      .engine = loop::name(engine.engine),
   });
   return admin->open(settings.admin);
 }
@@ -153,6 +160,14 @@ metrics::Totals Server::totals() const {
 
 std::string Server::metrics_text() const {
   return parts_->metrics_text();
+}
+
+loop::Engine Server::engine() const {
+  return parts_->engine.engine;
+}
+
+std::string Server::engine_note() const {
+  return parts_->engine.note;
 }
 
 }  // namespace pagewire::server

@@ -43,7 +43,8 @@ struct Limits {
 struct Settings {
   std::vector<sys::Address> listen;
   std::size_t workers = 1;
-  std::vector<int> pin;  ///< CPU of each worker; empty: not pinned
+  loop::Engine engine = loop::Engine::Auto;  ///< the workers'; the admin thread has epoll
+  std::vector<int> pin;                      ///< CPU of each worker; empty: not pinned
   Timeouts timeouts;
   Limits limits;
   std::int64_t drain_timeout_ms = 30'000;
@@ -87,6 +88,9 @@ class Server {
 
   metrics::Totals totals() const;
   std::string metrics_text() const;
+  /// What the workers' loops are, never Auto; and why Auto could not have what it prefers, or "".
+  loop::Engine engine() const;
+  std::string engine_note() const;
 
   struct Parts;  // private to the room
  private:

@@ -48,8 +48,12 @@ tl::expected<void, StartError> Worker::open(std::vector<sys::Address>& addresses
                                      std::strerror(site.error().errno_value)});
   }
   site_ = std::move(*site);
-  Result<std::unique_ptr<loop::Loop>> loop = loop::make_epoll_loop(loop::Settings{});
-  if (!loop) return tl::unexpected(StartError{describe(loop.error())});
+  Result<std::unique_ptr<loop::Loop>> loop = loop::make_loop(settings().engine, loop::Settings{});
+  if (!loop) {
+    return tl::unexpected(StartError{"cannot make the " +
+                                     std::string(loop::name(settings().engine)) +
+                                     " loop: " + describe(loop.error())});
+  }
   loop_ = std::move(*loop);
   disk_ = std::make_unique<DiskDesk>(DiskDesk::Parts{.helpers = *shared_.disk_helpers,
                                                      .loop = *loop_,
@@ -159,6 +163,10 @@ void Worker::tick() {
   metrics_.disk.unseen.set(resources_.residency.unseen);
   disk_->tick();
   if (index_ == 0) metrics_.disk.queued.set(shared_.disk_helpers->queued());
+  const loop::Counters loop = loop_->counters();
+  metrics_.uring_enters.set(loop.enters);
+  metrics_.uring_overflows.set(loop.overflows);
+  metrics_.uring_no_buffers.set(loop.no_buffers);
   // The log counts for all workers; one of them passes it on.
   if (index_ == 0 && access_log() != nullptr) metrics_.log_dropped.set(access_log()->dropped());
   count_lanes();

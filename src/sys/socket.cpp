@@ -156,6 +156,15 @@ Result<Address> local_address(int fd) {
   return Address::from_raw(raw, size);
 }
 
+Result<Address> peer_address(int fd) {
+  sockaddr_storage raw{};
+  socklen_t size = sizeof raw;
+  if (::getpeername(fd, reinterpret_cast<sockaddr*>(&raw), &size) != 0) {
+    return last_error("getpeername");
+  }
+  return Address::from_raw(raw, size);
+}
+
 Result<Accepted> accept_from(int listener_fd) {
   for (;;) {
     sockaddr_storage raw{};
@@ -163,21 +172,24 @@ Result<Accepted> accept_from(int listener_fd) {
     const int fd = ::accept4(listener_fd, reinterpret_cast<sockaddr*>(&raw), &size,
                              SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd >= 0) return Accepted{Fd(fd), Address::from_raw(raw, size)};
-    switch (errno) {
-      case EINTR:         // a signal
-      case ECONNABORTED:  // the peer reset before we came
-      case EPROTO:  // the network errors that Linux passes on from the new connection (accept(2))
-      case ENETDOWN:
-      case ENOPROTOOPT:
-      case EHOSTDOWN:
-      case ENONET:
-      case EHOSTUNREACH:
-      case EOPNOTSUPP:
-      case ENETUNREACH:
-        continue;
-      default:
-        return last_error("accept4");
-    }
+    if (errno != EINTR && !concerns_one_connection(errno)) return last_error("accept4");
+  }
+}
+
+bool concerns_one_connection(int errno_value) {
+  switch (errno_value) {
+    case ECONNABORTED:  // the peer reset before we came
+    case EPROTO:  // the network errors that Linux passes on from the new connection (accept(2))
+    case ENETDOWN:
+    case ENOPROTOOPT:
+    case EHOSTDOWN:
+    case ENONET:
+    case EHOSTUNREACH:
+    case EOPNOTSUPP:
+    case ENETUNREACH:
+      return true;
+    default:
+      return false;
   }
 }
 

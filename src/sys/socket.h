@@ -54,6 +54,9 @@ Result<Fd> listen_on(const Address& address, const ListenOptions& options);
 /// getsockname(2): the port the kernel chose for port 0.
 Result<Address> local_address(int fd);
 
+/// getpeername(2). Errors: ENOTCONN (reset already).
+Result<Address> peer_address(int fd);
+
 struct Accepted {
   Fd fd;  ///< non-blocking, close-on-exec
   Address peer;
@@ -63,6 +66,8 @@ struct Accepted {
 /// (out of descriptors), ENOBUFS and ENOMEM; ECONNABORTED and the network errors of accept(2) that
 /// concern only the one connection are retried inside.
 Result<Accepted> accept_from(int listener_fd);
+/// Whether this errno of an accept concerns only the connection that would have come.
+bool concerns_one_connection(int errno_value);
 
 /// Both ends of one TCP connection of this process over 127.0.0.1, non-blocking.
 struct SocketPair {

@@ -18,6 +18,8 @@ BINARY = os.environ.get("PAGEWIRE_BINARY") or os.path.join(SOURCE, "build/releas
 CACHE = tempfile.TemporaryDirectory(prefix="pagewire-cache-")
 os.environ["XDG_CACHE_HOME"] = CACHE.name
 SANITIZER = os.environ.get("PAGEWIRE_SANITIZER", "")
+# The event loop of every server that a script starts; empty: what the program takes by itself.
+ENGINE = os.environ.get("PAGEWIRE_ENGINE", "")
 
 ADDRESS = re.compile(r"http://(\[[0-9a-f:]+\]|[0-9.]+):([0-9]+)/")
 # A sanitized program starts and answers several times more slowly.
@@ -55,6 +57,8 @@ class Pagewire:
             command += ["--listen", address]
         if admin is not None:
             command += ["--admin", admin]
+        if ENGINE and "--engine" not in flags:
+            command += ["--engine", ENGINE]
         command += flags
         self.command = command
         self.lines = []

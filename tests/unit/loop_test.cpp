@@ -3,89 +3,29 @@
 #include "loop/loop.h"
 
 #include <gtest/gtest.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 
-#include <string>
 #include <thread>
 
-#include "sys/clock.h"
+#include "unit/loop_fixture.h"
 
 namespace pagewire::loop {
 namespace {
 
-struct Events {
-  std::string bytes;
-  int received = 0;
-  int ended = 0;
-  int writable = 0;
-  int timed_out = 0;
-  int failed = 0;
-  bool deleted = false;
-};
+constexpr Settings small_buffers() {
+  Settings settings;
+  settings.receive_buffer_bytes = 16;
+  settings.buffers = {.count = 8, .size_bytes = 16};
+  return settings;
+}
 
-class Probe final : public Stream {
- public:
-  Probe(sys::Fd fd, Events& events) : Stream(std::move(fd)), events_(events) {}
-  ~Probe() override { events_.deleted = true; }
-
-  void received(std::span<const char> bytes) override {
-    ++events_.received;
-    events_.bytes.append(bytes.data(), bytes.size());
-    if (on_received) on_received();
-  }
-  void ended() override {
-    ++events_.ended;
-    if (on_ended) on_ended();
-  }
-  void writable() override {
-    ++events_.writable;
-    if (on_writable) on_writable();
-  }
-  void timed_out() override {
-    ++events_.timed_out;
-    if (on_timeout) on_timeout();
-  }
-  void failed(Error) override { ++events_.failed; }
-
-  std::function<void()> on_received, on_ended, on_writable, on_timeout;
-
- private:
-  Events& events_;
-};
-
-class LoopTest : public ::testing::Test {
+class LoopTest : public LoopFixture, public ::testing::WithParamInterface<Engine> {
  protected:
-  LoopTest() : loop_(*make_epoll_loop(Settings{.receive_buffer_bytes = 16})) {}
-
-  /// A stream on one end of a socket pair; the other end is `peer_`.
-  Probe& attach() {
-    int ends[2];
-    EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends), 0);
-    peer_ = sys::Fd(ends[1]);
-    auto probe = std::make_unique<Probe>(sys::Fd(ends[0]), events_);
-    Probe& reference = *probe;
-    EXPECT_TRUE(loop_->attach(std::move(probe)));
-    return reference;
-  }
-
-  void run_until(const std::function<bool()>& done, std::int64_t at_most_ms = 5'000) {
-    const std::int64_t end = sys::monotonic_coarse_ms() + at_most_ms;
-    loop_->run([&] {
-      if (done() || sys::monotonic_coarse_ms() > end) loop_->stop();
-    });
-  }
-
-  void send(std::string_view text) {
-    ASSERT_EQ(::send(peer_.get(), text.data(), text.size(), MSG_NOSIGNAL),
-              static_cast<ssize_t>(text.size()));
-  }
-
-  Events events_;
-  std::unique_ptr<Loop> loop_;
-  sys::Fd peer_;
+  LoopTest() : LoopFixture(*make_loop(GetParam(), small_buffers())) {}
 };
 
-TEST_F(LoopTest, DeliversAllBytesThenTheEnd) {
+TEST_P(LoopTest, DeliversAllBytesThenTheEnd) {
   Probe& probe = attach();
   std::string sent;
   for (int i = 0; i < 100; ++i) sent += "line " + std::to_string(i) + "\n";
@@ -100,7 +40,7 @@ TEST_F(LoopTest, DeliversAllBytesThenTheEnd) {
   EXPECT_GT(events_.received, 8) << "more than one turn's worth of receive buffers";
 }
 
-TEST_F(LoopTest, PausedStreamHearsNothingUntilResumed) {
+TEST_P(LoopTest, PausedStreamHearsNothingUntilResumed) {
   Probe& probe = attach();
   probe.on_received = [&] { loop_->pause_reading(probe); };
   send(
@@ -117,7 +57,7 @@ TEST_F(LoopTest, PausedStreamHearsNothingUntilResumed) {
   EXPECT_EQ(events_.bytes, "0123456789abcdefsecond");
 }
 
-TEST_F(LoopTest, FinBehindPausedBytesComesAfterThem) {
+TEST_P(LoopTest, FinBehindPausedBytesComesAfterThem) {
   Probe& probe = attach();
   probe.on_received = [&] { loop_->pause_reading(probe); };
   send("0123456789abcdef");
@@ -133,7 +73,7 @@ TEST_F(LoopTest, FinBehindPausedBytesComesAfterThem) {
   EXPECT_EQ(events_.ended, 1);
 }
 
-TEST_F(LoopTest, WritableOnlyAfterRoomIsMissedAndMade) {
+TEST_P(LoopTest, WritableOnlyAfterRoomIsMissedAndMade) {
   Probe& probe = attach();
   const std::string block(1 << 16, 'x');
   while (::send(probe.fd(), block.data(), block.size(), MSG_DONTWAIT) > 0) {
@@ -153,7 +93,7 @@ TEST_F(LoopTest, WritableOnlyAfterRoomIsMissedAndMade) {
   EXPECT_EQ(events_.writable, 1);
 }
 
-TEST_F(LoopTest, YieldGivesOneTurnEach) {
+TEST_P(LoopTest, YieldGivesOneTurnEach) {
   Probe& probe = attach();
   probe.on_writable = [&] {
     if (events_.writable < 5) loop_->yield(probe);
@@ -163,7 +103,7 @@ TEST_F(LoopTest, YieldGivesOneTurnEach) {
   EXPECT_EQ(events_.writable, 5);
 }
 
-TEST_F(LoopTest, DeadlineFiresOnceNeitherEarlyNorNever) {
+TEST_P(LoopTest, DeadlineFiresOnceNeitherEarlyNorNever) {
   Probe& probe = attach();
   const std::int64_t start = loop_->now_ms();
   std::int64_t fired_at = 0;
@@ -177,7 +117,7 @@ TEST_F(LoopTest, DeadlineFiresOnceNeitherEarlyNorNever) {
   EXPECT_LE(fired_at, start + 4'000) << "generous: the machine may be busy";
 }
 
-TEST_F(LoopTest, ClearedDeadlineDoesNotFire) {
+TEST_P(LoopTest, ClearedDeadlineDoesNotFire) {
   Probe& probe = attach();
   loop_->set_deadline(probe, loop_->now_ms() + 200);
   loop_->set_deadline(probe, 0);
@@ -185,7 +125,7 @@ TEST_F(LoopTest, ClearedDeadlineDoesNotFire) {
   EXPECT_EQ(events_.timed_out, 0);
 }
 
-TEST_F(LoopTest, RetiredStreamHearsNothingAndIsDeleted) {
+TEST_P(LoopTest, RetiredStreamHearsNothingAndIsDeleted) {
   Probe& probe = attach();
   probe.on_received = [&] {
     loop_->yield(probe);
@@ -202,7 +142,7 @@ TEST_F(LoopTest, RetiredStreamHearsNothingAndIsDeleted) {
   EXPECT_EQ(loop_->stream_count(), 0U);
 }
 
-TEST_F(LoopTest, PostRunsOnTheLoopsThread) {
+TEST_P(LoopTest, PostRunsOnTheLoopsThread) {
   std::thread::id ran_on;
   std::thread other([&] {
     loop_->post([&] {
@@ -222,7 +162,7 @@ class CountingAcceptor final : public Acceptor {
   int count = 0;
 };
 
-TEST_F(LoopTest, AcceptsWhatIsQueuedBeforeItStopsListening) {
+TEST_P(LoopTest, AcceptsWhatIsQueuedBeforeItStopsListening) {
   const sys::Address any = *sys::Address::parse("127.0.0.1:0");
   const sys::Fd listener = std::move(*sys::listen_on(any, {}));
   const sys::Address address = *sys::local_address(listener.get());
@@ -236,6 +176,96 @@ TEST_F(LoopTest, AcceptsWhatIsQueuedBeforeItStopsListening) {
   loop_->unlisten_all();
   EXPECT_EQ(acceptor.count, 20);
 }
+
+class CountingWatcher final : public Watcher {
+ public:
+  void readable() override {
+    ++count;
+    if (on_readable) on_readable();
+  }
+  int count = 0;
+  std::function<void()> on_readable;
+};
+
+TEST_P(LoopTest, WatchedDescriptorIsToldInEveryRoundUntilItIsRead) {
+  const sys::Fd event(::eventfd(1, EFD_NONBLOCK | EFD_CLOEXEC));
+  CountingWatcher watcher;
+  watcher.on_readable = [&] {
+    eventfd_t value = 0;
+    if (watcher.count == 3) ::eventfd_read(event.get(), &value);
+  };
+  ASSERT_TRUE(loop_->watch(event.get(), watcher));
+  run_until([] { return false; }, 400);
+  EXPECT_EQ(watcher.count, 3);
+}
+
+TEST_P(LoopTest, UnwatchedDescriptorsNextOwnerIsNotHeard) {
+  sys::Fd event(::eventfd(1, EFD_NONBLOCK | EFD_CLOEXEC));
+  CountingWatcher watcher;
+  watcher.on_readable = [&] {
+    const int number = event.get();
+    loop_->unwatch(number);
+    // Also one that was watched in this very round.
+    ASSERT_TRUE(loop_->watch(number, watcher));
+    loop_->unwatch(number);
+    event.close();
+    event = sys::Fd(::eventfd(1, EFD_NONBLOCK | EFD_CLOEXEC));
+    EXPECT_EQ(event.get(), number);
+  };
+  ASSERT_TRUE(loop_->watch(event.get(), watcher));
+  run_until([] { return false; }, 400);
+  EXPECT_EQ(watcher.count, 1);
+}
+
+/// A connected TCP socket of this machine, and its peer.
+Pair tcp_pair() {
+  const sys::Fd listener = std::move(*sys::listen_on(*sys::Address::parse("127.0.0.1:0"), {}));
+  const sys::Address address = *sys::local_address(listener.get());
+  Pair pair;
+  pair.theirs = sys::Fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  EXPECT_EQ(::connect(pair.theirs.get(), address.raw(), address.raw_size()), 0);
+  pair.ours = std::move(sys::accept_from(listener.get())->fd);
+  return pair;
+}
+
+TEST_P(LoopTest, CompletionsOfZeroCopyAreNotifiedAndNoError) {
+  Pair pair = tcp_pair();
+  const int on = 1;
+  ASSERT_EQ(::setsockopt(pair.ours.get(), SOL_SOCKET, SO_ZEROCOPY, &on, sizeof on), 0);
+  Probe& probe = attach(std::move(pair.ours), events_);
+  const std::string bytes(100'000, 'z');
+  int ticks = 0;
+  loop_->run([&] {
+    if (++ticks == 1) {
+      loop_->expect_notifications(probe);
+      EXPECT_GT(::send(probe.fd(), bytes.data(), bytes.size(), MSG_ZEROCOPY | MSG_DONTWAIT), 0);
+      std::string sink(bytes.size(), 0);
+      while (::recv(pair.theirs.get(), sink.data(), sink.size(), MSG_DONTWAIT) > 0) {
+      }
+    }
+    if (ticks == 4) loop_->stop();
+  });
+  EXPECT_GT(events_.notified, 0);
+  EXPECT_EQ(events_.failed, 0);
+  EXPECT_LT(loop_->counters().enters, 100U);
+}
+
+TEST_P(LoopTest, ResetIsAFailureOnce) {
+  Pair pair = tcp_pair();
+  attach(std::move(pair.ours), events_);
+  int ticks = 0;
+  loop_->run([&] {
+    if (++ticks == 1) {
+      sys::abort_on_close(pair.theirs.get());
+      pair.theirs.close();
+    }
+    if (ticks == 4) loop_->stop();
+  });
+  EXPECT_EQ(events_.failed, 1);
+}
+
+INSTANTIATE_TEST_SUITE_P(Engines, LoopTest, ::testing::Values(Engine::Epoll, Engine::Uring),
+                         [](const auto& engine) { return std::string(name(engine.param)); });
 
 TEST(Address, ParsesAndPrints) {
   EXPECT_EQ(sys::Address::parse("127.0.0.1:80")->to_string(), "127.0.0.1:80");
