@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Compare pagewire serve with nginx, h2o, lighttpd and the barest loops, on this machine."""
+"""Compare pagewire serve with nginx, h2o, lighttpd, caddy and the barest loops, on this machine."""
 
 import argparse
 import sys
@@ -14,7 +14,7 @@ from servers import Server, known_servers
 
 ROWS = [Row("1k", 1 << 10, 64), Row("32k", 32 << 10, 64), Row("400k", 400 << 10, 16),
         Row("6m", 6 << 20, 8), Row("1g", 1 << 30, 4)]
-NAMES = "pagewire nginx nginx-copy h2o lighttpd floor-send floor-uring floor-sendfile"
+NAMES = "pagewire nginx nginx-copy h2o lighttpd caddy floor-send floor-uring floor-sendfile"
 
 
 def parse_arguments() -> argparse.Namespace:

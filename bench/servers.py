@@ -135,6 +135,21 @@ mimetype.assign = ( "" => "application/octet-stream" )
     return ["-D", "-f", str(config)]
 
 
+def caddy_command(at: Setting) -> list[str]:
+    config = at.folder / "Caddyfile"
+    config.write_text(f"""{{
+  admin off
+  auto_https off
+  storage file_system {at.folder}/storage
+}}
+http://127.0.0.1:{at.port} {{
+  root * {at.root}
+  file_server
+}}
+""")
+    return ["run", "--config", str(config), "--adapter", "caddyfile"]
+
+
 def pagewire_server(build: Path, path: str, flags: str) -> Server:
     def command(at: Setting) -> list[str]:
         return ["serve", str(at.root), "--listen", f"127.0.0.1:{at.port}", "--workers", "1",
@@ -167,6 +182,8 @@ def known_servers(build: Path, paths: list[str], pagewire_flags: str) -> list[Se
         nginx("nginx-copy", "sendfile off;"),
         Server("h2o", "peer", "h2o", h2o_command, ["--version"], apt + "h2o"),
         Server("lighttpd", "peer", "lighttpd", lighttpd_command, ["-v"], apt + "lighttpd"),
+        Server("caddy", "peer", "caddy", caddy_command, ["version"], apt + "caddy",
+               threaded=True),
         Server("floor-send", "floor", str(build / "bench_epoll_send"),
                lambda at: [f"127.0.0.1:{at.port}", str(at.size)], install="./dev build",
                rows=("1k", "32k")),

@@ -90,7 +90,8 @@ namespace {
 std::string why_unfit(const egress::Path& path, const SourceFile& source) {
   const content::OpenFile file(sys::Fd(), source.status);  // fits() is pure: no descriptor needed
   const content::Segment whole = content::Segment::of_file(file, {{}, source.status.size});
-  if (path.fits(std::span(&whole, 1), egress::Transport{})) return {};
+  egress::SocketState state;
+  if (path.fits(std::span(&whole, 1), {.state = &state})) return {};
   return fmt::format("it sends only {}", path.fits_only);
 }
 

@@ -123,6 +123,8 @@ void say_choice(const ServeSettings& settings, const content::Response& response
                                   settings.server.paths.quarantined());
   egress::ChooseInput input;
   input.segments = response.segments();
+  egress::SocketState state;
+  input.transport.state = &state;
   const egress::Choice far = egress::choose_now(input, facts);
   input.route = egress::Route::Loopback;
   const egress::Choice near = egress::choose_now(input, facts);

@@ -155,8 +155,8 @@ class BytesTest(unittest.TestCase):
     SENT_BY = {"sendfile": {"sendfile"}, "splice": {"splice"}, "vmsplice": {"splice", "sendto"},
                "zerocopy": {"sendto", "sendmsg"}, "mmap": {"sendto", "sendmsg"},
                "copy": {"sendto", "sendmsg"}}
-    # Into the program. mmap, zerocopy and vmsplice read the last page, so that they see a file that has
-    # become shorter; copy reads again what the socket did not take.
+    # Into the program. mmap, zerocopy and vmsplice read the last page, so that they see a file that
+    # has become shorter; copy reads again what the socket did not take.
     READS = {"sendfile": (0, 0), "splice": (0, 0), "vmsplice": (1, mmap.PAGESIZE),
              "zerocopy": (1, mmap.PAGESIZE), "mmap": (1, mmap.PAGESIZE), "copy": (SIZE, 16 * SIZE)}
 
