@@ -39,9 +39,9 @@ CASES = [
     ("mmap", "mmap:error=ENODEV", FALLS_BACK),
     ("mmap", "sendto:error=EIO:when=2+", CUT),
     ("mmap", "sendto:error=ENOBUFS:when=2+", CUT),
-    ("copy", "pread64:error=EIO", CUT),
-    ("copy", "pread64:error=EIO:when=3+", CUT),
-    ("copy", "pread64:error=EINTR:when=1+2", FALLS_BACK),
+    ("copy", "preadv2:error=EIO", CUT),
+    ("copy", "preadv2:error=EIO:when=3+", CUT),
+    ("copy", "preadv2:error=EINTR:when=1+2", FALLS_BACK),
     ("copy", "sendto:error=ENOMEM:when=2+", CUT),
     ("copy", "sendto:error=ECONNRESET:when=2+", CUT),
 ]
