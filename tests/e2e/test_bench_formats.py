@@ -191,10 +191,10 @@ class FormatsTest(unittest.TestCase):
         for name in self.written:
             report = self.load(f"{name}.json")
             markdown = self.read(f"{name}.md")
-            for text in (self.tables[name], markdown):
+            for text in (self.tables[name], markdown.replace("\\", "")):
                 for part in (report["environment"]["kernel"], report["environment"]["cpu_model"],
                              "IRQ_TIME_ACCOUNTING", "loopback", "saturation"):
-                    self.assertIn(part, text.replace("\\", ""))
+                    self.assertIn(part, text)
                 for contender in report["rows"][0]["contenders"]:
                     self.assertRegex(text, rf"(?m)\b{contender['name']}\b")
                 self.assertNotIn("partial", text.lower())

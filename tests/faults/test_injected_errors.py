@@ -52,9 +52,9 @@ CASES = [
     ("zerocopy", "setsockopt:error=ENOPROTOOPT", FALLS_BACK),
     ("zerocopy", "sendto:error=EIO:when=2+", CUT),
     ("zerocopy", "sendto:error=ENOBUFS:when=2+", CUT),  # also without MSG_ZEROCOPY
-    ("copy", "pread64:error=EIO", CUT),
-    ("copy", "pread64:error=EIO:when=3+", CUT),
-    ("copy", "pread64:error=EINTR:when=1+2", FALLS_BACK),
+    ("copy", "preadv2:error=EIO", CUT),
+    ("copy", "preadv2:error=EIO:when=3+", CUT),
+    ("copy", "preadv2:error=EINTR:when=1+2", FALLS_BACK),
     ("copy", "sendto:error=ENOMEM:when=2+", CUT),
     ("copy", "sendto:error=ECONNRESET:when=2+", CUT),
 ]
