@@ -36,12 +36,20 @@ Lookup failed_lookup(const Error& error) {
   return {.outcome = outcome_of(error.errno_value), .file = {}};
 }
 
+/// Whether what a helper found is still so: other names may have been waited for since, and the
+/// answer's first step rests on a look of this moment. A body in memory belongs to its head.
+bool holds(const Lookup& found) {
+  return found.outcome != Outcome::File || !found.file->body().empty() || found.file->unchanged();
+}
+
 }  // namespace
 
 Lookup OpenFileCache::find(const FileName& name, const Now& now, Resolution* resolution) {
   const std::string_view key = key_of(name);
   if (resolution != nullptr) {
-    if (const Lookup* const found = resolution->find(key)) return *found;
+    if (const Lookup* const found = resolution->find(key); found != nullptr && holds(*found)) {
+      return *found;
+    }
     if (resolution->found.size() >= Resolution::most_names) resolution = nullptr;
   }
   const auto place = entries_.find(key);

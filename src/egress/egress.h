@@ -1,9 +1,10 @@
 // egress: the ways from a list of segments to a socket.
 //
-// A path is a constant {name, probe, fits, step, cancel, and prepare where it leaves something on
-// its socket} in the ordered array of registry.cpp. A new path is one file and one line there;
-// conformance tests, bench and doctor walk that array. Everything runs on the worker's thread; a
-// step never blocks on the socket, never throws and never allocates.
+// A path is a constant {name, probe, fits, step, cancel; prepare where it leaves something on its
+// socket, equip where it needs a lane of its worker} in the ordered array of registry.cpp. A new
+// path is one file and one line there; conformance tests, bench and doctor walk that array.
+// Everything runs on the worker's thread; a step never blocks on the socket, never throws and
+// allocates nothing but a pipe, where the pool has none.
 #pragma once
 
 #include <sys/uio.h>

@@ -12,6 +12,13 @@ Attempt splice_whole_file(const sys::Pipe& pipe, const content::OpenFile& file);
 
 }  // namespace
 
+bool MasterPipes::has(const content::OpenFile& file) const {
+  for (const Master& master : masters_) {
+    if (master.file.get() == &file) return true;
+  }
+  return false;
+}
+
 MasterPipes::Found MasterPipes::find(const content::OpenFile& file) {
   Master* master = nullptr;
   for (Master& each : masters_) {

@@ -39,6 +39,8 @@ class MasterPipes {
     const sys::Pipe* pipe = nullptr;
   };
   Found find(const content::OpenFile& file);
+  /// Whether find() has it already, and need not read the file.
+  bool has(const content::OpenFile& file) const;
 
  private:
   struct Master {

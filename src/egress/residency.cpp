@@ -125,17 +125,24 @@ Attempt read_resident(Transfer& transfer, const OpenFile& file, FileOffset offse
     attempt.asked = ByteCount{into.size()};
     return attempt;
   };
-  const bool waits = !transfer.resources->residency.on || was_fetched(transfer, file, offset);
-  if (waits) {
-    const Result<ByteCount> got = sys::read_at(file.fd(), offset, into);
+  if (transfer.resources->residency.on) {
+    const Result<sys::CachedRead> got = sys::read_cached_at(file.fd(), offset, into);
     if (!got) return failed(got.error());
-    return got->value < into.size() ? stopped(Status::SourceTruncated) : read(*got);
+    if (got->count.value == into.size()) return read(got->count);
+    if (!got->would_wait) return stopped(Status::SourceTruncated);
+    if (got->count.value > 0) return read(got->count);
   }
-  const Result<sys::CachedRead> got = sys::read_cached_at(file.fd(), offset, into);
-  if (!got) return failed(got.error());
-  if (got->count.value == into.size()) return read(got->count);
-  if (!got->would_wait) return stopped(Status::SourceTruncated);
-  if (got->count.value > 0) return read(got->count);
+  if (!transfer.resources->residency.on || was_fetched(transfer, file, offset)) {
+    // What a helper has read and is gone again is waited for, so that the transfer gets on; but
+    // never more than that.
+    const std::uint64_t most = transfer.resources->residency.on
+                                   ? transfer.fetched.range.end().value - offset.value
+                                   : into.size();
+    const std::span<char> part = into.first(std::min<std::uint64_t>(into.size(), most));
+    const Result<ByteCount> got = sys::read_at(file.fd(), offset, part);
+    if (!got) return failed(got.error());
+    return got->value < part.size() ? stopped(Status::SourceTruncated) : read(*got);
+  }
   // Evicted since the look, or still being read.
   transfer.seen_file = nullptr;
   file.seen() = {};

@@ -27,30 +27,42 @@
 #include "egress/pipe_steps.h"
 #include "egress/registry.h"
 #include "egress/slices.h"
+#include "sys/page_cache.h"
 
 namespace pagewire::egress {
 
 namespace {
 
-Attempt fill_by_tee(Transfer& transfer);
+Attempt fill_by_tee(Transfer& transfer, ByteCount limit);
 
 Attempt send_slice(Transfer& transfer, ByteCount limit) {
   if (transfer.in_pipe.value == 0) {
-    const Attempt filled = transfer.sent_of_segment.value == 0 ? fill_by_tee(transfer)
+    const Attempt filled = transfer.sent_of_segment.value == 0 ? fill_by_tee(transfer, limit)
                                                                : fill_from_file(transfer, limit);
     if (filled.status != Status::Moved) return filled;
   }
   return drain_pipe(transfer, limit);
 }
 
+/// A master takes in the whole file, also what lies behind the slice that step() has looked at.
+bool is_resident(const Transfer& transfer, const content::OpenFile& file) {
+  if (!transfer.resources->residency.on) return true;
+  const ByteRange whole{FileOffset{0}, file.status().size};
+  return sys::resident_prefix(file.fd(), whole) >= whole.count;
+}
+
 /// The whole slice if the pipe has room, whatever the step's limit: what is in the pipe can wait,
 /// and the master cannot be entered in the middle.
-Attempt fill_by_tee(Transfer& transfer) {
+Attempt fill_by_tee(Transfer& transfer, ByteCount limit) {
   if (transfer.resources->masters == nullptr) return stopped(Status::Unsupported);
   if (const Attempt taken = take_pipe(transfer); taken.status != Status::Moved) return taken;
   const content::Segment& segment = transfer.segments[transfer.index];
   PW_CHECK(segment.slice.offset.value == 0);  // whoever starts a path asks fits() before
-  const MasterPipes::Found master = transfer.resources->masters->find(*segment.file);
+  MasterPipes& masters = *transfer.resources->masters;
+  if (!masters.has(*segment.file) && !is_resident(transfer, *segment.file)) {
+    return fill_from_file(transfer, limit);
+  }
+  const MasterPipes::Found master = masters.find(*segment.file);
   if (master.attempt.status != Status::Moved) return master.attempt;
   for (;;) {
     const ssize_t n = ::tee(master.pipe->read_end.get(), transfer.pipe.write_end.get(),

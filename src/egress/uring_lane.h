@@ -61,6 +61,7 @@ class UringLane {
   // For the paths:
   /// Gives the transfer a buffer that nobody uses, instead of the one it has. False: none is free.
   bool take_buffer(Transfer& transfer);
+  void release_buffer(Transfer& transfer);
   std::span<char> buffer_of(const Transfer& transfer) const { return buffer(transfer.lane.buffer); }
   /// Sends `bytes` of the transfer's buffer. False: nothing was submitted (too many are, or the
   /// kernel has no memory); another way has to be taken this time.
@@ -102,7 +103,6 @@ class UringLane {
   Result<void> register_memory();
 
   std::span<char> buffer(std::int32_t index) const;
-  void release_buffer(Transfer& transfer);
   void put_back_if_free(std::int32_t index);
   bool take_file_slot(Transfer& transfer);
   std::int32_t take_operation(Transfer& transfer);

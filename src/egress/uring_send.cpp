@@ -143,7 +143,10 @@ Attempt send_by_lane(Transfer& transfer, ByteCount limit, LaneKind kind) {
   if (!of_earlier_step && buffered_at(transfer, *lane, rest).empty()) {
     if (!lane->take_buffer(transfer)) return send_read(transfer, rest);
     const Attempt read = fill_buffer(transfer, *lane);
-    if (read.status != Status::Moved) return read;
+    if (read.status != Status::Moved) {
+      lane->release_buffer(transfer);  // it may be seconds until the disk has answered
+      return read;
+    }
     read_bytes = read.copied;
   }
   Attempt attempt = send_buffered(transfer, *lane, rest, kind);

@@ -1,10 +1,12 @@
 #include "sys/page_cache.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -105,12 +107,21 @@ Pages pages_of(ByteRange range) {
   return {first, (range.end().value - 1) / page_bytes() - first + 1};
 }
 
+/// Whether the file's pages are in another file's cache: those of overlayfs, the usual filesystem
+/// of a container, are in the cache of the layer below, and cachestat counts none, ever.
+bool caches_elsewhere(int fd) {
+  struct statfs filesystem {};
+  return ::fstatfs(fd, &filesystem) == 0 && filesystem.f_type == OVERLAYFS_SUPER_MAGIC;
+}
+
 /// How many of the pages the cache holds, read or being read; nullopt: the kernel does not tell
-/// (ENOSYS: before Linux 6.5, or seccomp; EPERM: not ours to write; EOPNOTSUPP: hugetlbfs).
+/// (ENOSYS: before Linux 6.5, or seccomp; EPERM: not ours to write; EOPNOTSUPP: hugetlbfs; or see
+/// above).
 std::optional<std::uint64_t> cached_pages(int fd, Pages pages) {
   CachestatRange range{pages.first * page_bytes(), pages.count * page_bytes()};
   Cachestat found{};
   if (::syscall(cachestat_number, fd, &range, &found, 0) != 0) return std::nullopt;
+  if (found.cached == 0 && caches_elsewhere(fd)) return std::nullopt;
   return found.cached;
 }
 

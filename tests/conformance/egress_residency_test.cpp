@@ -165,6 +165,45 @@ TEST_P(ColdFiles, SlicesOfTheMiddle) {
   EXPECT_GE(outcome.wants, 2U);
 }
 
+/// From the middle of a page on, so that what a path reads at once is nowhere what was fetched.
+TEST_P(ColdFiles, OddRangesAreNeverReadBeyondWhatWasFetched) {
+  const FileRef file = make_cold(2 * mib);
+  const std::array<Segment, 1> segments = {
+      slice_of(file, {FileOffset{100'000}, ByteCount{2 * mib - 100'000}})};
+  SendOptions options;
+  // Only the wanted bytes are there, and nothing of what the kernel would read ahead behind them.
+  options.on_want_pages = [&](Transfer& transfer) {
+    const ByteRange wanted = transfer.wanted.range;
+    EXPECT_TRUE(egress::fetch_in_place(transfer).has_value());
+    ::posix_fadvise(file->fd(), static_cast<off_t>(wanted.end().value), 0, POSIX_FADV_DONTNEED);
+  };
+  const Outcome outcome = send_by(path(), segments, options);
+  EXPECT_TRUE(outcome.all_right()) << ::testing::PrintToString(outcome);
+  EXPECT_GE(outcome.wants, 2U);
+}
+
+/// overlayfs counts no page as its own: its files would be fetched for every step.
+TEST_P(ColdFiles, OnOverlayfsAreTakenForHot) {
+  for (const char* const part : {"lower", "upper", "work", "all"}) {
+    std::filesystem::create_directory(file(part));
+  }
+  const std::string options =
+      "lowerdir=" + file("lower") + ",upperdir=" + file("upper") + ",workdir=" + file("work");
+  { const FileRef made = make_file(file("lower/f"), mib + 1); }
+  if (::mount("overlay", file("all").c_str(), "overlay", 0, options.c_str()) != 0) {
+    GTEST_SKIP() << "overlayfs cannot be mounted: " << std::strerror(errno);
+  }
+  {
+    const FileRef overlaid = open_for_sending(file("all/f"));
+    const std::array<Segment, 1> segments = {
+        slice_of(overlaid, {FileOffset{}, overlaid->status().size})};
+    const Outcome outcome = send_by(path(), segments);
+    EXPECT_TRUE(outcome.all_right()) << ::testing::PrintToString(outcome);
+    EXPECT_EQ(outcome.wants, 0U);
+  }
+  EXPECT_EQ(::umount(file("all").c_str()), 0) << std::strerror(errno);
+}
+
 TEST_P(ColdFiles, WithoutTheGateAreWaitedFor) {
   const FileRef file = make_cold(mib + 1);
   const std::array<Segment, 1> segments = {slice_of(file, {FileOffset{}, file->status().size})};

@@ -1,6 +1,11 @@
 // Names that only the disk knows: a site that may not wait for it says which name it wants opened,
 // takes what was found, and asks for no name twice.
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
 
 #include "content_fixture.h"
 
@@ -65,6 +70,25 @@ TEST_F(ResolutionTest, FoundIsUsedAndRemembered) {
   const std::uint64_t misses = site().counters().cache_misses;
   EXPECT_EQ(get("/a.ts").body, "x");
   EXPECT_EQ(site().counters().cache_misses, misses);
+}
+
+// Another name may take the disk seconds after this one was found.
+TEST_F(ResolutionTest, FoundAndOverwrittenSinceIsNotAnsweredUnderTheOldHead) {
+  const std::string old_body(20'000, 'o');
+  const std::string new_body(20'000, 'n');
+  tree.write("big.bin", old_body);
+  ASSERT_FALSE(put("/other.bin"));
+  resolution.wish = {.key = "big.bin", .path = "big.bin", .relative_path = "big.bin"};
+  serve_wish();
+  ASSERT_TRUE(put("/big.bin"));
+  const std::string old_etag(response.file->etag());
+  const int fd = ::open((tree.path() + "/big.bin").c_str(), O_WRONLY | O_CLOEXEC);
+  ASSERT_EQ(::pwrite(fd, new_body.data(), new_body.size(), 0), 20'000);
+  ::futimens(fd, std::array<timespec, 2>{{{1'600'000'000, 0}, {1'600'000'000, 0}}}.data());
+  ::close(fd);
+  while (!put("/big.bin")) serve_wish();
+  EXPECT_EQ(response.status, 200);
+  EXPECT_NE(response.file->etag(), old_etag);
 }
 
 TEST_F(ResolutionTest, EveryOutcomeOfTheDiskIsAnAnswer) {
