@@ -55,7 +55,6 @@ void Connection::refuse_busy() {
 void Connection::take_exchange(const http::Request& request) {
   if (exchange_ != nullptr) return;
   exchange_ = worker_.take_exchange();
-  exchange_->transfer = egress::Transfer{};
   exchange_->asked_up_to = {};
   exchange_->start_ns = worker_.loop().now_ns();
   if (worker_.access_log() == nullptr) return;
@@ -240,6 +239,7 @@ void Connection::close_exchange(bool complete) {
 
 void Connection::give_back_exchange() {
   exchange_->response.file = content::FileRef();
+  exchange_->transfer.path = nullptr;  // the next request may end before it has one
   worker_.give_back(std::exchange(exchange_, nullptr));
 }
 
