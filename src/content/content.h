@@ -67,6 +67,8 @@ class OpenFile {
 
   /// What the worker's transfers of this file tell each other about its pages.
   SeenPages& seen() const { return seen_; }
+  /// When pages of it were last missing, by the same clock; 0: never.
+  std::int64_t& cold_at_ms() const { return cold_at_ms_; }
 
  private:
   friend class FileRef;
@@ -79,6 +81,7 @@ class OpenFile {
   std::string body_;
   bool advised_ = false;  // the kernel was told that it is streamed
   mutable SeenPages seen_;
+  mutable std::int64_t cold_at_ms_ = 0;
 };
 
 /// Counted reference to an OpenFile (one thread, no atomics).

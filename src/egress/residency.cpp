@@ -28,6 +28,10 @@ constexpr std::int64_t look_trusted_ms = 100;
 /// for.
 constexpr std::int64_t fetch_trusted_ms = 1'000;
 
+/// How long every page of a file that was cold is asked for: while a disk is reading, what is there
+/// has gaps of any size.
+constexpr std::int64_t cold_memory_ms = 10'000;
+
 bool contains(ByteRange range, FileOffset offset) {
   return range.offset <= offset && offset < range.end();
 }
@@ -52,6 +56,7 @@ bool was_fetched(const Transfer& transfer, const OpenFile& file, FileOffset offs
 }
 
 void want(Transfer& transfer, const OpenFile& file, ByteRange range) {
+  file.cold_at_ms() = transfer.resources->residency.now_ms;
   transfer.wanted = {&file, first_part(range, fetch_size)};
 }
 
@@ -78,7 +83,11 @@ ByteCount resident_run(Transfer& transfer, const OpenFile& file, ByteRange rest,
   if (knows(file.seen(), next, gate)) return most;
 
   ++gate.looks;
-  ByteCount run = sys::resident_prefix(file.fd(), first_part(rest, look_size));
+  const std::int64_t cold_at_ms = file.cold_at_ms();
+  const bool was_cold = cold_at_ms != 0 && gate.now_ms - cold_at_ms < cold_memory_ms;
+  ByteCount run =
+      was_cold ? sys::resident_prefix(file.fd(), first_part(rest, fetch_size), sys::Look::EveryPage)
+               : sys::resident_prefix(file.fd(), first_part(rest, look_size));
   if (run.value == 0 && was_fetched(transfer, file, rest.offset)) {
     ++gate.unseen;
     run = std::min(ByteCount{transfer.fetched.range.end().value - rest.offset.value}, rest.count);

@@ -48,7 +48,7 @@ Attempt send_slice(Transfer& transfer, ByteCount limit) {
 bool is_resident(const Transfer& transfer, const content::OpenFile& file) {
   if (!transfer.resources->residency.on) return true;
   const ByteRange whole{FileOffset{0}, file.status().size};
-  return sys::resident_prefix(file.fd(), whole) >= whole.count;
+  return sys::resident_prefix(file.fd(), whole, sys::Look::EveryPage) >= whole.count;
 }
 
 /// The whole slice if the pipe has room, whatever the step's limit: what is in the pipe can wait,

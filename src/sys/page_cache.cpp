@@ -151,24 +151,35 @@ bool would_wait(int fd, std::uint64_t offset) {
   return ::preadv2(fd, &into, 1, static_cast<off_t>(offset), RWF_NOWAIT) < 0 && errno == EAGAIN;
 }
 
+/// How much of [begin, end) can be read without waiting, page by page.
+ByteCount readable_run(int fd, std::uint64_t begin, std::uint64_t end) {
+  for (std::uint64_t at = begin; at < end; at = (at / page_bytes() + 1) * page_bytes()) {
+    if (would_wait(fd, at)) return ByteCount{at - begin};
+  }
+  return ByteCount{end - begin};
+}
+
 }  // namespace
 
-ByteCount resident_prefix(int fd, ByteRange range) {
+ByteCount resident_prefix(int fd, ByteRange range, Look look) {
+  constexpr std::uint64_t spacing = 64 * kib;
+  constexpr std::uint64_t most_exact = 256 * kib;
   const Pages pages = pages_of(range);
+  const std::uint64_t begin = range.offset.value;
   std::uint64_t end = range.end().value;
+  bool all = look == Look::Sampled;
   const std::optional<std::uint64_t> cached = cached_pages(fd, pages);
   if (cached && *cached < pages.count) {
     const std::uint64_t run = cached_run(fd, pages);
     if (run == 0) return {};
     end = std::min(end, (pages.first + run) * page_bytes());
+    all = false;
   }
-  constexpr std::uint64_t spacing = 64 * kib;
-  for (std::uint64_t at = range.offset.value; at < end; at = (at / spacing + 1) * spacing) {
-    if (would_wait(fd, at)) return ByteCount{at - range.offset.value};
+  for (std::uint64_t at = begin; all && at < end; at = (at / spacing + 1) * spacing) {
+    all = !would_wait(fd, at);
   }
-  const std::uint64_t last_page = (end - 1) / page_bytes() * page_bytes();
-  if (would_wait(fd, end - 1)) end = std::max(last_page, range.offset.value);
-  return ByteCount{end - range.offset.value};
+  if (all && !would_wait(fd, end - 1)) return ByteCount{end - begin};
+  return readable_run(fd, begin, std::min(end, begin + most_exact));
 }
 
 void begin_reading(int fd, ByteRange range) {

@@ -22,13 +22,19 @@ Result<std::optional<ByteCount>> resident_bytes(int fd);
 /// The second of the two ways. Errors: as mmap(2), mincore(2).
 Result<std::optional<ByteCount>> resident_bytes_by_mincore(int fd);
 
-/// How much of `range`, from its first byte on, a read would find in memory now; 0 when its first
-/// page would have to come from the disk. Never waits for the disk. cachestat(2) says exactly which
-/// pages are there, but counts those that are still being read; so one byte of each 64 KiB is also
-/// read with RWF_NOWAIT (preadv2(2)), which does not. Where cachestat does not tell (see above) the
-/// bytes read are the only sign, and a gap between two of them stays unseen. Where neither tells,
-/// everything counts as resident.
-ByteCount resident_prefix(int fd, ByteRange range);
+enum class Look : std::uint8_t {
+  Sampled,    ///< for a file that nobody has known to be cold
+  EveryPage,  ///< exact, and about 0.2 us a page
+};
+/// How much of `range`, from its first byte on, a read would find in memory now, or less; 0 when
+/// its first page would have to come from the disk. Never waits for the disk. cachestat(2) says
+/// exactly which pages are there, but counts those that are still being read; so one byte of each
+/// 64 KiB is also read with RWF_NOWAIT (preadv2(2)), which does not. Once one of the two says that
+/// something is missing, every page is asked, for at most 256 KiB: a disk reads in pieces of any
+/// size, and they come in any order. Where cachestat does not tell (see above) the bytes read are
+/// the only sign, and a gap between two of them stays unseen by a sampled look. Where neither
+/// tells, everything counts as resident.
+ByteCount resident_prefix(int fd, ByteRange range, Look look = Look::Sampled);
 
 /// Has the kernel begin to read `range` (readahead(2)); does not wait for the data, but may wait
 /// for the disk's queue or for the file's block map, so it is not for a worker.
