@@ -52,8 +52,8 @@ ServeOption readahead_option() {
        .group = "Files",
        .placeholder = "auto|off|SIZE",
        .help = "auto: a file of which 1M or more is sent in one piece is read ahead by twice the "
-               "kernel's window. SIZE: and its first SIZE bytes are asked for at once, by the "
-               "worker itself. off: the kernel's window"},
+               "kernel's window. SIZE: and its first SIZE bytes are asked for at once. off: "
+               "the kernel's window"},
       "auto, off, or a size from 4K to 16M");
   option.words = {"auto", "off"};
   option.set = [](std::string_view value, ServeSettings& settings) {

@@ -145,6 +145,7 @@ class Response {
   int status = 0;
   bool close = false;    ///< the head said "Connection: close"
   ByteCount body_bytes;  ///< sum of the segments after the head; 0 for HEAD and 304
+  ByteRange ahead;       ///< of `file`: to be read ahead (ReadaheadSettings); empty: nothing
   std::span<const Segment> segments() const { return segments_; }  ///< the head is the first
 
   // For whoever fills it:
@@ -220,7 +221,7 @@ inline constexpr ByteCount streamed_from{1 * mib};
 
 struct ReadaheadSettings {
   bool sequential = true;  ///< twice the kernel's window for files that are streamed
-  ByteCount ahead{};       ///< asked for at once when such a response begins; 0: nothing
+  ByteCount ahead{};       ///< of the first such response: Response::ahead; 0: nothing
 };
 
 struct SiteSettings {

@@ -4,7 +4,7 @@
 
 namespace pagewire::content {
 
-void Readahead::prepare(const Response& response) {
+void Readahead::prepare(Response& response) {
   const std::span<const Segment> segments = response.segments();
   if (!settings_.sequential || !response.file.has_file() || segments.size() != 2) return;
   const Segment& body = segments.back();
@@ -16,8 +16,8 @@ void Readahead::prepare(const Response& response) {
   if (!sys::advise_sequential(file.fd())) return;
   ++files_;
   if (settings_.ahead.value == 0) return;
-  const ByteRange range{body.slice.offset, std::min(settings_.ahead, body.slice.count)};
-  if (sys::read_ahead(file.fd(), range)) bytes_ += range.count.value;
+  response.ahead = {body.slice.offset, std::min(settings_.ahead, body.slice.count)};
+  bytes_ += response.ahead.count.value;
 }
 
 }  // namespace pagewire::content

@@ -9,6 +9,9 @@
 // and sendfile, splice, pread and faults of a mapping all use it. So all responses from one open
 // file share it; where two of them are at different places the kernel finds each one's window again
 // from what is in the page cache before it. The advice costs one call without a wait.
+// Asking ahead (--readahead SIZE) may wait for the disk's queue or for the file's block map, so it
+// is only said here (Response::ahead): whoever sends the response has it done where waiting is
+// allowed.
 #pragma once
 
 #include "content/content.h"
@@ -19,12 +22,12 @@ class Readahead {
  public:
   explicit Readahead(const ReadaheadSettings& settings) : settings_(settings) {}
 
-  /// Advises the kernel of the response's file, if there is cause to. At most once for each
-  /// OpenFile.
-  void prepare(const Response& response);
+  /// Advises the kernel of the response's file, if there is cause to, and says in `response.ahead`
+  /// what is to be read ahead. At most once for each OpenFile.
+  void prepare(Response& response);
 
   std::uint64_t files() const { return files_; }        ///< advised
-  std::uint64_t bytes_asked() const { return bytes_; }  ///< asked for ahead, beyond the advice
+  std::uint64_t bytes_asked() const { return bytes_; }  ///< said to be read ahead
 
  private:
   ReadaheadSettings settings_;

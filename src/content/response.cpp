@@ -7,6 +7,7 @@ void Response::clear() {
   status = 0;
   close = false;
   body_bytes = ByteCount{};
+  ahead = ByteRange{};
   segments_.clear();
   text.clear();
   file = FileRef();

@@ -310,6 +310,9 @@ void write_disk(std::string& text, Workers workers) {
         DiskMetrics::kinds[kind],
         sum(workers, [=](const WorkerMetrics& w) -> const Counter& { return w.disk.jobs[kind]; }));
   }
+  single(text, "pagewire_disk_jobs_dropped_total", "counter",
+         "Jobs that were left out: their clients had gone, or too much was being read ahead.",
+         total(&DiskMetrics::dropped));
   single(text, "pagewire_disk_jobs_pending", "gauge", "Jobs of disk helpers, waiting or under way.",
          total(&DiskMetrics::pending));
   single(text, "pagewire_disk_queue_depth", "gauge", "Jobs that wait for a disk helper.",

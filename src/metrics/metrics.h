@@ -67,6 +67,7 @@ std::string_view token(ConnectionEnd end);
 struct DiskMetrics {
   static constexpr std::array<std::string_view, 3> kinds = {"fetch", "ahead", "open"};
   std::array<Counter, kinds.size()> jobs;
+  Counter dropped;  ///< of them, not done: nobody waited any more, or too much was read ahead
   Counter pending;  ///< now, queued or being worked on
   Counter queued;   ///< now, of all workers: waiting for a thread
   Counter fetched_bytes;

@@ -72,7 +72,7 @@ void Connection::received(std::span<const char> bytes) {
 void Connection::writable() {
   if (is_over()) return;
   begin_turn();
-  if (state_ == State::Respond) run_transfer();
+  if (state_ == State::Respond && !send_submitted_) run_transfer();
   if (state_ != State::Respond) consume_pending();
   settle();
 }
@@ -126,7 +126,8 @@ void Connection::timed_out() {
       if (!draining_) count_end(metrics::ConnectionEnd::IdleTimeout);
       return close();
     case State::Resolve:
-    case State::Fetch:
+      return give_name_up();
+    case State::Fetch:  // the head has gone, or may have
       return break_off(metrics::ConnectionEnd::DiskTimeout);
     case State::Respond:
       // Not watched: the loop has the send only just now, and the deadline is the last state's.

@@ -88,8 +88,12 @@ class Connection final : public loop::Stream, private DiskWaiter {
   void pages_fetched(ByteRange range, const Result<ByteCount>& read) override;
   void name_resolved(const std::string& key, const content::Lookup& found) override;
   void wait_for_name();
+  void give_name_up();
   void wait_for_pages(const egress::WantedPages& pages);
+  void begin_ahead();
   void read_ahead();
+  bool disk_is_read() const;
+  void wait_for_disk_on(bool moved);
 
   // Output (respond.cpp)
   bool respond_to(const http::Request& request);

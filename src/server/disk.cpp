@@ -17,6 +17,10 @@ constexpr std::size_t longest_queue = 4096;
 /// Reading ahead is a favour: beyond so many, the rest is left out.
 constexpr std::size_t longest_queue_ahead = 64;
 
+bool contains(ByteRange range, FileOffset offset) {
+  return range.offset <= offset && offset < range.end();
+}
+
 void perform(DiskJob& job) {
   switch (job.kind) {
     case DiskJob::Kind::Fetch: {
@@ -78,7 +82,11 @@ std::size_t DiskHelpers::queued() const {
 
 void DiskHelpers::run() {
   while (DiskJob* const job = take()) {
-    perform(*job);
+    if (job->unwanted.load()) {
+      job->skipped = true;
+    } else {
+      perform(*job);
+    }
     job->desk->come_back(*job);
   }
 }
@@ -97,26 +105,25 @@ DiskJob* DiskHelpers::take() {
 // ---------------------------------------------------------------- the worker's side
 
 void DiskDesk::fetch(DiskWaiter& waiter, const content::FileRef& file, ByteRange range) {
-  DiskJob* job = reading(*file.get(), range.offset, true);
-  if (job == nullptr) {
-    auto made = std::make_unique<DiskJob>();
-    made->kind = DiskJob::Kind::Fetch;
-    made->fd = file->fd();
-    made->range = range;
-    made->file = file;
-    job = &begin(std::move(made));
-  }
-  job->waiters.push_back(waiter);
+  DiskJob* const job = find_read(*file.get(), [range](const DiskJob& other) {
+    return other.kind == DiskJob::Kind::Fetch && contains(other.range, range.offset);
+  });
+  join(waiter, job != nullptr ? *job : new_fetch(file, range));
+}
+
+void DiskDesk::fetch_alone(DiskWaiter& waiter, const content::FileRef& file, ByteRange range) {
+  DiskJob* const job = find_read(*file.get(), [range](const DiskJob& other) {
+    return other.kind == DiskJob::Kind::Fetch && other.range == range;
+  });
+  join(waiter, job != nullptr ? *job : new_fetch(file, range));
 }
 
 void DiskDesk::read_ahead(const content::FileRef& file, ByteRange range) {
-  if (reading(*file.get(), range.offset, false) != nullptr) return;
-  auto made = std::make_unique<DiskJob>();
-  made->kind = DiskJob::Kind::Ahead;
-  made->fd = file->fd();
-  made->range = range;
-  made->file = file;
-  begin(std::move(made));
+  const DiskJob* const reads_it = find_read(
+      *file.get(), [range](const DiskJob& other) { return contains(other.range, range.offset); });
+  if (reads_it != nullptr) return;
+  DiskJob& job = new_read(DiskJob::Kind::Ahead, file, range);
+  if (!parts_.helpers.submit(job)) drop(job);
 }
 
 void DiskDesk::resolve(DiskWaiter& waiter, const content::NameWish& wish) {
@@ -128,23 +135,38 @@ void DiskDesk::resolve(DiskWaiter& waiter, const content::NameWish& wish) {
     made->fd = parts_.site.root_fd();
     made->wish = wish;
     made->read_up_to = parts_.small_body;
-    job = &begin(std::move(made));
+    job = &enter(std::move(made));
+    hand_in(*job);
   }
-  job->waiters.push_back(waiter);
+  join(waiter, *job);
 }
 
-/// The job that reads this byte already. `waited_for`: one that says when it has.
-DiskJob* DiskDesk::reading(const content::OpenFile& file, FileOffset offset, bool waited_for) {
+/// The first of the file's jobs that fits; nullptr: none.
+template <class Fits>
+DiskJob* DiskDesk::find_read(const content::OpenFile& file, Fits fits) {
   const auto [first, last] = reads_.equal_range(&file);
   for (auto place = first; place != last; ++place) {
-    DiskJob* const job = place->second;
-    if (waited_for && job->kind != DiskJob::Kind::Fetch) continue;
-    if (job->range.offset <= offset && offset < job->range.end()) return job;
+    if (fits(*place->second)) return place->second;
   }
   return nullptr;
 }
 
-DiskJob& DiskDesk::begin(std::unique_ptr<DiskJob> made) {
+DiskJob& DiskDesk::new_fetch(const content::FileRef& file, ByteRange range) {
+  DiskJob& job = new_read(DiskJob::Kind::Fetch, file, range);
+  hand_in(job);
+  return job;
+}
+
+DiskJob& DiskDesk::new_read(DiskJob::Kind kind, const content::FileRef& file, ByteRange range) {
+  auto made = std::make_unique<DiskJob>();
+  made->kind = kind;
+  made->fd = file->fd();
+  made->range = range;
+  made->file = file;
+  return enter(std::move(made));
+}
+
+DiskJob& DiskDesk::enter(std::unique_ptr<DiskJob> made) {
   DiskJob& job = *made;
   job.desk = this;
   job.asked_ns = sys::monotonic_ns();
@@ -156,8 +178,30 @@ DiskJob& DiskDesk::begin(std::unique_ptr<DiskJob> made) {
   }
   parts_.metrics.jobs[static_cast<std::size_t>(job.kind)].add(1);
   parts_.metrics.pending.add(1);
-  hand_in(job);
   return job;
+}
+
+std::unique_ptr<DiskJob> DiskDesk::take_out(DiskJob& job) {
+  const auto place = jobs_.find(&job);
+  std::unique_ptr<DiskJob> owned = std::move(place->second);
+  jobs_.erase(place);
+  parts_.metrics.pending.subtract(1);
+  if (job.kind == DiskJob::Kind::Open) {
+    opens_.erase(job.wish.key);
+    return owned;
+  }
+  const auto [first, last] = reads_.equal_range(job.file.get());
+  for (auto read = first; read != last; ++read) {
+    if (read->second != &job) continue;
+    reads_.erase(read);
+    break;
+  }
+  return owned;
+}
+
+void DiskDesk::join(DiskWaiter& waiter, DiskJob& job) {
+  job.unwanted.store(false);
+  job.waiters.push_back(waiter);
 }
 
 void DiskDesk::hand_in(DiskJob& job) {
@@ -169,7 +213,26 @@ void DiskDesk::hand_in_deferred() {
 }
 
 void DiskDesk::tick() {
+  mark_unwanted();
   hand_in_deferred();
+}
+
+/// What is queued stays there, because another thread may be at it, and a helper passes over it.
+void DiskDesk::mark_unwanted() {
+  for (const auto& [key, job] : jobs_) {
+    if (job->kind != DiskJob::Kind::Ahead) job->unwanted.store(job->waiters.empty());
+  }
+  std::erase_if(deferred_, [this](DiskJob* job) {
+    if (!job->waiters.empty()) return false;
+    drop(*job);
+    return true;
+  });
+}
+
+/// No helper has it, and nobody waits for it.
+void DiskDesk::drop(DiskJob& job) {
+  parts_.metrics.dropped.add(1);
+  take_out(job).reset();
 }
 
 void DiskDesk::come_back(DiskJob& job) {
@@ -177,26 +240,18 @@ void DiskDesk::come_back(DiskJob& job) {
 }
 
 void DiskDesk::done(DiskJob& job) {
-  const auto place = jobs_.find(&job);
-  const std::unique_ptr<DiskJob> owned = std::move(place->second);
-  jobs_.erase(place);
-  metrics::DiskMetrics& metrics = parts_.metrics;
-  metrics.pending.subtract(1);
   hand_in_deferred();
+  if (job.skipped) {
+    if (job.waiters.empty()) return drop(job);
+    job.skipped = false;  // somebody has come to wait for it since
+    return hand_in(job);
+  }
+  const std::unique_ptr<DiskJob> owned = take_out(job);
   if (job.kind != DiskJob::Kind::Ahead) {
-    metrics.wait_time.record_ns(static_cast<std::uint64_t>(sys::monotonic_ns() - job.asked_ns));
+    const std::int64_t wait_ns = sys::monotonic_ns() - job.asked_ns;
+    parts_.metrics.wait_time.record_ns(static_cast<std::uint64_t>(wait_ns));
   }
-  if (job.kind == DiskJob::Kind::Open) {
-    opens_.erase(job.wish.key);
-    return wake_resolved(job);
-  }
-  const auto [first, last] = reads_.equal_range(job.file.get());
-  for (auto read = first; read != last; ++read) {
-    if (read->second != &job) continue;
-    reads_.erase(read);
-    break;
-  }
-  wake_fetched(job);
+  job.kind == DiskJob::Kind::Open ? wake_resolved(job) : wake_fetched(job);
 }
 
 void DiskDesk::wake_fetched(DiskJob& job) {

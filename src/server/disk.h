@@ -6,10 +6,15 @@
 // texts and its answer. It comes back by Loop::post(). The file it reads from stays open until
 // then, whatever becomes of who asked (a FileRef is counted by the worker's thread alone).
 //
+// A client may ask for something cold and go, as often as it likes: what nobody waits for any more
+// must not keep the disk from those who still wait. So the desk marks such jobs at each tick, and a
+// helper passes over them.
+//
 // Fetch: the pages are read, and those who wait go on. Ahead: the kernel is told to begin reading
 // what a cold stream comes to next; nobody waits for it. Open: content::open_name().
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -50,6 +55,10 @@ struct DiskJob {
   ByteCount read_up_to;    ///< Open: small files are read, too
   std::int64_t asked_ns = 0;
 
+  /// The desk says so while nobody waits for it; the helpers' side looks before it begins.
+  std::atomic<bool> unwanted{false};
+  /// And therefore did nothing: whoever has come to wait since must not take it for done.
+  bool skipped = false;
   Result<ByteCount> read{};
   Result<content::OpenedName> opened{tl::unexpect, Error{}};
 
@@ -102,7 +111,12 @@ class DiskDesk {
   explicit DiskDesk(const Parts& parts) : parts_(parts) {}
 
   bool has_helpers() const { return parts_.helpers.any(); }
+  /// One job for all who want its pages. What they are told may then be of a range that begins
+  /// before theirs, and ends with an error that is not theirs: see fetch_alone().
   void fetch(DiskWaiter& waiter, const content::FileRef& file, ByteRange range);
+  /// The same, shared only with those who want exactly this range.
+  void fetch_alone(DiskWaiter& waiter, const content::FileRef& file, ByteRange range);
+  /// A favour: left out when too much is being read ahead already.
   void read_ahead(const content::FileRef& file, ByteRange range);
   void resolve(DiskWaiter& waiter, const content::NameWish& wish);
   /// About every 100 ms.
@@ -111,10 +125,17 @@ class DiskDesk {
  private:
   friend class DiskHelpers;
   void come_back(DiskJob& job);  // any thread
-  DiskJob* reading(const content::OpenFile& file, FileOffset offset, bool waited_for);
-  DiskJob& begin(std::unique_ptr<DiskJob> job);
+  template <class Fits>
+  DiskJob* find_read(const content::OpenFile& file, Fits fits);
+  DiskJob& new_fetch(const content::FileRef& file, ByteRange range);
+  DiskJob& new_read(DiskJob::Kind kind, const content::FileRef& file, ByteRange range);
+  DiskJob& enter(std::unique_ptr<DiskJob> made);
+  std::unique_ptr<DiskJob> take_out(DiskJob& job);
+  static void join(DiskWaiter& waiter, DiskJob& job);
   void hand_in(DiskJob& job);
   void hand_in_deferred();
+  void mark_unwanted();
+  void drop(DiskJob& job);
   void done(DiskJob& job);
   void wake_fetched(DiskJob& job);
   void wake_resolved(DiskJob& job);
@@ -123,7 +144,9 @@ class DiskDesk {
   std::unordered_map<const DiskJob*, std::unique_ptr<DiskJob>> jobs_;
   std::unordered_multimap<const content::OpenFile*, DiskJob*> reads_;
   std::unordered_map<std::string, DiskJob*> opens_;
-  std::deque<DiskJob*> deferred_;  // the queue was full; at most one a connection
+  // The queue was full. One for each connection that waits, at most, and those whose connections
+  // have gone since the last tick.
+  std::deque<DiskJob*> deferred_;
 };
 
 }  // namespace pagewire::server

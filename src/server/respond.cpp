@@ -10,6 +10,10 @@ using metrics::ConnectionEnd;
 
 /// False: only the disk can tell what the name leads to, and a helper asks it.
 bool Connection::respond_to(const http::Request& request) {
+  if (exchange_ != nullptr && exchange_->disk_timed_out) {
+    refuse(request, 503, "the disk did not answer in time");
+    return true;
+  }
   const Limits& limits = worker_.settings().limits;
   const bool too_large =
       request.body == http::BodyKind::Length && request.content_length > limits.body;
@@ -34,6 +38,7 @@ bool Connection::respond_to(const http::Request& request) {
   }
   ++requests_;
   close_after_ = close_after_ || response.close;
+  begin_ahead();
   start_transfer();
   return true;
 }
@@ -55,6 +60,8 @@ void Connection::refuse_busy() {
 void Connection::take_exchange(const http::Request& request) {
   if (exchange_ != nullptr) return;
   exchange_ = worker_.take_exchange();
+  exchange_->disk_timed_out = false;
+  exchange_->disk_waited_ms = 0;
   exchange_->asked_up_to = {};
   exchange_->start_ns = worker_.loop().now_ns();
   if (worker_.access_log() == nullptr) return;
@@ -117,6 +124,7 @@ bool Connection::submit_transfer() {
 
 /// Steps until the response is out, the socket is full, or this connection's turn is over.
 void Connection::run_transfer() {
+  PW_CHECK(!send_submitted_);  // the loop would send the same bytes a second time
   const ByteCount quantum = worker_.settings().limits.quantum;
   worker_.resources().residency.now_ms = worker_.loop().now_ms();
   while (turn_bytes_ < quantum) {
@@ -198,12 +206,15 @@ void Connection::watch_rate() {
 }
 
 /// A window is over: goes on to the next one, or ends the connection of a reader who was too slow.
+/// While our disk is read for it nobody can tell.
 void Connection::check_rate() {
   const Settings& settings = worker_.settings();
   const auto window_ms = static_cast<std::uint64_t>(settings.timeouts.rate_window_ms);
   const std::uint64_t wanted = settings.limits.min_rate * window_ms / 1'000;
   const std::uint64_t before = acknowledged_;
   watch_rate();
+  if (disk_is_read()) return wait_for_disk_on(acknowledged_ > before);
+  if (exchange_ != nullptr) exchange_->disk_waited_ms = 0;
   if (acknowledged_ - before < wanted) break_off(ConnectionEnd::SlowReader);
 }
 

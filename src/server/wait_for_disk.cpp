@@ -4,6 +4,7 @@
 // meanwhile, only Timeouts::disk_ms.
 #include "base/check.h"
 #include "server/connection.h"
+#include "sys/file_advice.h"
 
 namespace pagewire::server {
 
@@ -24,6 +25,16 @@ void Connection::wait_for_name() {
   worker_.disk().resolve(*this, exchange_->names.wish);
 }
 
+/// No head has gone, so the client can be told. The request is put again, for how it wants to be.
+void Connection::give_name_up() {
+  DiskNode::unlink();
+  count_end(ConnectionEnd::DiskTimeout);
+  exchange_->disk_timed_out = true;
+  set_state(State::ReadHead);
+  start();
+  worker_.loop().yield(*this);
+}
+
 void Connection::name_resolved(const std::string& key, const content::Lookup& found) {
   exchange_->names.found.emplace_back(key, found);
   set_state(State::ReadHead);
@@ -41,13 +52,31 @@ void Connection::wait_for_pages(const egress::WantedPages& pages) {
 }
 
 void Connection::pages_fetched(ByteRange range, const Result<ByteCount>& read) {
-  if (!read) return break_off(ConnectionEnd::ReadError);  // EIO: the disk
+  if (!read) {  // EIO: the disk
+    const ByteRange wanted = exchange_->transfer.wanted.range;
+    if (range == wanted) return break_off(ConnectionEnd::ReadError);
+    // Somebody else's pages, maybe: ours may be fine.
+    set_timeout(worker_.settings().timeouts.disk_ms);
+    return worker_.disk().fetch_alone(*this, exchange_->response.file, wanted);
+  }
   worker_.resources().residency.now_ms = worker_.loop().now_ms();
   egress::fetched(exchange_->transfer, range);
   set_state(State::Respond);
   watch_rate();
   read_ahead();
   worker_.loop().yield(*this);
+}
+
+/// What Site says is to be read ahead (--readahead SIZE), by a helper where there are any, because
+/// that may wait for the disk.
+void Connection::begin_ahead() {
+  const content::Response& response = exchange_->response;
+  if (response.ahead.count.value == 0) return;
+  if (worker_.disk().has_helpers()) {
+    return worker_.disk().read_ahead(response.file, response.ahead);
+  }
+  // ESPIPE cannot be: it is a regular file. A filesystem that refuses is served without.
+  static_cast<void>(sys::read_ahead(response.file->fd(), response.ahead));
 }
 
 /// Has the disk read what a cold stream comes to next, so that it need not stop there.
@@ -64,6 +93,21 @@ void Connection::read_ahead() {
   const ByteCount count = std::min(ahead_size, ByteCount{end.value - asked.value});
   worker_.disk().read_ahead(exchange_->response.file, {asked, count});
   asked = asked + count;
+}
+
+/// The kernel reads from the file for this response, in a thread of its own (uring_splice).
+bool Connection::disk_is_read() const {
+  if (exchange_ == nullptr) return false;
+  const egress::LaneHold& lane = exchange_->transfer.lane;
+  return lane.operation >= 0 && !lane.handed_over;
+}
+
+/// A rate window is over in which the disk was read. `moved`: and the client has taken something.
+void Connection::wait_for_disk_on(bool moved) {
+  const Timeouts& timeouts = worker_.settings().timeouts;
+  std::int64_t& waited_ms = exchange_->disk_waited_ms;
+  waited_ms = moved ? 0 : waited_ms + timeouts.rate_window_ms;
+  if (waited_ms >= timeouts.disk_ms) break_off(ConnectionEnd::DiskTimeout);
 }
 
 }  // namespace pagewire::server

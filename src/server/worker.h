@@ -26,10 +26,12 @@ struct Exchange {
   content::Response response;
   egress::Transfer transfer;
   egress::Reason reason = egress::Reason::HeadOnly;
-  std::int64_t start_ns = 0;  // the round in which the head was complete
-  log::AccessRecord record;   // filled only when there is an access log
-  content::Resolution names;  // that had to be asked of the disk
-  FileOffset asked_up_to;     // of a cold file: what the helpers were asked for; 0: it is not cold
+  std::int64_t start_ns = 0;        // the round in which the head was complete
+  log::AccessRecord record;         // filled only when there is an access log
+  content::Resolution names;        // that had to be asked of the disk
+  std::int64_t disk_waited_ms = 0;  // by whole rate windows in which nothing moved
+  bool disk_timed_out = false;      // while a name was asked for
+  FileOffset asked_up_to;           // of a cold file: what the helpers were asked for; 0: not cold
 };
 
 /// Seen by all workers; written when a connection comes or goes, not by a request.

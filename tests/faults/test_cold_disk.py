@@ -20,6 +20,7 @@ SMALL = coded_bytes(0, 5_000, salt=9)
 BODY = coded_bytes(0, BIG, salt=4)
 UNSEEN = 24
 HOT_REQUESTS = 60
+DESERTERS = 300
 LOOK_TRUSTED_S = 0.2  # twice what the server believes a look at the page cache
 
 
@@ -225,6 +226,36 @@ class ColdDisk(FaultTest):
             self.assert_alive(server, target, HOT)
             wait_until(lambda: total(server, "pagewire_disk_jobs_pending") == 0, "no job is left")
 
+    def test_many_that_ask_for_cold_ranges_and_go(self):
+        """They keep the disk from nobody: what they asked for is not read."""
+        with self.on_disk("--disk-threads", "2") as server:
+            self.assert_alive(server, "/big0.bin", BODY)
+            self.chill("big0.bin")
+            target = f"/{self.never_seen()}/file.bin"
+            before = total(server, "pagewire_disk_jobs_total", kind="fetch")
+
+            def asked():
+                return total(server, "pagewire_disk_jobs_total", kind="fetch") - before
+            with self.disk.paused():
+                clients = [RawClient(server.address) for _ in range(DESERTERS)]
+                for number, client in enumerate(clients):
+                    first = number * 16384
+                    client.send(request_head(
+                        "/big0.bin", fields=[f"Range: bytes={first}-{first + 4095}"]))
+                # Not quite all: what somebody was at when the file was chilled has stayed.
+                wait_until(lambda: asked() > DESERTERS * 0.8, "their jobs")
+                for client in clients:
+                    client.reset()
+                wait_until(lambda: ends(server, "peer-reset") == DESERTERS, "all have gone")
+                live = self.ask_cold(server, request_head(target))
+                self.assert_alive(server, "/hot.bin", HOT)
+                time.sleep(0.3)  # the next tick, which tells the helpers, is 100 ms away
+            self.assertIsNone(first_difference(live.read().body, HOT))
+            live.close()
+            wait_until(lambda: total(server, "pagewire_disk_jobs_pending") == 0, "no job is left")
+            dropped = total(server, "pagewire_disk_jobs_dropped_total")
+            self.assertGreaterEqual(dropped, DESERTERS * 0.8 - 2)  # the helpers were at two
+
     def test_a_slow_disk_is_not_a_slow_reader(self):
         with self.on_disk("--min-rate", "1M", "--rate-window", "100ms",
                           "--idle-timeout", "100ms") as server:
@@ -240,16 +271,44 @@ class ColdDisk(FaultTest):
             self.assertIsNone(first_difference(client.read().body, BODY))
             client.close()
 
+    def test_the_kernel_reads_for_us(self):
+        """Without helpers uring_splice waits in a thread of the kernel's, not in the worker."""
+        flags = ("--disk-threads", "0", "--path", "uring_splice", "--min-rate", "1M",
+                 "--rate-window", "100ms", "--idle-timeout", "100ms")
+        for timeout, end in (("60s", "whole"), ("400ms", "disk-timeout")):
+            with self.subTest(end=end), self.on_disk(*flags, "--disk-timeout", timeout) as server:
+                self.assert_alive(server, "/big0.bin", BODY)
+                self.chill("big0.bin")
+                with self.disk.paused(), RawClient(server.address) as client:
+                    client.send(request_head("/big0.bin"))
+                    for _ in range(8):
+                        with RawClient(server.address) as idle:
+                            self.assertTrue(idle.is_closed())
+                    self.assertEqual(ends(server, "slow-reader"), 0)
+                    if end == "whole":
+                        self.disk.resume()
+                        self.assertIsNone(first_difference(client.read().body, BODY))
+                    else:
+                        self.assertEqual(drain(client, b"")[1], "reset")
+                        self.assertEqual(ends(server, end), 1)
+
     def test_disk_timeout(self):
         with self.on_disk("--disk-timeout", "200ms") as server:
             self.assert_alive(server, "/big0.bin", BODY)
             self.chill("big0.bin")
-            target = f"/{self.never_seen()}/file.bin"
+            unseen = self.never_seen()
             with self.disk.paused():
-                for request in (request_head("/big0.bin"), request_head(target)):
-                    client = self.ask_cold(server, request)
-                    self.assertEqual(drain(client, b""), (b"", "reset"))
-                self.assertEqual(ends(server, "disk-timeout"), 2)
+                client = self.ask_cold(server, request_head("/big0.bin"))
+                self.assertEqual(drain(client, b""), (b"", "reset"))
+                # No head has gone for a name: that can be told.
+                for method, name in (("GET", "file.bin"), ("HEAD", "script.js")):
+                    client = self.ask_cold(
+                        server, request_head(f"/{unseen}/{name}", method=method))
+                    message = client.read(method=method)
+                    self.assertEqual((message.status, message.get("connection")), (503, "close"))
+                    self.assertTrue(client.is_closed())
+                self.assertEqual(ends(server, "disk-timeout"), 3)
+                self.assertEqual(total(server, "pagewire_requests_total", status="503"), 2)
                 self.assert_alive(server, "/hot.bin", HOT)
             wait_until(lambda: total(server, "pagewire_disk_jobs_pending") == 0, "no job is left")
             self.assert_alive(server, "/big0.bin", BODY)

@@ -50,8 +50,10 @@ TEST_F(SiteTest, BytesAreAskedAheadFromWhereTheSliceBegins) {
   tree.write("large", position_coded(6 * mib));
   get("/large", {"Range: bytes=4194304-"});
   EXPECT_EQ(site().counters().readahead_bytes, 2 * mib) << "no more than is sent";
+  EXPECT_EQ(response.ahead, (ByteRange{{4 * mib}, {2 * mib}}));
   get("/large");
   EXPECT_EQ(site().counters().readahead_bytes, 2 * mib) << "once for each open file";
+  EXPECT_EQ(response.ahead, ByteRange{});
 }
 
 /// On the disk that the build is on: /tmp may be a tmpfs, whose pages cannot be dropped.
