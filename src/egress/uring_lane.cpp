@@ -10,6 +10,7 @@
 
 #include "base/check.h"
 #include "sys/clock.h"
+#include "sys/socket.h"
 
 namespace pagewire::egress {
 
@@ -178,6 +179,11 @@ bool UringLane::take_file_slot(Transfer& transfer) {
   const std::int32_t slot = free_slots_.back();
   // ENOMEM.
   if (!ring_.set_file(static_cast<unsigned>(slot), transfer.transport.socket_fd)) return false;
+  // When the process ends, the ring's thread waits, spinning, until each send's memory is free, and
+  // a peer that acknowledges nothing would hold it: the kernel gives such a connection up (tcp(7):
+  // ETIMEDOUT, which empties the send queue), also after we have closed it. It cannot fail on TCP,
+  // and other sockets have no such wait.
+  static_cast<void>(sys::set_user_timeout(transfer.transport.socket_fd, user_timeout_ms));
   free_slots_.pop_back();
   transfer.lane.file_slot = slot;
   return true;

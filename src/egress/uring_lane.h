@@ -39,6 +39,8 @@ class UringLane {
   static constexpr unsigned splice_threads = 32;
   /// How long the thread of a polled lane spins after its last submission before it sleeps.
   static constexpr unsigned thread_idle_ms = 10;
+  /// How long the peer of a polled lane may acknowledge nothing, or keep its window closed.
+  static constexpr unsigned user_timeout_ms = 60'000;
   /// How long settle() waits for operations, and for notifications.
   static constexpr std::int64_t settle_ms = 5'000;
   static constexpr std::int64_t notification_ms = 100;

@@ -64,8 +64,10 @@ const char* why_not(const Error& error, LaneKind kind) {
       return "io_uring is not in this kernel";
     case EPERM:
       return "io_uring is refused (kernel.io_uring_disabled, or a seccomp filter)";
-    case EINVAL:  // setup: unknown flags
-      return "io_uring of this kernel is too old (Linux 5.19)";
+    case EINVAL:  // setup: unknown flags, or see Uring::open()
+      return kind == LaneKind::PolledSend
+                 ? "SQPOLL of this kernel keeps closed sockets open (Linux 6.14)"
+                 : "io_uring of this kernel is too old (Linux 5.19)";
     case EOPNOTSUPP:
       return kind == LaneKind::Splice ? "io_uring of this kernel has no splice"
                                       : "io_uring of this kernel has no SEND_ZC (Linux 6.2)";

@@ -4,8 +4,8 @@
 // Wins where a CPU is to spare next to the worker's and the worker is the bottleneck. Loses
 // everywhere else: the sending costs the same CPU in another thread, which spins for a while when
 // nothing comes; the worker is woken for every result; a transfer costs two calls for its place in
-// the ring's table of files. Needs what uring_zc needs, and SQPOLL (Linux 5.11 for other users than
-// root).
+// the ring's table of files. Needs what uring_zc needs, and an SQPOLL that lets closed sockets go
+// (Linux 6.14: sys/uring.cpp).
 // Rests on io_uring_setup(2) (IORING_SETUP_SQPOLL, sq_thread_idle), io_uring_enter(2),
 // io_uring_prep_send_zc(3), io_uring_register(2) (IORING_REGISTER_FILES_UPDATE).
 // Invariants: see uring_send.h; one send at a time, because the next one's bytes depend on how many

@@ -138,6 +138,7 @@ void EpollLoop::run(const std::function<void()>& tick) {
     if (now_ms() >= next_tick_ms_) run_tick(tick);
     bury();
   }
+  bury();
 }
 
 int EpollLoop::wait_ms() const {
@@ -290,7 +291,10 @@ void EpollLoop::retire(Stream& stream) {
   wheel_.forget(stream);
   static_cast<ReadyNode&>(stream).unlink();
   static_cast<MemberNode&>(stream).unlink();
-  stream.owned_fd().close();  // which also takes it out of the epoll set: nobody else has it open
+  // close(2) takes a socket out of the set only if nobody else has it open. A send that the thread
+  // of a ring has (SQPOLL) does: its events would name a stream that is no more.
+  epoll_.remove(stream.fd());
+  stream.owned_fd().close();
   --stream_count_;
   retired_.push_back(&stream);
 }

@@ -47,7 +47,8 @@ class Stream : private TimerNode, private ReadyNode, private MemberNode {
   virtual void writable() = 0;
   /// The deadline of Loop::set_deadline has passed.
   virtual void timed_out() = 0;
-  /// The socket is broken (reset, unreachable ...). At most once; nothing follows.
+  /// The socket is broken (reset, unreachable ...). At most once; nothing follows but notified().
+  /// After ended() a loop may tell of it by notified() alone.
   virtual void failed(Error error) = 0;
   /// The socket's error queue may hold something that is no error of the connection: completions of
   /// MSG_ZEROCOPY (recvmsg(2), MSG_ERRQUEUE). Comes once an edge; read until EAGAIN.
@@ -77,12 +78,15 @@ class Stream : private TimerNode, private ReadyNode, private MemberNode {
   bool hung_up_ = false;   ///< EPOLLRDHUP came: there is a FIN behind the bytes
   bool awaits_writable_ = false;
   bool yielded_ = false;
+  bool notifies_ = false;  ///< expect_notifications() was called
   bool retired_ = false;
 
   // UringLoop's:
-  std::string held_;              ///< received while reading was paused; no heap memory while empty
-  std::uint32_t operations_ = 0;  ///< submissions that name this stream and are not over
-  bool receiving_ = false;        ///< a multishot receive is under way
+  /// Received while reading was paused: at most what the completions of one pass hold. No heap
+  /// memory while empty.
+  std::string held_;
+  std::uint32_t operations_ = 0;    ///< submissions that name this stream and are not over
+  bool receiving_ = false;          ///< a multishot receive is under way
   bool receive_cancelled_ = false;  ///< and a cancel of it
   bool polling_ = false;            ///< a multishot poll is under way
   bool sending_ = false;
@@ -158,11 +162,13 @@ class Loop {
   /// and nothing was done. At most one at a time. What the pieces point to must stay as it is
   /// until sent() or, after retire(), until the stream is deleted; the pieces themselves need not.
   virtual bool submit_send(Stream& stream, std::span<const iovec> pieces, bool more) = 0;
-  /// From now on notified() is called. Once, before the first MSG_ZEROCOPY on this stream.
+  /// From now on notified() is called. Before the first MSG_ZEROCOPY on this stream; may be called
+  /// for every transfer: calls after the first one change nothing.
   virtual void expect_notifications(Stream& stream) = 0;
   /// Its writable() is called again in the next round, after others have had their turn.
   virtual void yield(Stream& stream) = 0;
-  /// timed_out() is called at or up to one wheel tick (100 ms) after `deadline_ms`; 0 is never.
+  /// timed_out() is called at or up to 200 ms after `deadline_ms` (a slot of the wheel, and a tick
+  /// that comes to it), later only if a round takes longer; 0 is never.
   /// Cheap: moving a deadline further off is one store.
   virtual void set_deadline(Stream& stream, std::int64_t deadline_ms) = 0;
   /// Calls visit on every attached stream; visit may retire it.
@@ -174,7 +180,8 @@ class Loop {
   virtual std::int64_t now_ns() const = 0;
   std::int64_t now_ms() const { return now_ns() / 1'000'000; }
 
-  /// Until stop(). Calls `tick` about every 100 ms.
+  /// Until stop(). Calls `tick` about every 100 ms. Called once more after that it only finishes
+  /// what was retired meanwhile, and returns.
   virtual void run(const std::function<void()>& tick) = 0;
   /// Any thread: runs `task` on the loop's thread soon.
   virtual void post(std::function<void()> task) = 0;

@@ -91,7 +91,11 @@ void UringLoop::accept_done(Listener& listener, const sys::Completion& completio
 
 void UringLoop::accept_poll_done(Listener& listener, const sys::Completion& completion) {
   --listener.operations;
-  if (listener.gone || ending_ || completion.result < 0) return;  // ECANCELED: by unlisten_all()
+  if (listener.gone || ending_) return;  // ECANCELED: by unlisten_all()
+  if (completion.result < 0) {           // ENOMEM
+    listener.paused = true;
+    return;
+  }
   accept_now(listener, settings_.accepts_per_wake);
 }
 
@@ -150,10 +154,12 @@ void UringLoop::arm_watch(Watched& watched) {
   ++watched.operations;
 }
 
-void UringLoop::watch_done(Watched& watched) {
+void UringLoop::watch_done(Watched& watched, const sys::Completion& completion) {
   --watched.operations;
   if (!watched.gone && !ending_) watched.watcher->readable();
-  if (!watched.gone && !ending_) arm_watch(watched);
+  if (watched.gone || ending_) return;
+  if (completion.result >= 0) return arm_watch(watched);
+  watched.paused = true;  // ENOMEM: what may have come was looked at above, and is at each tick
 }
 
 void UringLoop::forget_sources() {

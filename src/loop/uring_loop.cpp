@@ -4,6 +4,8 @@
 // the kernel makes the non-blocking sends of the batch, and tells what happened. See uring_loop.h.
 #include "loop/uring_loop.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -13,8 +15,11 @@ namespace pagewire::loop {
 
 namespace {
 
-/// A ring needs its places freed, or the kernel to end what was cancelled: so many calls for that.
+/// A ring needs its places freed, or the kernel to end what was cancelled: so many calls in vain
+/// for that, the first few of them without a pause.
 constexpr int patience = 1'000;
+constexpr int calls_without_pause = 10;
+constexpr useconds_t pause_us = 1'000;
 
 }  // namespace
 
@@ -41,8 +46,11 @@ UringLoop::UringLoop(const Settings& settings, sys::Ring ring, sys::BufferRing b
   static_cast<void>(watch(tasks_.fd(), *this));  // before begin() it only takes it down
 }
 
-/// By the owner's thread everything is cancelled and waited for. By another one it has ended, and
-/// the kernel has ended its operations with it.
+/// By the owner's thread everything is cancelled and waited for. Another one, after the owner's has
+/// ended, may submit nothing: operations under way end when the kernel takes the closed ring apart,
+/// a little later, and until then a socket that they keep sends no FIN. Nothing is received into
+/// our buffers meanwhile, because that happens within the owner's io_uring_enter(2) alone. Whoever
+/// wants the peers to hear at once retires the streams and calls run() once more (Worker::run).
 UringLoop::~UringLoop() {
   ending_ = true;
   members_.for_each([this](Stream& stream) { retire(stream); });
@@ -67,6 +75,7 @@ void UringLoop::run(const std::function<void()>& tick) {
     if (now_ms() >= next_tick_ms_) run_tick(tick);
     bury();
   }
+  submit_sends();  // of the round that stopped
   settle_dying();
   ring_.release_index();
 }
@@ -84,7 +93,7 @@ void UringLoop::begin() {
   for (const std::unique_ptr<Listener>& listener : listeners_) arm_accept(*listener);
   members_.for_each([this](Stream& stream) {
     make_ready(stream);
-    if (stream.awaits_writable_) arm_poll(stream);
+    if (stream.awaits_writable_ || stream.notifies_) arm_poll(stream);
   });
 }
 
@@ -109,12 +118,19 @@ int UringLoop::wait_ms() const {
 void UringLoop::enter(int wait_ms) {
   if (ring_.has_overflow()) ++counters_.overflows;  // which this call fetches first
   ++counters_.enters;
+  sends_queued_ = false;
   if (wait_ms == 0) {
     ring_.submit();
   } else {
     ring_.submit_and_wait(wait_ms);
   }
   ring_.reap(came_);
+}
+
+void UringLoop::submit_sends() {
+  if (!std::exchange(sends_queued_, false)) return;
+  ++counters_.enters;
+  ring_.submit();
 }
 
 void UringLoop::dispatch(const sys::Completion& completion) {
@@ -136,7 +152,7 @@ void UringLoop::dispatch(const sys::Completion& completion) {
     case Operation::AcceptPoll:
       return accept_poll_done(*static_cast<Listener*>(source()), completion);
     case Operation::Watch:
-      return watch_done(*static_cast<Watched*>(source()));
+      return watch_done(*static_cast<Watched*>(source()), completion);
     case Operation::SourceCancel:
       --source()->operations;
       return;
@@ -149,6 +165,7 @@ io_uring_sqe& UringLoop::submission() {
   PW_CHECK(begun_);
   for (int i = 0; i < patience; ++i) {
     if (io_uring_sqe* const place = ring_.next()) return *place;
+    if (i >= calls_without_pause) ::usleep(pause_us);  // memory comes back, but not at once
     enter(0);
   }
   PW_CHECK(false);
@@ -180,6 +197,8 @@ void UringLoop::run_ready() {
   // Only those that stand here now; who yields again goes into the next round.
   IntrusiveList<Stream, ReadyNode> round;
   while (Stream* const stream = ready_.pop_front()) round.push_back(*stream);
+  // Their steps may take long (sendfile of a whole quantum): what is queued does not wait for them.
+  if (!round.empty()) submit_sends();
   while (Stream* const stream = round.pop_front()) {
     if (stream->yielded_) {
       stream->yielded_ = false;
@@ -197,6 +216,9 @@ void UringLoop::run_tick(const std::function<void()>& tick) {
     listener->paused = false;
     arm_listener_poll(*listener);
   }
+  for (const std::unique_ptr<Watched>& watched : watched_) {
+    if (!watched->gone && std::exchange(watched->paused, false)) arm_watch(*watched);
+  }
   tick();
 }
 
@@ -206,10 +228,17 @@ void UringLoop::stop() {
 }
 
 /// run() ends, or the loop: streams that were retired are waited for, so that their peers see the
-/// end now. What is cancelled ends within a call or two.
+/// end now. What is cancelled ends within a call or two, but of many streams only as many a call as
+/// the completion queue holds: calls count that leave no fewer than there have been.
 void UringLoop::settle_dying() {
   constexpr int wait_ms = 1;
-  for (int i = 0; i < patience && !dying_.empty(); ++i) turn(wait_ms);
+  std::size_t fewest = dying_count_;
+  for (int in_vain = 0; in_vain < patience && dying_count_ > 0; ++in_vain) {
+    turn(wait_ms);
+    if (dying_count_ >= fewest) continue;
+    fewest = dying_count_;
+    in_vain = 0;
+  }
   bury();
 }
 

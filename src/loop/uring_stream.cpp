@@ -131,6 +131,7 @@ bool UringLoop::submit_send(Stream& stream, std::span<const iovec> pieces, bool 
   place.user_data = tag_of(&stream, Operation::Send);
   ++stream.operations_;
   stream.sending_ = true;
+  sends_queued_ = true;
   return true;
 }
 
@@ -153,6 +154,11 @@ void UringLoop::await_writable(Stream& stream) {
   arm_poll(stream);
 }
 
+void UringLoop::expect_notifications(Stream& stream) {
+  stream.notifies_ = true;
+  arm_poll(stream);
+}
+
 void UringLoop::arm_poll(Stream& stream) {
   if (stream.polling_ || !begun_) return;
   io_uring_sqe& place = submission();
@@ -169,16 +175,21 @@ void UringLoop::poll_done(Stream& stream, const sys::Completion& completion) {
     int error = 0;
     socklen_t size = sizeof error;
     ::getsockopt(stream.fd(), SOL_SOCKET, SO_ERROR, &error, &size);
-    // ECONNRESET, ETIMEDOUT, EHOSTUNREACH ...; 0 when another call has fetched it already.
-    error != 0 ? fail(stream, Error{"socket", error}) : stream.notified();
+    // ECONNRESET, ETIMEDOUT, EHOSTUNREACH ...; 0 when another call has fetched it already. Once the
+    // input is over an error is news of the error queue alone: a reset completes what was in
+    // flight.
+    const bool broken = error != 0 && !stream.input_over_;
+    broken ? fail(stream, Error{"socket", error}) : stream.notified();
   }
   const bool writable = events > 0 && (events & (POLLOUT | POLLHUP)) != 0;
   if (!stream.retired_ && writable && stream.awaits_writable_) {
     stream.awaits_writable_ = false;
     stream.writable();
   }
-  // It ended by itself: the completion queue was full.
-  if (!stream.retired_ && !stream.polling_ && stream.awaits_writable_) arm_poll(stream);
+  // It ended by itself: the completion queue was full. A new one tells what is there already, so no
+  // edge is lost. After an error (ENOMEM) only who cannot go on without tries again.
+  const bool wanted = stream.awaits_writable_ || (stream.notifies_ && completion.result >= 0);
+  if (!stream.retired_ && !stream.polling_ && wanted) arm_poll(stream);
   if (!completion.more()) operation_over(stream);
 }
 
@@ -193,7 +204,8 @@ void UringLoop::retire(Stream& stream) {
   --stream_count_;
   if (stream.operations_ == 0) return let_go(stream);
   dying_.push_back(stream);
-  if (owner_ != std::this_thread::get_id()) return;  // it has ended, and its operations with it
+  ++dying_count_;
+  if (owner_ != std::this_thread::get_id()) return;  // the ring is not ours: see ~UringLoop()
   // A send needs no cancel: it is over with the next call.
   if (stream.receiving_ && !stream.receive_cancelled_) {
     ++stream.operations_;
@@ -208,7 +220,9 @@ void UringLoop::retire(Stream& stream) {
 void UringLoop::operation_over(Stream& stream) {
   PW_CHECK(stream.operations_ > 0);
   --stream.operations_;
-  if (stream.retired_ && stream.operations_ == 0) let_go(stream);
+  if (!stream.retired_ || stream.operations_ > 0) return;
+  --dying_count_;
+  let_go(stream);
 }
 
 /// No operation names it any more: its descriptor may become somebody else's.

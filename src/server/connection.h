@@ -22,7 +22,9 @@
 // Owns the socket (through Stream) and what sends leave on it, the bytes received and not yet
 // parsed, and, while a response is under way, an Exchange. An idle connection holds neither buffer
 // nor Exchange. Invariant: reading is paused exactly while a response is under way, the disk is
-// waited for, or a turn was given up, so at most one receive buffer of pipelined requests is held.
+// waited for, or a turn was given up, so what is held of pipelined requests is bounded: by a
+// receive buffer on epoll, by what the completions of one pass hold on io_uring
+// (loop/uring_loop.h).
 #pragma once
 
 #include <cstdint>

@@ -108,9 +108,22 @@ void Worker::run() {
   // ENOMEM, fs.epoll.max_user_watches: nothing would wake who waits; without lanes nobody does.
   if (!watchers.watch()) resources_.lanes = nullptr;
   loop_->run([this] { tick(); });
+  end_connections();
   lanes_.settle();
   count_lanes();
   running_ = false;
+}
+
+/// On this thread, as the loop's ring and the lanes are: sends that the kernel has must see their
+/// sockets reset before the lanes are settled, or their peers could keep them for minutes. After a
+/// drain there is nobody left. After a plain stop what is queued on the listeners is taken in to be
+/// closed, unanswered, because no round of the loop comes any more; and what is cut off then does
+/// not count as such: that number is the drain timeout's.
+void Worker::end_connections() {
+  loop_->unlisten_all();
+  listeners_.clear();
+  loop_->for_each([](loop::Stream& stream) { static_cast<Connection&>(stream).cut_off(); });
+  loop_->run([] {});  // it is stopped: this only finishes what was retired
 }
 
 /// On this thread, because a ring belongs to the thread that opens it. Where it fails (ENOMEM: the

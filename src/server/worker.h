@@ -84,6 +84,7 @@ class Worker final : public loop::Acceptor {
  private:
   tl::expected<void, StartError> open_listener(sys::Address& address);
   void run();
+  void end_connections();
   void equip_paths();
   void tick();
   void tell_zero_copy();

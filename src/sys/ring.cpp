@@ -4,6 +4,8 @@
 
 #include <cstdlib>
 
+#include "base/check.h"
+
 namespace pagewire::sys {
 
 Result<Ring> Ring::create(const RingSettings& settings) {
@@ -34,16 +36,23 @@ Result<void> Ring::enable() {
 // Both calls below may fail with EINTR (a signal), ETIME (nothing came in time), EBUSY or EAGAIN
 // (no memory for an operation): what was not taken stays in the queue for the next call, and the
 // caller, who looks at the completions in any case, comes round again.
+//
+// But EBADR: the kernel had no memory to keep a completion that the queue had no room for, and has
+// dropped it. Its operation would never be over for us, and which one that was nobody can tell: a
+// connection, or the whole listener, would stay silent for good.
+static void check_nothing_lost(int returned) {
+  PW_CHECK(returned != -EBADR);
+}
 
 void Ring::submit() {
-  static_cast<void>(::io_uring_submit_and_get_events(ring_.get()));
+  check_nothing_lost(::io_uring_submit_and_get_events(ring_.get()));
 }
 
 void Ring::submit_and_wait(int timeout_ms) {
   __kernel_timespec limit{.tv_sec = timeout_ms / 1'000,
                           .tv_nsec = static_cast<long long>(timeout_ms % 1'000) * 1'000'000};
   io_uring_cqe* first = nullptr;
-  static_cast<void>(::io_uring_submit_and_wait_timeout(ring_.get(), &first, 1, &limit, nullptr));
+  check_nothing_lost(::io_uring_submit_and_wait_timeout(ring_.get(), &first, 1, &limit, nullptr));
 }
 
 void Ring::reap(std::vector<Completion>& into) {

@@ -56,7 +56,8 @@ class Ring {
   }
   std::size_t places() const { return ring_->sq.ring_entries; }
 
-  /// Hands the batch over and lets completed operations be told; does not wait.
+  /// Hands the batch over and lets completed operations be told; does not wait. Ends the process
+  /// when the kernel has lost a completion (EBADR), as does submit_and_wait().
   void submit();
   /// The same, and waits for a completion, at most `timeout_ms`, or a signal.
   void submit_and_wait(int timeout_ms);

@@ -230,6 +230,13 @@ Result<void> limit_unsent(int fd, ByteCount limit) {
   return {};
 }
 
+Result<void> set_user_timeout(int fd, unsigned at_most_ms) {
+  if (::setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &at_most_ms, sizeof at_most_ms) != 0) {
+    return last_error("setsockopt(TCP_USER_TIMEOUT)");
+  }
+  return {};
+}
+
 Result<ByteCount> send_buffer(int fd) {
   int bytes = 0;
   socklen_t size = sizeof bytes;

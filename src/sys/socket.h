@@ -85,6 +85,10 @@ Result<void> set_no_delay(int fd);
 /// also from sendfile(2), and the socket is writable again below half of it.
 Result<void> limit_unsent(int fd, ByteCount limit);
 
+/// TCP_USER_TIMEOUT (tcp(7)): the connection ends with ETIMEDOUT once sent bytes were
+/// unacknowledged, or the peer's window closed, for so long; also after close(2).
+Result<void> set_user_timeout(int fd, unsigned at_most_ms);
+
 /// SO_SNDBUF (socket(7)): as the kernel counts, about twice the bytes that it takes; grows by
 /// itself.
 Result<ByteCount> send_buffer(int fd);

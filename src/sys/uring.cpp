@@ -12,6 +12,7 @@ namespace {
 // Of Linux 6.2; liburing 2.3 does not know them yet (io_uring_enter(2), io_uring_prep_send_zc(3)).
 constexpr std::uint16_t report_usage = 1U << 3;       // IORING_SEND_ZC_REPORT_USAGE
 constexpr std::uint32_t notified_copied = 1U << 31U;  // IORING_NOTIF_USAGE_ZC_COPIED
+constexpr std::uint32_t since_6_14 = 1U << 16U;       // IORING_FEAT_RW_ATTR
 
 /// Of liburing's calls, which return -errno.
 Result<void> checked(const char* operation, int returned) {
@@ -54,7 +55,13 @@ Result<Uring> Uring::open(const Settings& settings) {
   auto ring = std::make_unique<io_uring>();
   const int opened = io_uring_queue_init_params(settings.entries, ring.get(), &parameters);
   if (opened < 0) return failure("io_uring_setup", -opened);
-  return Uring(std::unique_ptr<io_uring, Closer>(ring.release()));
+  Uring made(std::unique_ptr<io_uring, Closer>(ring.release()));
+  // Up to 6.12 an emptied slot of the table of files keeps its file until every operation that was
+  // begun before is over: a socket that was closed long ago stays connected. Of the features that
+  // a ring tells, this one is the first that a kernel without that has.
+  const bool keeps_files = (parameters.features & since_6_14) == 0;
+  if (settings.kernel_thread && keeps_files) return failure("io_uring_setup", EINVAL);
+  return made;
 }
 
 bool Uring::supports(Operation operation) const {

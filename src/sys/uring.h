@@ -78,8 +78,8 @@ class Uring {
     int pipe_fd = -1;
   };
 
-  /// Errors: ENOSYS, EPERM (seccomp, kernel.io_uring_disabled), EINVAL (a kernel before 5.19),
-  /// ENOMEM, EMFILE, ENFILE.
+  /// Errors: ENOSYS, EPERM (seccomp, kernel.io_uring_disabled), EINVAL (a kernel before 5.19; with
+  /// kernel_thread before 6.14), ENOMEM, EMFILE, ENFILE.
   static Result<Uring> open(const Settings& settings);
 
   bool supports(Operation operation) const;
