@@ -6,6 +6,7 @@
 
 #include "server/connection.h"
 #include "sys/clock.h"
+#include "sys/tcp_tuning.h"
 #include "sys/thread.h"
 
 namespace pagewire::server {
@@ -83,6 +84,7 @@ tl::expected<void, StartError> Worker::open_listener(sys::Address& address) {
   if (!listener) return fail(listener.error());
   // Inherited by the accepted sockets, so that it costs no call a connection.
   if (Result<void> set = sys::set_no_delay(listener->get()); !set) return fail(set.error());
+  if (address.is_loopback()) sys::leave_unpaced(listener->get());
   const Result<sys::Address> bound = sys::local_address(listener->get());
   if (!bound) return fail(bound.error());
   address = *bound;

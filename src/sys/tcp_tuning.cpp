@@ -66,4 +66,9 @@ Result<std::int64_t> ms_since_last_ack(int fd) {
   return std::int64_t{info.tcpi_last_ack_recv};
 }
 
+void leave_unpaced(int fd) {
+  const Result<std::string> now = congestion_of(fd);
+  if (now && *now == "bbr") static_cast<void>(set_congestion(fd, "reno"));
+}
+
 }  // namespace pagewire::sys
