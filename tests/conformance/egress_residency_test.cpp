@@ -179,7 +179,7 @@ TEST_P(ColdFiles, OddRangesAreNeverReadBeyondWhatWasFetched) {
   };
   const Outcome outcome = send_by(path(), segments, options);
   EXPECT_TRUE(outcome.all_right()) << ::testing::PrintToString(outcome);
-  EXPECT_GE(outcome.wants, 2U);
+  EXPECT_GE(outcome.wants, 1U);  // more, unless the disk is faster than we drop pages
 }
 
 /// overlayfs counts no page as its own: its files would be fetched for every step.
