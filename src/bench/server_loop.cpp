@@ -25,6 +25,7 @@
 #include "sys/file.h"
 #include "sys/file_advice.h"
 #include "sys/tcp_info.h"
+#include "sys/tcp_tuning.h"
 
 namespace pagewire::bench {
 
@@ -224,6 +225,7 @@ Result<sys::Address> Server::listen() {
   if (Result<void> set = sys::set_no_delay(listener_.get()); !set) {
     return tl::unexpected(set.error());
   }
+  if (address_.is_loopback()) sys::leave_unpaced(listener_.get());  // as `serve` does
   if (Result<void> added = loop_->listen(listener_.get(), *this); !added) {
     return tl::unexpected(added.error());
   }
