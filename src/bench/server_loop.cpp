@@ -98,8 +98,7 @@ class Server final : private loop::Acceptor {
   std::unique_ptr<egress::MasterPipes, egress::MasterPipesEnd> masters_ =
       egress::make_master_pipes();
   egress::UringLanes lanes_;
-  // The look at the page cache is part of a server's bill.
-  // A path that is measured is not given up, however often the kernel copies.
+  // The look at the page cache is part of the bill; a path that is measured is never given up.
   egress::Resources resources_{.pipes = pipes_,
                                .scratch = scratch_,
                                .masters = masters_.get(),
