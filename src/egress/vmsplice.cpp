@@ -32,7 +32,6 @@
 #include "egress/registry.h"
 #include "egress/residency.h"
 #include "egress/slices.h"
-#include "sys/file.h"
 
 namespace pagewire::egress {
 
