@@ -94,7 +94,7 @@ ServeOption engine_option() {
        .help =
            "the workers' event loop: epoll, or io_uring (Linux 6.1), which takes requests in and "
            "sends small responses in batches, one system call for many connections. auto is "
-           "epoll"},
+           "uring where the kernel lets it, else epoll"},
       std::move(choices), [](auto& s) -> auto& { return s.server.engine; });
 }
 

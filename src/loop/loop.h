@@ -238,7 +238,7 @@ struct EngineChoice {
   std::string note;               ///< for the log when Auto could not have what it prefers
 };
 /// What Auto takes where both work: the one constant to change when measurements say so.
-inline constexpr Engine preferred_engine = Engine::Epoll;
+inline constexpr Engine preferred_engine = Engine::Uring;
 /// What Auto becomes; others stay as they are. `probe` is called only if the answer hangs on it.
 EngineChoice choose_engine(Engine wanted, Engine preferred,
                            const std::function<Result<void>()>& probe);

@@ -34,6 +34,7 @@ class WithoutUring(unittest.TestCase):
     def test_auto_serves(self):
         done = self.run_without("--engine", "auto")
         self.assertIn("engine epoll", done.stdout)
+        self.assertIn("no io_uring here", done.stdout + done.stderr)
 
 
 class Engines(unittest.TestCase):
@@ -54,7 +55,7 @@ class Engines(unittest.TestCase):
         return server
 
     def test_it_says_what_runs(self):
-        for engine, runs in (("auto", "epoll"), ("epoll", "epoll"), ("uring", "uring")):
+        for engine, runs in (("auto", "uring"), ("epoll", "epoll"), ("uring", "uring")):
             with self.subTest(engine=engine):
                 server = self.serve(engine)
                 self.assertIn(f"engine {runs}", server.output)
