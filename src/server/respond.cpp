@@ -1,5 +1,7 @@
 // What a connection sends: from a parsed request to the last byte given to the kernel, and the
 // account.
+#include <cstring>
+
 #include "base/check.h"
 #include "server/connection.h"
 #include "sys/clock.h"
@@ -7,6 +9,22 @@
 namespace pagewire::server {
 
 using metrics::ConnectionEnd;
+
+namespace {
+
+/// A head and a body that fits behind it in the head's buffer, as one piece: a send of one piece
+/// costs the kernel less than one of two (it copies neither msghdr nor vector), and more than
+/// copying so few bytes costs us.
+std::span<const iovec> joined(std::span<iovec> pieces, std::span<char> head_buffer) {
+  if (pieces.size() != 2 || pieces[0].iov_base != head_buffer.data()) return pieces;
+  const std::span<char> behind = head_buffer.subspan(pieces[0].iov_len);
+  if (pieces[1].iov_len > behind.size()) return pieces;
+  std::memcpy(behind.data(), pieces[1].iov_base, pieces[1].iov_len);
+  pieces[0].iov_len += pieces[1].iov_len;
+  return pieces.first(1);
+}
+
+}  // namespace
 
 /// False: only the disk can tell what the name leads to, and a helper asks it.
 bool Connection::respond_to(const http::Request& request) {
@@ -116,8 +134,10 @@ bool Connection::submit_transfer() {
   }
   constexpr std::size_t most_pieces = 4;  // a head and a body, or two parts of one
   std::array<iovec, most_pieces> room;
+  const std::size_t count =
+      egress::memory_pieces(exchange_->transfer, worker_.settings().limits.quantum, room).size();
   const std::span<const iovec> pieces =
-      egress::memory_pieces(exchange_->transfer, worker_.settings().limits.quantum, room);
+      joined(std::span(room).first(count), exchange_->response.head_buffer);
   send_submitted_ = worker_.loop().submit_send(*this, pieces, false);
   return send_submitted_;
 }
