@@ -180,8 +180,8 @@ class BenchFault(FaultTest):
 class Interrupted(BenchFault):
     def stopped_by(self, number, code, *flags, own_namespaces=0):
         process = self.start("run", *LONG, *flags, "--json", "r.json", "--html", "r.html")
-        # A round is over, so that there is something to keep.
-        _, _, traces = self.in_mid_round(process, rounds_before=1)
+        # Two rounds are over, so that there is something to keep.
+        _, _, traces = self.in_mid_round(process, rounds_before=2)
         self.assertEqual(len(traces.sockets), 1)
         self.assertEqual(len(traces.namespaces), own_namespaces)
         start = time.monotonic()
@@ -193,7 +193,7 @@ class Interrupted(BenchFault):
         self.check_partial(result, "interrupted")
         whole = [each for contender in result["rows"][0]["contenders"]
                  for each in contender["rounds"]]
-        self.assertGreaterEqual(len(whole), 1)
+        self.assertGreaterEqual(len(whole), 2)
         self.assertIn("PARTIAL", out)
         self.assertEqual(errors.count("\n"), 1, errors)
         self.assertEqual(sorted(os.listdir(self.cwd)), ["r.html", "r.json"])
