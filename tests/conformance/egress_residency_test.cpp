@@ -261,7 +261,14 @@ TEST_P(ColdFiles, OfSomebodyElse) {
   constexpr uid_t nobody = 65'534;
   SendOptions cold;
   cold.before_first = [] { ASSERT_EQ(::seteuid(nobody), 0); };
-  const Outcome first = send_by(path(), segments, cold);
+  Outcome first;
+  // A look begins to read; on a busy machine the disk may be done with it before we look again.
+  for (int attempt = 0; attempt < 20 && first.wants == 0; ++attempt) {
+    ASSERT_EQ(::seteuid(0), 0);
+    chill(file);
+    file->seen() = {};
+    first = send_by(path(), segments, cold);
+  }
   file->seen() = {};
   const Result<std::optional<ByteCount>> told = sys::resident_bytes(file->fd());
   const Outcome again = send_by(path(), segments);

@@ -136,20 +136,50 @@ TEST_P(Slices, RangesBeyondFourGibibytes) {
   EXPECT_TRUE(outcome.all_right()) << ::testing::PrintToString(outcome);
 }
 
-TEST_P(Slices, AWholeFileBeyondFourGibibytes) {
-  const SparseFile sparse(dir_.file("f"));
+/// What of a file beyond 4 GiB goes out, as one slice of all of it.
+struct Part {
+  ByteCount gone_before;  ///< the transfer begins behind these
+  ByteCount until_reset;  ///< then the peer ends it; 0: all the rest
+};
+
+Outcome send_large(const egress::Path& path, const SparseFile& sparse, Part part) {
   const Segment segments[] = {Segment::of_memory(head),
                               slice_of(sparse.file, {{0}, {SparseFile::size}})};
   SendOptions options;
   options.quantum = ByteCount{16 * mib};
   options.islands = sparse.islands;
+  if (part.gone_before.value > 0) options.gone_before = ByteCount{head.size()} + part.gone_before;
+  if (part.until_reset.value > 0) {
+    options.habits.reset_after = (options.gone_before + part.until_reset).value;
+  }
   // Drops from the page cache what has gone: a test must not need 4 GiB of memory.
-  options.between_steps = [&, dropped = std::uint64_t{0}](const Transfer& transfer) mutable {
-    if (transfer.sent.value - dropped < 64 * mib) return;
-    dropped = transfer.sent.value;
+  options.between_steps = [&, dropped = options.gone_before.value](const Transfer& now) mutable {
+    if (now.sent.value - dropped < 64 * mib) return;
+    dropped = now.sent.value;
     ::posix_fadvise(sparse.file->fd(), 0, static_cast<off_t>(dropped), POSIX_FADV_DONTNEED);
   };
-  const Outcome outcome = send_by(path(), segments, options);
+  return send_by(path, segments, options);
+}
+
+/// Where its position, or what is left of it, goes over 31 or 32 bits. Between lie only holes,
+/// whose 4 GiB would take each path seconds.
+TEST_P(Slices, ASliceBeyondFourGibibytes) {
+  const SparseFile sparse(dir_.file("f"));
+  for (const std::uint64_t gone_before : {std::uint64_t{0}, 2 * gib - 10 * mib - 1}) {
+    const ByteCount until_reset{40 * mib};
+    const Outcome outcome = send_large(path(), sparse, {ByteCount{gone_before}, until_reset});
+    EXPECT_EQ(outcome.status, Status::PeerGone) << ::testing::PrintToString(outcome);
+    EXPECT_EQ(outcome.wrong_at, Expectation::npos) << ::testing::PrintToString(outcome);
+    EXPECT_GE(outcome.received, gone_before + until_reset.value);
+  }
+  const Outcome outcome = send_large(path(), sparse, {ByteCount{4 * gib - 10 * mib - 1}, {}});
+  EXPECT_TRUE(outcome.all_right()) << ::testing::PrintToString(outcome);
+}
+
+TEST(WholeFile, BeyondFourGibibytes) {
+  const TempDir dir;
+  const SparseFile sparse(dir.file("f"));
+  const Outcome outcome = send_large(*egress::find_path("sendfile"), sparse, {});
   EXPECT_TRUE(outcome.all_right()) << ::testing::PrintToString(outcome);
 }
 

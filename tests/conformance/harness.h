@@ -86,6 +86,14 @@ class Expectation {
   explicit Expectation(std::span<const Segment> segments) : segments_(segments) {
     for (const Segment& segment : segments) total_ += segment.size().value;
   }
+  /// So many bytes count as received and right. Before the first consume().
+  void skip(std::uint64_t count) {
+    received_ = count;
+    for (in_segment_ = count; index_ < segments_.size(); ++index_) {
+      if (in_segment_ < segments_[index_].size().value) break;
+      in_segment_ -= segments_[index_].size().value;
+    }
+  }
   /// Only these parts of files hold data, the rest are holes.
   void set_islands(std::vector<ByteRange> islands) { islands_ = std::move(islands); }
 
@@ -215,6 +223,8 @@ struct SendOptions {
   /// holds.
   bool await_acknowledgement = false;
   bool gated = true;  ///< steps look at the page cache first
+  /// The transfer begins as if so much of its segments had gone already, to this very peer.
+  ByteCount gone_before{};
   /// Called for each WantPages, instead of reading what it wants and going on.
   std::function<void(Transfer&)> on_want_pages{};
   /// Called before each step that has something behind it, with what has gone so far.
@@ -395,14 +405,17 @@ inline Outcome send_by(const egress::Path& path, std::span<const Segment> segmen
   Connection connection = connect_over_loopback(options.buffers);
   Expectation expectation(segments);
   expectation.set_islands(options.islands);
+  expectation.skip(options.gone_before.value);
   Outcome outcome;
   outcome.promised = expectation.total();
+  outcome.sent = options.gone_before.value;
   Peer peer(std::move(connection.peer), expectation, options.habits);
   WorkerParts parts(path, options.pipes);
   parts.resources.zero_copy.limits = options.zero_copy;
   parts.resources.residency.on = options.gated;
   Transfer transfer;
   begin(transfer, path, segments, connection, parts);
+  transfer.advance(options.gone_before);
   outcome.fitted = transfer.path == &path;  // zerocopy may give itself up on the way
   drive(transfer, parts, options, outcome);
   outcome.pipe_capacity = transfer.pipe.capacity;

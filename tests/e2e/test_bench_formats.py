@@ -78,7 +78,8 @@ class FormatsTest(unittest.TestCase):
         cls.written = {
             "run": ("run", "--size", "1M", *TINY),
             "request": ("run", "--mode", "request", "--size", "100K", *TINY),
-            "sweep": ("sweep", "--sizes", "1K,16K,256K", *TINY),
+            "sweep": ("sweep", "--sizes", "1K,16K,256K", *TINY, "--path",
+                      "sendfile,tee,zerocopy,mmap,copy"),
         }
         cls.tables = {name: cls.bench(*command, *cls.outputs(name)).stdout
                       for name, command in cls.written.items()}

@@ -65,7 +65,9 @@ class AgreementTest(Iperf3Case):
     def test_time_on_one_and_four_streams_by_each_path(self):
         for path in PATHS:
             with BenchSender(self.file, "--iperf3", "--path", path) as sender:
-                for number, streams in enumerate((1, 4), 1):
+                # A second is the shortest test of a time that there is.
+                for number, streams in enumerate((1, 4) if path in ("sendfile", "copy") else (4,),
+                                                 1):
                     said, line = self.reverse(sender, "-P", str(streams), "-t", "1", number=number)
                     end = said["end"]
                     self.assertEqual(len(end["streams"]), streams)

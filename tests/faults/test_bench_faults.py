@@ -27,8 +27,9 @@ NOBODY = 65534
 GUARD_S = 600 if SANITIZER else 120
 TINY = ("--size", "1M", "-t", "0.1", "--warmup", "0.05", "--repeat", "2", "-P", "2")
 # So long that whatever is done to it, is done in mid-round.
-LONG = ("--size", "8M", "-t", "3", "--warmup", "0.1", "--repeat", "9", "-P", "2",
+LONG = ("--size", "8M", "-t", "2", "--warmup", "0.1", "--repeat", "15", "-P", "2",
         "--path", "sendfile,copy", "--no-instrument")
+TWO_PATHS = ("--path", "sendfile,copy")
 CLIENT, SERVER = "pw-bench-client", "pw-bench-server"
 
 
@@ -245,7 +246,7 @@ class Interrupted(BenchFault):
 
     def test_a_second_one_ends_it_at_once(self):
         """Here it waits for a standard output that nobody reads, with the report half written."""
-        process = self.start("run", *TINY, "--json", "-")
+        process = self.start("run", *TINY, *TWO_PATHS, "--json", "-", pipesize=4096)
         wait_until(lambda: children(process.pid), "its first children")
         size = fcntl.fcntl(process.stdout, fcntl.F_GETPIPE_SZ)
         wait_until(lambda: self.waiting_bytes(process) == size, "the pipe is full", timeout=GUARD_S)
@@ -370,8 +371,8 @@ class DiskFull(BenchFault):
     def test_a_full_disk(self):
         disk = self.folder.outside("disk")
         os.mkdir(disk)
-        with mounted("tmpfs", "pagewire-test", disk, "size=64k"):
-            process = self.start("run", *TINY, "--json", f"{disk}/r.json", "--html",
+        with mounted("tmpfs", "pagewire-test", disk, "size=16k"):
+            process = self.start("run", *TINY, *TWO_PATHS, "--json", f"{disk}/r.json", "--html",
                                  f"{disk}/r.html", "--md", f"{disk}/r.md")
             failed = self.full(process, "No space left on device")
             self.assertIn("r.html", failed)

@@ -186,6 +186,8 @@ void expect_ended_by_file(const Report& report, const TestWatch& watch) {
 }
 
 TEST_F(BenchRun, EndsWhenTheFileShrinks) {
+  take_paths({"sendfile", "tee", "copy"});
+  settings_.seconds = 0.2;
   settings_.file = make_file(2 * mib);
   settings_.repeat = 3;
   watch_.on_progress = [this](const string& what) {
@@ -197,6 +199,8 @@ TEST_F(BenchRun, EndsWhenTheFileShrinks) {
 }
 
 TEST_F(BenchRun, EndsWhenTheFileIsOverwritten) {
+  take_paths({"sendfile", "tee", "copy"});
+  settings_.seconds = 0.2;
   settings_.file = make_file(2 * mib);
   settings_.repeat = 3;
   watch_.on_progress = [this](const string& what) {
@@ -269,8 +273,8 @@ TEST_F(BenchRun, BillsNoWindowThatWasStretched) {
 }
 
 TEST_F(BenchRun, KeepsTheSizesThatAreDoneWhenASweepIsStopped) {
-  SweepSettings sweep_settings{.sizes = {{1024}, {16 * kib}}, .run = settings_};
-  sweep_settings.run.seconds = 0.1;
+  take_paths({"sendfile", "copy"});
+  const SweepSettings sweep_settings{.sizes = {{1024}, {16 * kib}}, .run = settings_};
   watch_.on_progress = [this](const string& what) {
     watch_.stop = watch_.stop || has(what, "round 1 of 2 at 16 KiB");
   };

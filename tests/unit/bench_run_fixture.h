@@ -73,8 +73,8 @@ class BenchRun : public ::testing::Test {
     settings_.folder = folder_.string();
     settings_.size = ByteCount{1 * mib};
     settings_.paths.assign(egress::paths().begin(), egress::paths().end());
-    settings_.seconds = 0.2;
-    settings_.warmup_seconds = 0.05;
+    settings_.seconds = 0.1;
+    settings_.warmup_seconds = 0.02;
     settings_.connections = 2;
     settings_.repeat = 2;
     settings_.instrument = false;
@@ -87,6 +87,12 @@ class BenchRun : public ::testing::Test {
     EXPECT_EQ(::waitpid(-1, nullptr, WNOHANG), -1) << "a child is left";
     EXPECT_EQ(errno, ECHILD);
     fs::remove_all(folder_);
+  }
+
+  /// For what does not depend on the path: as few as show it.
+  void take_paths(std::initializer_list<std::string_view> names) {
+    settings_.paths.clear();
+    for (const std::string_view name : names) settings_.paths.push_back(egress::find_path(name));
   }
 
   string make_file(std::uint64_t size) {
