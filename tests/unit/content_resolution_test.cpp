@@ -25,8 +25,8 @@ class ResolutionTest : public testing::SiteTest {
     wishes.push_back(wish.relative_path);
     Result<OpenedName> opened =
         error != 0 ? Result<OpenedName>(failure("openat2", error))
-                   : open_name(site().root_fd(), wish.relative_path.c_str(), ByteCount{16 * kib});
-    resolution.found.emplace_back(wish.key, site().resolved(wish, std::move(opened), now));
+                   : open_name(site().root_fd(), wish, ByteCount{16 * kib});
+    resolution.found.push_back(site().resolved(wish, std::move(opened), now));
   }
   /// Until it is answered; the number of wishes.
   std::size_t put_until_answered(const std::string& target,
@@ -135,18 +135,18 @@ TEST_F(ResolutionTest, SameFileKeepsWhatHangsOnIt) {
   const OpenFile* const before = response.file.get();
   resolution.wish = {.key = "a.ts", .path = "a.ts", .relative_path = "a.ts"};
   serve_wish();
-  EXPECT_EQ(resolution.found.back().second.file.get(), before);
+  EXPECT_EQ(resolution.found.back().lookup.file.get(), before);
   EXPECT_EQ(site().counters().cache_entries, 1U);
   tree.write("a.ts", "longer");
   serve_wish();
-  EXPECT_NE(resolution.found.back().second.file.get(), before);
+  EXPECT_NE(resolution.found.back().lookup.file.get(), before);
   EXPECT_EQ(site().counters().cache_entries, 1U);
 }
 
 TEST_F(ResolutionTest, MoreNamesThanARequestHasAreWaitedFor) {
   const Lookup missing{.outcome = Outcome::Missing, .file = {}};
   for (std::size_t i = 0; i < Resolution::most_names; ++i) {
-    resolution.found.emplace_back("other" + std::to_string(i), missing);
+    resolution.found.push_back({"other" + std::to_string(i), missing, ""});
   }
   ASSERT_TRUE(put("/not-looked-for-either.ts"));
   EXPECT_EQ(response.status, 404);
