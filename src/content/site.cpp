@@ -3,8 +3,8 @@
 //   method -> Expect -> path -> file (index, listing, redirect) -> precompressed sibling -> answer
 //
 // Owns the root's descriptor, the open-file cache, and the lines that every response has. The only
-// syscalls are those of the open-file cache and, for a listing that nobody else can make, of reading
-// a directory.
+// syscalls are those of the open-file cache and, for a listing that nobody else can make, of
+// reading a directory.
 // RFC 9110: 9 methods, 10.1.1 Expect, 12.5.3 Accept-Encoding, 15 status codes.
 #include <array>
 #include <random>

@@ -23,9 +23,8 @@ class ResolutionTest : public testing::SiteTest {
   void serve_wish(int error = 0) {
     const NameWish wish = resolution.wish;
     wishes.push_back(wish.relative_path);
-    Result<OpenedName> opened =
-        error != 0 ? Result<OpenedName>(failure("openat2", error))
-                   : open_name(site().root_fd(), wish, ByteCount{16 * kib});
+    Result<OpenedName> opened = error != 0 ? Result<OpenedName>(failure("openat2", error))
+                                           : open_name(site().root_fd(), wish, ByteCount{16 * kib});
     resolution.found.push_back(site().resolved(wish, std::move(opened), now));
   }
   /// Until it is answered; the number of wishes.
@@ -149,6 +148,21 @@ TEST_F(ResolutionTest, MoreNamesThanARequestHasAreWaitedFor) {
     resolution.found.push_back({"other" + std::to_string(i), missing, ""});
   }
   ASSERT_TRUE(put("/not-looked-for-either.ts"));
+  EXPECT_EQ(response.status, 404);
+}
+
+// Whatever is in memory: nothing tells that of a directory's blocks.
+TEST_F(ResolutionTest, ListingsAreWished) {
+  settings.listing = true;
+  tree.write("dir/a.ts", "x");
+  EXPECT_GE(put_until_answered("/dir/"), 1U);
+  EXPECT_EQ(wishes.back(), "dir/");
+  EXPECT_EQ(response.status, 200);
+  EXPECT_NE(gather().body.find("<a href=\"a.ts\">"), std::string::npos);
+  EXPECT_GE(put_until_answered("/"), 1U);
+  EXPECT_EQ(wishes.back(), ".");
+  EXPECT_NE(gather().body.find("<a href=\"dir/\">"), std::string::npos);
+  put_until_answered("/dir/a.ts/");
   EXPECT_EQ(response.status, 404);
 }
 
