@@ -182,7 +182,7 @@ void add_workers(std::vector<ServeOption>& table) {
        .group = "Workers",
        .placeholder = "N",
        .help = "helpers of all workers that open and read what is not in memory, so that no worker "
-               "waits for the disk; 0: the workers do it, and wait"},
+               "waits for the disk, and one more for short jobs; 0: the workers do it, and wait"},
       {.least = 0, .most = 256}, [](auto& s) -> auto& { return s.server.disk_threads; }));
 }
 

@@ -182,16 +182,25 @@ struct NameWish {
   std::string path;
   http::Coding coding = http::Coding::Identity;
   std::string relative_path;  ///< to be opened beneath the root
+  bool listing = false;       ///< a directory, whose listing is wanted
 };
 
 struct OpenedName {
   sys::Fd fd;
   sys::FileStatus status;
+  std::string listing;
 };
 
-/// What open_name() found, waiting for the disk: openat2(2) confined to `root_fd`, fstat(2), and
-/// of a file up to `read_up_to` also its bytes, so that they are in the page cache. Any thread.
-Result<OpenedName> open_name(int root_fd, const char* relative_path, ByteCount read_up_to);
+/// What is found by waiting for the disk: openat2(2) confined to `root_fd`, fstat(2), and of a file
+/// up to `read_up_to` also its bytes, so that they are in the page cache; or the listing that is
+/// wished for, as a page. Any thread.
+Result<OpenedName> open_name(int root_fd, const NameWish& wish, ByteCount read_up_to);
+
+struct FoundName {
+  std::string key;  ///< NameWish::key
+  Lookup lookup;
+  std::string listing;  ///< Outcome::Directory, if that was wished for
+};
 
 /// What helpers have found for the request under answer, so that each name is asked for once,
 /// whether or not the open-file cache can remember it.
@@ -200,11 +209,11 @@ struct Resolution {
   /// names the disk is waited for.
   static constexpr std::size_t most_names = 8;
 
-  NameWish wish;                                      ///< what is to be found next
-  std::vector<std::pair<std::string, Lookup>> found;  ///< by NameWish::key
+  NameWish wish;  ///< what is to be found next
+  std::vector<FoundName> found;
 
   /// nullptr: not asked for yet.
-  const Lookup* find(std::string_view key) const;
+  const FoundName* find(std::string_view key) const;
 };
 
 // ---------------------------------------------------------------- the site
@@ -282,7 +291,7 @@ class Site {
   /// the result; what that returns goes to resolution->found, and the request is put again.
   bool respond(const http::Request& request, const Now& now, bool close, Response& response,
                Resolution* resolution);
-  Lookup resolved(const NameWish& wish, Result<OpenedName> opened, const Now& now);
+  FoundName resolved(const NameWish& wish, Result<OpenedName> opened, const Now& now);
   int root_fd() const;
 
   /// An answer that no file stands behind: a head fault, 408, 503 ... `why` goes into the short

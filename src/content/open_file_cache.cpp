@@ -47,9 +47,8 @@ bool holds(const Lookup& found) {
 Lookup OpenFileCache::find(const FileName& name, const Now& now, Resolution* resolution) {
   const std::string_view key = key_of(name);
   if (resolution != nullptr) {
-    if (const Lookup* const found = resolution->find(key); found != nullptr && holds(*found)) {
-      return *found;
-    }
+    const FoundName* const found = resolution->find(key);
+    if (found != nullptr && holds(found->lookup)) return found->lookup;
     if (resolution->found.size() >= Resolution::most_names) resolution = nullptr;
   }
   const auto place = entries_.find(key);
@@ -168,7 +167,7 @@ Lookup OpenFileCache::resolved(const NameWish& wish, Result<OpenedName> opened, 
   ++counters_.cache_misses;
   if (!opened && is_out_of_fds(opened.error()) && shed_one_file()) {
     // By now the names on the way are in memory.
-    opened = open_name(root_fd_, wish.relative_path.c_str(), ByteCount{});
+    opened = open_name(root_fd_, wish, ByteCount{});
   }
   const Lookup lookup =
       opened ? to_lookup(name, std::move(*opened), now) : failed_lookup(opened.error());
@@ -179,7 +178,7 @@ Lookup OpenFileCache::resolved(const NameWish& wish, Result<OpenedName> opened, 
 Lookup OpenFileCache::to_lookup(const FileName& name, sys::Fd fd, const Now& now) const {
   const Result<sys::FileStatus> status = sys::status_of(fd.get());
   if (!status) return {.outcome = Outcome::Broken, .file = {}};  // EIO, ESTALE
-  return to_lookup(name, OpenedName{.fd = std::move(fd), .status = *status}, now);
+  return to_lookup(name, OpenedName{.fd = std::move(fd), .status = *status, .listing = {}}, now);
 }
 
 Lookup OpenFileCache::to_lookup(const FileName& name, OpenedName opened, const Now& now) const {

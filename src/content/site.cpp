@@ -3,7 +3,8 @@
 //   method -> Expect -> path -> file (index, listing, redirect) -> precompressed sibling -> answer
 //
 // Owns the root's descriptor, the open-file cache, and the lines that every response has. The only
-// syscalls are those of the open-file cache and, for a listing, of reading a directory.
+// syscalls are those of the open-file cache and, for a listing that nobody else can make, of
+// reading a directory.
 // RFC 9110: 9 methods, 10.1.1 Expect, 12.5.3 Accept-Encoding, 15 status codes.
 #include <array>
 #include <random>
@@ -70,7 +71,7 @@ struct Site::Parts {
   bool get_directory(const Exchange& exchange, const Asking& asking);
   bool send_file(const Exchange& exchange, const FileName& plain, FileRef identity,
                  const Asking& asking);
-  void list_directory(const Exchange& exchange);
+  bool list_directory(const Exchange& exchange, const Asking& asking);
   Lookup best_coding(const Exchange& exchange, const FileName& plain, FileRef identity,
                      const Asking& asking);
 
@@ -111,8 +112,20 @@ int Site::root_fd() const {
   return parts_->root.get();
 }
 
-Lookup Site::resolved(const NameWish& wish, Result<OpenedName> opened, const Now& now) {
-  return parts_->cache.resolved(wish, std::move(opened), now);
+FoundName Site::resolved(const NameWish& wish, Result<OpenedName> opened, const Now& now) {
+  if (!wish.listing) {
+    return {.key = wish.key,
+            .lookup = parts_->cache.resolved(wish, std::move(opened), now),
+            .listing = {}};
+  }
+  if (opened) {
+    return {.key = wish.key,
+            .lookup = {.outcome = Outcome::Directory, .file = {}},
+            .listing = std::move(opened->listing)};
+  }
+  return {.key = wish.key,
+          .lookup = {.outcome = outcome_of(opened.error().errno_value), .file = {}},
+          .listing = {}};
 }
 
 bool Site::respond(const http::Request& request, const Now& now, bool close, Response& response,
@@ -210,8 +223,7 @@ bool Site::Parts::get_directory(const Exchange& exchange, const Asking& asking) 
   }
   const bool no_index = lookup.outcome == Outcome::Missing || lookup.outcome == Outcome::Directory;
   if (!no_index || !settings.listing) return answer_lookup_error(exchange, lookup.outcome);
-  list_directory(exchange);
-  return true;
+  return list_directory(exchange, asking);
 }
 
 bool Site::Parts::send_file(const Exchange& exchange, const FileName& plain, FileRef identity,
@@ -222,16 +234,32 @@ bool Site::Parts::send_file(const Exchange& exchange, const FileName& plain, Fil
   return true;
 }
 
-void Site::Parts::list_directory(const Exchange& exchange) {
-  // "file/" gives ENOTDIR here, as does a directory that is none any more.
-  Result<sys::Fd> directory = sys::open_beneath(root.get(), path.empty() ? "." : path.c_str());
-  if (!directory) {
-    answer_lookup_error(exchange, outcome_of(directory.error().errno_value));
-    return;
+/// Reading a directory may wait for the disk, and nobody can tell beforehand: it is always wished
+/// for. Its key cannot be a file's, which never ends with '/' and never is empty.
+bool Site::Parts::list_directory(const Exchange& exchange, const Asking& asking) {
+  const NameWish wish{.key = path,
+                      .path = path,
+                      .coding = {},
+                      .relative_path = path.empty() ? "." : path,
+                      .listing = true};
+  Resolution* const resolution = asking.resolution;
+  if (resolution == nullptr) {
+    Result<OpenedName> opened = open_name(root.get(), wish, ByteCount{});
+    if (!opened) return answer_lookup_error(exchange, outcome_of(opened.error().errno_value));
+    exchange.response.text = std::move(opened->listing);
+  } else {
+    const FoundName* const found = resolution->find(wish.key);
+    if (found == nullptr) {
+      resolution->wish = wish;
+      return false;
+    }
+    if (found->lookup.outcome != Outcome::Directory) {
+      return answer_lookup_error(exchange, found->lookup.outcome);
+    }
+    exchange.response.text = found->listing;
   }
-  const Result<void> listed = append_listing(exchange.response.text, std::move(*directory), path);
-  if (listed) return answer_page(exchange);
-  answer_lookup_error(exchange, outcome_of(listed.error().errno_value));
+  answer_page(exchange);
+  return true;
 }
 
 /// The form of the file that the client weighs highest among those that are there; Unresolved when

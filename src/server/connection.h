@@ -88,7 +88,7 @@ class Connection final : public loop::Stream, private DiskWaiter {
 
   // Waiting for the disk (wait_for_disk.cpp)
   void pages_fetched(ByteRange range, const Result<ByteCount>& read) override;
-  void name_resolved(const std::string& key, const content::Lookup& found) override;
+  void name_resolved(const content::FoundName& found) override;
   void wait_for_name();
   void give_name_up();
   void wait_for_pages(const egress::WantedPages& pages);

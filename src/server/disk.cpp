@@ -3,6 +3,7 @@
 
 #include <array>
 
+#include "base/check.h"
 #include "sys/clock.h"
 #include "sys/page_cache.h"
 #include "sys/thread.h"
@@ -11,11 +12,15 @@ namespace pagewire::server {
 
 namespace {
 
-/// Jobs that wait for a thread, of all workers; above, a worker keeps them until there is room.
+/// Jobs of a kind that wait for a thread, of all workers; above, a worker keeps them until there is
+/// room.
 constexpr std::size_t longest_queue = 4096;
 
 /// Reading ahead is a favour: beyond so many, the rest is left out.
 constexpr std::size_t longest_queue_ahead = 64;
+
+/// A fetch of so little is a short job.
+constexpr ByteCount short_fetch{64 * kib};
 
 bool contains(ByteRange range, FileOffset offset) {
   return range.offset <= offset && offset < range.end();
@@ -32,7 +37,7 @@ void perform(DiskJob& job) {
     case DiskJob::Kind::Ahead:
       return sys::begin_reading(job.fd, job.range);
     case DiskJob::Kind::Open:
-      job.opened = content::open_name(job.fd, job.wish.relative_path.c_str(), job.read_up_to);
+      job.opened = content::open_name(job.fd, job.wish, job.read_up_to);
       return;
   }
 }
@@ -42,46 +47,66 @@ void perform(DiskJob& job) {
 // ---------------------------------------------------------------- the threads
 
 void DiskHelpers::start(std::size_t threads) {
-  for (std::size_t i = 0; i < threads; ++i) {
-    threads_.emplace_back([this, i] {
-      sys::name_this_thread(("pw-disk-" + std::to_string(i)).c_str());
-      run();
-    });
-  }
+  if (threads == 0) return;
+  start_one("pw-disk-short", Takes::Short);
+  for (std::size_t i = 0; i < threads; ++i) start_one("pw-disk-" + std::to_string(i), Takes::All);
+}
+
+void DiskHelpers::start_one(const std::string& name, Takes takes) {
+  threads_.emplace_back([this, name, takes] {
+    sys::name_this_thread(name.c_str());
+    run(takes);
+  });
 }
 
 void DiskHelpers::stop() {
   {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
-    wanted_.clear();
+    short_.clear();
+    long_.clear();
     ahead_.clear();
   }
   came_.notify_all();
+  short_came_.notify_all();
   for (std::thread& thread : threads_) {
     if (thread.joinable()) thread.join();
   }
 }
 
 bool DiskHelpers::submit(DiskJob& job) {
-  const bool ahead = job.kind == DiskJob::Kind::Ahead;
+  std::deque<DiskJob*>& queue = queue_of(job);
+  const std::size_t limit = &queue == &ahead_ ? longest_queue_ahead : longest_queue;
   {
     const std::lock_guard lock(mutex_);
-    std::deque<DiskJob*>& queue = ahead ? ahead_ : wanted_;
-    if (stopping_ || queue.size() >= (ahead ? longest_queue_ahead : longest_queue)) return false;
+    if (stopping_ || queue.size() >= limit) return false;
     queue.push_back(&job);
   }
-  came_.notify_one();
+  if (&queue == &short_) short_came_.notify_one();
+  came_.notify_one();  // of a short job, too: the helper of those may be at another
   return true;
+}
+
+std::deque<DiskJob*>& DiskHelpers::queue_of(const DiskJob& job) {
+  switch (job.kind) {
+    case DiskJob::Kind::Fetch:
+      return job.range.count <= short_fetch ? short_ : long_;
+    case DiskJob::Kind::Ahead:
+      return ahead_;
+    case DiskJob::Kind::Open:
+      return short_;
+  }
+  PW_CHECK(false);
+  return long_;
 }
 
 std::size_t DiskHelpers::queued() const {
   const std::lock_guard lock(mutex_);
-  return wanted_.size() + ahead_.size();
+  return short_.size() + long_.size() + ahead_.size();
 }
 
-void DiskHelpers::run() {
-  while (DiskJob* const job = take()) {
+void DiskHelpers::run(Takes takes) {
+  while (DiskJob* const job = take(takes)) {
     if (job->unwanted.load()) {
       job->skipped = true;
     } else {
@@ -92,14 +117,23 @@ void DiskHelpers::run() {
 }
 
 /// nullptr: no more.
-DiskJob* DiskHelpers::take() {
+DiskJob* DiskHelpers::take(Takes takes) {
   std::unique_lock lock(mutex_);
-  came_.wait(lock, [this] { return stopping_ || !wanted_.empty() || !ahead_.empty(); });
+  std::condition_variable& came = takes == Takes::Short ? short_came_ : came_;
+  came.wait(lock, [this, takes] { return stopping_ || next_queue(takes) != nullptr; });
   if (stopping_) return nullptr;
-  std::deque<DiskJob*>& queue = wanted_.empty() ? ahead_ : wanted_;
+  std::deque<DiskJob*>& queue = *next_queue(takes);
   DiskJob* const job = queue.front();
   queue.pop_front();
   return job;
+}
+
+/// nullptr: nothing to do.
+std::deque<DiskJob*>* DiskHelpers::next_queue(Takes takes) {
+  if (takes == Takes::All && !long_.empty()) return &long_;
+  if (!short_.empty()) return &short_;
+  if (takes == Takes::All && !ahead_.empty()) return &ahead_;
+  return nullptr;
 }
 
 // ---------------------------------------------------------------- the worker's side
@@ -266,9 +300,9 @@ void DiskDesk::wake_fetched(DiskJob& job) {
 void DiskDesk::wake_resolved(DiskJob& job) {
   const content::Now now{.monotonic_ms = parts_.loop.now_ms(),
                          .realtime_s = sys::realtime_coarse_s()};
-  const content::Lookup found = parts_.site.resolved(job.wish, std::move(job.opened), now);
+  const content::FoundName found = parts_.site.resolved(job.wish, std::move(job.opened), now);
   while (DiskWaiter* const waiter = job.waiters.pop_front()) {
-    waiter->name_resolved(job.wish.key, found);
+    waiter->name_resolved(found);
   }
 }
 

@@ -12,6 +12,10 @@
 //
 // Fetch: the pages are read, and those who wait go on. Ahead: the kernel is told to begin reading
 // what a cold stream comes to next; nobody waits for it. Open: content::open_name().
+//
+// Long fetches may hold all helpers for seconds, while a name or a few pages may be on a quick
+// disk, or in memory by now. So there is one helper more, which does short jobs alone; the others
+// do them only when no long one waits. Neither kind can keep the other waiting for ever.
 #pragma once
 
 #include <atomic>
@@ -41,7 +45,7 @@ class DiskWaiter : public DiskNode {
   /// `range` of the file that was asked for was read, or could not be (EIO). It holds at least the
   /// first byte that was asked for; the file may end before it does.
   virtual void pages_fetched(ByteRange range, const Result<ByteCount>& read) = 0;
-  virtual void name_resolved(const std::string& key, const content::Lookup& found) = 0;
+  virtual void name_resolved(const content::FoundName& found) = 0;
 };
 
 class DiskDesk;
@@ -75,7 +79,8 @@ class DiskHelpers {
   DiskHelpers(const DiskHelpers&) = delete;
   DiskHelpers& operator=(const DiskHelpers&) = delete;
 
-  /// 0 threads: there are no helpers, and workers wait for the disk themselves.
+  /// And one more, for short jobs. 0 threads: there are no helpers at all, and workers wait for the
+  /// disk themselves.
   void start(std::size_t threads);
   /// Waits for what is being read now; drops the rest. No desk may be in use any more, but all must
   /// still exist.
@@ -87,12 +92,18 @@ class DiskHelpers {
   std::size_t queued() const;
 
  private:
-  void run();
-  DiskJob* take();
+  enum class Takes : std::uint8_t { Short, All };
+  void start_one(const std::string& name, Takes takes);
+  void run(Takes takes);
+  DiskJob* take(Takes takes);
+  std::deque<DiskJob*>& queue_of(const DiskJob& job);
+  std::deque<DiskJob*>* next_queue(Takes takes);
 
   mutable std::mutex mutex_;
-  std::condition_variable came_;
-  std::deque<DiskJob*> wanted_;
+  std::condition_variable came_;        // Takes::All
+  std::condition_variable short_came_;  // Takes::Short
+  std::deque<DiskJob*> short_;
+  std::deque<DiskJob*> long_;
   std::deque<DiskJob*> ahead_;  // when nothing is wanted
   bool stopping_ = false;
   std::vector<std::thread> threads_;

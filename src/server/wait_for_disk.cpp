@@ -35,8 +35,8 @@ void Connection::give_name_up() {
   worker_.loop().yield(*this);
 }
 
-void Connection::name_resolved(const std::string& key, const content::Lookup& found) {
-  exchange_->names.found.emplace_back(key, found);
+void Connection::name_resolved(const content::FoundName& found) {
+  exchange_->names.found.push_back(found);
   set_state(State::ReadHead);
   start();
   worker_.loop().yield(*this);

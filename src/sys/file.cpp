@@ -52,18 +52,24 @@ Result<Fd> walk(int root_fd, const char* relative_path, std::uint64_t flags) {
   }
 }
 
-/// One attempt without the disk; with the disk where the kernel does not know the difference.
+/// Without the disk; with the disk where the kernel does not know the difference.
 Result<Fd> walk_cached(int root_fd, const char* relative_path, std::uint64_t flags) {
   open_how how{};
   how.flags = flags;
   how.resolve = confined | RESOLVE_CACHED;
-  long fd = ::syscall(SYS_openat2, root_fd, relative_path, &how, sizeof how);
-  if (fd < 0 && errno == EINVAL) {  // before Linux 5.12
-    how.resolve = confined;
-    fd = ::syscall(SYS_openat2, root_fd, relative_path, &how, sizeof how);
+  // EAGAIN: a name is not in memory; but also a mount or rename that came in between, anywhere on
+  // the system (legitimize_path() in fs/namei.c). An attempt costs a microsecond, a helper's answer
+  // may take seconds.
+  constexpr int attempts = 3;
+  for (int attempt = 1;; ++attempt) {
+    const long fd = ::syscall(SYS_openat2, root_fd, relative_path, &how, sizeof how);
+    if (fd >= 0) return Fd(static_cast<int>(fd));
+    if (errno == EINVAL && how.resolve != confined) {  // before Linux 5.12
+      how.resolve = confined;
+      continue;
+    }
+    if (errno != EAGAIN || attempt >= attempts) return last_error("openat2");
   }
-  if (fd >= 0) return Fd(static_cast<int>(fd));
-  return last_error("openat2");
 }
 
 }  // namespace

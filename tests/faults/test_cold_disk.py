@@ -10,9 +10,9 @@ import socket
 import time
 import unittest
 
-from support_disk import PausingDisk, enter_mount_namespace, why_no_mount
+from support_disk import PausingDisk, enter_mount_namespace, mounted, why_no_mount
 from support_faults import (MIB, PATHS, FaultTest, Pagewire, RawClient, coded_bytes, drain, ends,
-                            first_difference, request_head, total, wait_until)
+                            first_difference, request_head, total, wait_until, why_no_strace)
 
 BIG = 12 * MIB + 77
 HOT = coded_bytes(0, 100_000, salt=3)
@@ -33,11 +33,20 @@ def write(folder, name, data):
         file.write(data)
 
 
+def listed_names():
+    """A directory of many blocks."""
+    return [f"{number:0200}" for number in range(300)]
+
+
 def fill(folder):
     write(folder, "hot.bin", HOT)
     write(folder, "small.bin", SMALL)
     for number in range(len(PATHS)):
         write(folder, f"big{number}.bin", BODY)
+    os.mkdir(os.path.join(folder, "quick"))
+    os.mkdir(os.path.join(folder, "listed"))
+    for name in listed_names():
+        write(folder, f"listed/{name}", b"")
     for number in range(UNSEEN):
         unseen = os.path.join(folder, f"unseen{number}")
         os.mkdir(unseen)
@@ -74,11 +83,15 @@ class ColdDisk(FaultTest):
         time.sleep(LOOK_TRUSTED_S)  # at least; a busy machine may make it longer
         self.disk.chill(name)
 
-    def never_seen(self):
-        """A folder whose names the kernel has not looked up yet."""
+    def forget_device(self):
+        """What no file's pages hold and no name stands for has to come from the disk again."""
         self.disk.chill("hot.bin")
         with open(os.path.join(self.disk.folder, "hot.bin"), "rb") as file:
             self.assertEqual(file.read(), HOT)
+
+    def never_seen(self):
+        """A folder whose names the kernel has not looked up yet."""
+        self.forget_device()
         return f"unseen{next(self.unseen)}"
 
     def ask_cold(self, server, request, **others):
@@ -208,6 +221,44 @@ class ColdDisk(FaultTest):
                 self.assertEqual(total(server, "pagewire_disk_jobs_total", kind="open"), 1)
             for client in clients:
                 self.assertIsNone(first_difference(client.read().body, HOT))
+                client.close()
+
+    def test_listing_of_a_cold_directory(self):
+        with self.on_disk("--listing") as server, RawClient(server.address) as first:
+            # Of the directory's blocks this reads two.
+            self.assertEqual(first.get("/listed/index.html").status, 404)
+            self.forget_device()
+            with self.disk.paused():
+                client = self.ask_cold(
+                    server, request_head("/listed/") + request_head("/hot.bin"))
+                self.assert_hot_go_on(server, client)
+            message = client.read()
+            self.assertEqual(message.status, 200)
+            for name in listed_names():
+                self.assertIn(f'<a href="{name}">'.encode(), message.body)
+            self.assertEqual(client.read().body, HOT)  # the pipelined one
+            client.close()
+
+    def test_quick_names_do_not_wait_behind_long_reads(self):
+        """All helpers are at pages of a disk that stands still; the name is on another one."""
+        quick = os.path.join(self.disk.folder, "quick")
+        with mounted("tmpfs", "tmpfs", quick, "size=1m"), \
+                self.on_disk("--disk-threads", "2") as server:
+            names = [f"big{number}.bin" for number in range(4)]
+            for name in names:
+                self.assert_alive(server, "/" + name, BODY)
+            for name in names:
+                self.chill(name)
+            with self.disk.paused():
+                clients = [self.ask_cold(server, request_head("/" + name)) for name in names]
+                with RawClient(server.address) as client:
+                    # The kernel knows a name that is not there only once somebody has looked.
+                    self.assertEqual(client.get("/quick/none.bin").status, 404)
+                self.assertGreaterEqual(
+                    total(server, "pagewire_disk_jobs_total", kind="open"), 1)
+                self.assert_hot_go_on(server, clients[0])
+            for client in clients:
+                self.assertIsNone(first_difference(client.read().body, BODY))
                 client.close()
 
     def test_clients_that_go_while_they_wait(self):
@@ -351,6 +402,25 @@ class ColdDisk(FaultTest):
             self.assert_alive(server, "/big0.bin", BODY)
             self.assert_alive(server, f"/{self.never_seen()}/file.bin", HOT)
             self.assertEqual(total(server, "pagewire_disk_jobs_total"), 0)
+
+
+@unittest.skipIf(why_no_strace(), why_no_strace())
+class DisturbedWalk(FaultTest):
+    def test_is_tried_again(self):
+        """A mount elsewhere can make the kernel give a walk up: that is no work for a helper."""
+        self.folder.write("hot.bin", HOT)
+        # Of each thread's calls every second one fails. -D: the server is the process started.
+        under = ["strace", "-D", "-f", "-qq", "--seccomp-bpf", "-o", "/dev/null",
+                 "-e", "trace=openat2", "-e", "inject=openat2:error=EAGAIN:when=2+2"]
+        with Pagewire(self.folder.root, "--workers", "1", "--open-file-validity", "1ms",
+                      under=under) as server:
+            for _ in range(20):
+                self.assert_alive(server, "/hot.bin", HOT)
+                time.sleep(0.002)
+            # Published at the next tick.
+            wait_until(lambda: total(server, "pagewire_open_file_cache_revalidated_total") > 5,
+                       "names looked at again")
+            self.assertEqual(total(server, "pagewire_disk_jobs_total", kind="open"), 0)
 
 
 if __name__ == "__main__":

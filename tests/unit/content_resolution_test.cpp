@@ -23,10 +23,9 @@ class ResolutionTest : public testing::SiteTest {
   void serve_wish(int error = 0) {
     const NameWish wish = resolution.wish;
     wishes.push_back(wish.relative_path);
-    Result<OpenedName> opened =
-        error != 0 ? Result<OpenedName>(failure("openat2", error))
-                   : open_name(site().root_fd(), wish.relative_path.c_str(), ByteCount{16 * kib});
-    resolution.found.emplace_back(wish.key, site().resolved(wish, std::move(opened), now));
+    Result<OpenedName> opened = error != 0 ? Result<OpenedName>(failure("openat2", error))
+                                           : open_name(site().root_fd(), wish, ByteCount{16 * kib});
+    resolution.found.push_back(site().resolved(wish, std::move(opened), now));
   }
   /// Until it is answered; the number of wishes.
   std::size_t put_until_answered(const std::string& target,
@@ -135,20 +134,35 @@ TEST_F(ResolutionTest, SameFileKeepsWhatHangsOnIt) {
   const OpenFile* const before = response.file.get();
   resolution.wish = {.key = "a.ts", .path = "a.ts", .relative_path = "a.ts"};
   serve_wish();
-  EXPECT_EQ(resolution.found.back().second.file.get(), before);
+  EXPECT_EQ(resolution.found.back().lookup.file.get(), before);
   EXPECT_EQ(site().counters().cache_entries, 1U);
   tree.write("a.ts", "longer");
   serve_wish();
-  EXPECT_NE(resolution.found.back().second.file.get(), before);
+  EXPECT_NE(resolution.found.back().lookup.file.get(), before);
   EXPECT_EQ(site().counters().cache_entries, 1U);
 }
 
 TEST_F(ResolutionTest, MoreNamesThanARequestHasAreWaitedFor) {
   const Lookup missing{.outcome = Outcome::Missing, .file = {}};
   for (std::size_t i = 0; i < Resolution::most_names; ++i) {
-    resolution.found.emplace_back("other" + std::to_string(i), missing);
+    resolution.found.push_back({"other" + std::to_string(i), missing, ""});
   }
   ASSERT_TRUE(put("/not-looked-for-either.ts"));
+  EXPECT_EQ(response.status, 404);
+}
+
+// Whatever is in memory: nothing tells that of a directory's blocks.
+TEST_F(ResolutionTest, ListingsAreWished) {
+  settings.listing = true;
+  tree.write("dir/a.ts", "x");
+  EXPECT_GE(put_until_answered("/dir/"), 1U);
+  EXPECT_EQ(wishes.back(), "dir/");
+  EXPECT_EQ(response.status, 200);
+  EXPECT_NE(gather().body.find("<a href=\"a.ts\">"), std::string::npos);
+  EXPECT_GE(put_until_answered("/"), 1U);
+  EXPECT_EQ(wishes.back(), ".");
+  EXPECT_NE(gather().body.find("<a href=\"dir/\">"), std::string::npos);
+  put_until_answered("/dir/a.ts/");
   EXPECT_EQ(response.status, 404);
 }
 

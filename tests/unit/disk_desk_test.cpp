@@ -23,9 +23,9 @@ struct Client final : DiskWaiter {
     got = range;
     bytes = read.value_or(ByteCount{}).value;
   }
-  void name_resolved(const std::string&, const content::Lookup& found) override {
+  void name_resolved(const content::FoundName& found) override {
     ++told;
-    outcome = found.outcome;
+    outcome = found.lookup.outcome;
   }
   int told = 0;
   ByteRange got;
