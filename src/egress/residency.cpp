@@ -20,8 +20,15 @@ using content::Segment;
 /// One look covers so much: enough to be rare in a hot transfer, little enough to be quick.
 constexpr ByteCount look_size{2 * mib};
 
-/// How long what was seen is believed.
-constexpr std::int64_t look_trusted_ms = 100;
+/// How long a transfer believes its own look: it passes each page once, so that one evicted
+/// meanwhile is a rare accident.
+constexpr std::int64_t own_look_trusted_ms = 100;
+
+/// How long others believe it. A hot file passes the same pages always: believed for longer than
+/// the time between two of its requests, a look would never be made before the page that was
+/// evicted is missed, however rarely that happens. DAMON, for one, takes pages that sendfile alone
+/// uses for unused ones.
+constexpr std::int64_t look_trusted_ms = 1;
 
 /// How long what was fetched is stepped over unseen. Longer than the wait for a turn; short enough
 /// that a slow reader's pages, evicted while they wait for it, are fetched again and not waited
@@ -44,9 +51,8 @@ ByteRange first_part(ByteRange rest, ByteCount size) {
 }
 
 /// Part of `range` is not enough: a step that ends where the knowledge does would be a short one.
-bool knows(const content::SeenPages& seen, ByteRange range, const ResidencyGate& gate) {
-  return contains(seen.range, range.offset) && range.end() <= seen.range.end() &&
-         gate.now_ms - seen.at_ms < look_trusted_ms;
+bool covers(const content::SeenPages& seen, ByteRange range) {
+  return contains(seen.range, range.offset) && range.end() <= seen.range.end();
 }
 
 bool was_fetched(const Transfer& transfer, const OpenFile& file, FileOffset offset) {
@@ -79,8 +85,12 @@ void note(const OpenFile& file, const content::SeenPages& seen, const ResidencyG
 ByteCount resident_run(Transfer& transfer, const OpenFile& file, ByteRange rest, ByteCount most) {
   ResidencyGate& gate = transfer.resources->residency;
   const ByteRange next{rest.offset, most};
-  if (transfer.seen_file == &file && knows(transfer.seen, next, gate)) return most;
-  if (knows(file.seen(), next, gate)) return most;
+  const auto age_ms = [&](const content::SeenPages& seen) { return gate.now_ms - seen.at_ms; };
+  if (transfer.seen_file == &file && covers(transfer.seen, next) &&
+      age_ms(transfer.seen) < own_look_trusted_ms) {
+    return most;
+  }
+  if (covers(file.seen(), next) && age_ms(file.seen()) < look_trusted_ms) return most;
 
   ++gate.looks;
   const std::int64_t cold_at_ms = file.cold_at_ms();
