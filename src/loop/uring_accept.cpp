@@ -82,8 +82,8 @@ void UringLoop::accept_done(Listener& listener, const sys::Completion& completio
     listener.acceptor->accepted({std::move(fd), peer});
   }
   if (completion.more() || listener.gone || ending_) return;
-  if (completion.result >= 0) return arm_accept(listener);  // the completion queue was full
-  if (completion.result == -ECANCELED) return;              // by unlisten_all()
+  // Not by unlisten_all(): the completion queue was full. Before Linux 6.14 that may be ECANCELED.
+  if (completion.result >= 0 || completion.result == -ECANCELED) return arm_accept(listener);
   const Error error{"accept4", -completion.result};
   if (sys::concerns_one_connection(error.errno_value)) return arm_accept(listener);
   if (goes_on_after(listener, error)) arm_listener_poll(listener);

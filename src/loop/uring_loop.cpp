@@ -100,11 +100,14 @@ void UringLoop::begin() {
 void UringLoop::turn(int wait_ms) {
   enter(wait_ms);
   now_ns_ = sys::monotonic_ns();
-  // By index: unlisten_all() in a callback may append.
-  for (looked_at_ = 0; looked_at_ < came_.size(); ++looked_at_) {
+  // What comes meanwhile, each time the batch is full (submission()) or listening ends, waits for
+  // the next round: with more busy streams than the batch has places this one would never end, and
+  // neither tick nor yielded stream would have its turn. By index, because it is appended.
+  const std::size_t came = came_.size();
+  for (looked_at_ = 0; looked_at_ < came; ++looked_at_) {
     dispatch(std::exchange(came_[looked_at_], {}));
   }
-  came_.clear();
+  came_.erase(came_.begin(), came_.begin() + static_cast<std::ptrdiff_t>(came));
   looked_at_ = 0;
   run_ready();
 }

@@ -14,7 +14,8 @@
 //   descriptor's next owner.
 // - A provided buffer is given back before the next completion is looked at: what comes while a
 //   stream is paused is copied out, and its receive cancelled. So no stream can starve others, and
-//   a receive that found no buffer (ENOBUFS) finds one in the next round. What a paused stream
+//   a receive that found no buffer (ENOBUFS) finds one in the next round, or in the one after it
+//   where completions of this one had to be left for the next. What a paused stream
 //   holds is bounded by what the completions of one pass hold, up to the cancel's own (about 256
 //   KiB on Linux 6.18 with buffers of 4 KiB).
 // - Before the first run() nothing is submitted: the ring belongs to the thread that calls run().

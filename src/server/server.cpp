@@ -9,6 +9,29 @@ namespace pagewire::server {
 
 namespace {
 
+using Loops = std::vector<std::unique_ptr<loop::Loop>>;
+
+Result<Loops> make_loops(loop::Engine engine, std::size_t count) {
+  Loops made;
+  for (std::size_t i = 0; i < count; ++i) {
+    Result<std::unique_ptr<loop::Loop>> loop = loop::make_loop(engine, loop::Settings{});
+    if (!loop) return tl::unexpected(loop.error());
+    made.push_back(std::move(*loop));
+  }
+  return made;
+}
+
+/// One for each worker. There may be io_uring, but not for all of them (ENOMEM: RLIMIT_MEMLOCK,
+/// which whatever else the user runs uses up, too): then, if it was ours to choose, all have epoll.
+Result<Loops> worker_loops(const Settings& settings, loop::EngineChoice& choice) {
+  Result<Loops> made = make_loops(choice.engine, settings.workers);
+  const bool ours = settings.engine == loop::Engine::Auto && choice.engine == loop::Engine::Uring;
+  if (made || !ours) return made;
+  choice = {.engine = loop::Engine::Epoll,
+            .note = "no io_uring for all workers (" + describe(made.error()) + "); epoll does"};
+  return make_loops(choice.engine, settings.workers);
+}
+
 /// Asks the kernel, once, what the settings cannot know.
 Settings probed(Settings settings, loop::Engine engine) {
   settings.engine = engine;
@@ -21,6 +44,7 @@ Settings probed(Settings settings, loop::Engine engine) {
 struct Server::Parts {
   explicit Parts(const Settings& all)
       : engine(loop::choose_engine(all.engine, loop::preferred_engine, loop::probe_uring)),
+        loops(worker_loops(all, engine)),
         settings(probed(all, engine.engine)),
         shared(settings) {}
   ~Parts();
@@ -30,7 +54,8 @@ struct Server::Parts {
   std::vector<const metrics::WorkerMetrics*> worker_metrics() const;
   std::string metrics_text() const;
 
-  const loop::EngineChoice engine;
+  loop::EngineChoice engine;
+  Result<Loops> loops;  // until the workers have them
   const Settings settings;
   Shared shared;
   std::vector<sys::Address> addresses;
@@ -84,9 +109,13 @@ tl::expected<void, StartError> Server::Parts::open() {
   }
   names.version = PAGEWIRE_VERSION;
   names.engine = loop::name(engine.engine);
+  if (!loops) {
+    return tl::unexpected(StartError{"cannot make the " + std::string(loop::name(engine.engine)) +
+                                     " loop: " + describe(loops.error())});
+  }
   addresses = settings.listen;
   for (std::size_t i = 0; i < settings.workers; ++i) {
-    workers.push_back(std::make_unique<Worker>(i, shared));
+    workers.push_back(std::make_unique<Worker>(i, shared, std::move((*loops)[i])));
     if (auto opened = workers.back()->open(addresses); !opened) return opened;
   }
   if (!settings.access_log.file.empty()) {

@@ -24,7 +24,7 @@ constexpr std::size_t idle_exchange_limit = 256;
 
 }  // namespace
 
-Worker::Worker(std::size_t index, Shared& shared)
+Worker::Worker(std::size_t index, Shared& shared, std::unique_ptr<loop::Loop> loop)
     : index_(index),
       shared_(shared),
       pipes_(shared.settings.pipes),
@@ -35,7 +35,8 @@ Worker::Worker(std::size_t index, Shared& shared)
                  .masters = masters_.get(),
                  .lanes = &lanes_,
                  .usable = shared.facts.usable,
-                 .zero_copy = {.limits = shared.settings.zero_copy}} {}
+                 .zero_copy = {.limits = shared.settings.zero_copy}},
+      loop_(std::move(loop)) {}
 
 Worker::~Worker() {
   stop();
@@ -49,13 +50,6 @@ tl::expected<void, StartError> Worker::open(std::vector<sys::Address>& addresses
                                      std::strerror(site.error().errno_value)});
   }
   site_ = std::move(*site);
-  Result<std::unique_ptr<loop::Loop>> loop = loop::make_loop(settings().engine, loop::Settings{});
-  if (!loop) {
-    return tl::unexpected(StartError{"cannot make the " +
-                                     std::string(loop::name(settings().engine)) +
-                                     " loop: " + describe(loop.error())});
-  }
-  loop_ = std::move(*loop);
   disk_ = std::make_unique<DiskDesk>(DiskDesk::Parts{.helpers = *shared_.disk_helpers,
                                                      .loop = *loop_,
                                                      .site = *site_,
@@ -143,7 +137,7 @@ void Worker::equip_paths() {
 }
 
 void Worker::stop() {
-  if (loop_ != nullptr) loop_->stop();
+  loop_->stop();
 }
 
 void Worker::join() {

@@ -49,10 +49,10 @@ struct Shared {
 
 class Worker final : public loop::Acceptor {
  public:
-  Worker(std::size_t index, Shared& shared);
+  Worker(std::size_t index, Shared& shared, std::unique_ptr<loop::Loop> loop);
   ~Worker() override;
 
-  /// Opens the listeners, the site and the loop. For port 0 the kernel chooses, and `addresses` is
+  /// Opens the listeners and the site. For port 0 the kernel chooses, and `addresses` is
   /// changed to what it chose, for the next workers. Nothing runs yet.
   tl::expected<void, StartError> open(std::vector<sys::Address>& addresses);
   void start();

@@ -2,8 +2,10 @@
 that the io_uring loop sends in batches stay whole, in order and counted."""
 
 import http.client
+import re
 import shutil
 import subprocess
+import tempfile
 import unittest
 
 from support import Pagewire, RawClient, TestFolder, coded_bytes, fetch_metrics, request_head
@@ -16,11 +18,11 @@ FILES = 16
 class WithoutUring(unittest.TestCase):
     """As in a container whose seccomp filter forbids it."""
 
-    def run_without(self, *flags):
+    def run_without(self, *flags, fault="inject=io_uring_setup:error=EPERM", log="/dev/null"):
         folder = TestFolder()
         self.addCleanup(folder.close)
         return subprocess.run(
-            ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "inject=io_uring_setup:error=EPERM",
+            ["strace", "-f", "-qq", "-o", log, "-e", fault,
              "timeout", "2", BINARY, "serve", folder.root, "--listen", "127.0.0.1:0",
              "--admin", "off", *flags],
             capture_output=True, text=True, timeout=PATIENCE_S, check=False)
@@ -35,6 +37,17 @@ class WithoutUring(unittest.TestCase):
         done = self.run_without("--engine", "auto")
         self.assertIn("engine epoll", done.stdout)
         self.assertIn("no io_uring here", done.stdout + done.stderr)
+
+    def test_auto_serves_when_there_is_too_little_for_all_workers(self):
+        """As with a low limit on locked memory: the last worker's ring is one too many."""
+        flags = ("--engine", "auto", "--workers", "2", "--self-test", "off")
+        with tempfile.NamedTemporaryFile("r") as log:
+            self.run_without(*flags, fault="trace=io_uring_setup", log=log.name)
+            rings = len(re.findall("io_uring_setup", log.read()))
+        self.assertGreaterEqual(rings, 3)  # the last ones are the probe's and the workers'
+        done = self.run_without(*flags, fault=f"inject=io_uring_setup:error=ENOMEM:when={rings}+")
+        self.assertIn("engine epoll", done.stdout)
+        self.assertIn("no io_uring for all workers", done.stdout + done.stderr)
 
 
 class Engines(unittest.TestCase):

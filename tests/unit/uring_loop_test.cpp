@@ -115,6 +115,32 @@ TEST_F(TinyQueue, SendsMoreThanItHasPlacesFor) {
   for (const Client& client : clients_) EXPECT_EQ(read_all(client.peer), client.bytes);
 }
 
+/// Each send's end begins the next one, on more streams than the batch has places, so that
+/// something comes whenever it is full: a round that waited for the end of that would have none.
+TEST_F(TinyQueue, RoundsEndHoweverManyStreamsAreBusy) {
+  attach_clients(40, 8);
+  constexpr std::size_t enough = 20'000;
+  std::size_t sent = 0, turns = 0, turns_meanwhile = 0;
+  for (Client& client : clients_) {
+    const auto send_on = [&] {
+      if (++sent == enough) turns_meanwhile = turns;
+      if (sent >= enough) return;
+      const iovec piece{client.bytes.data(), client.bytes.size()};
+      EXPECT_TRUE(loop_->submit_send(*client.probe, {&piece, 1}, false));
+    };
+    client.probe->on_received = send_on;
+    client.probe->on_sent = send_on;
+  }
+  Probe& other = attach();
+  loop_->yield(other);
+  other.on_writable = [&] {
+    ++turns;
+    loop_->yield(other);
+  };
+  run_until([&] { return sent >= enough; }, 20'000);
+  EXPECT_GE(turns_meanwhile, enough / clients_.size() / 4);
+}
+
 TEST_F(UringLoopTest, PausesWithDataInFlightLoseNothing) {
   Probe& probe = attach();
   const std::string bytes = positions(0, 400'000);
