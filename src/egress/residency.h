@@ -7,8 +7,8 @@
 // the wait then.
 //
 // Price: a look at 2 MiB costs a few microseconds, at a small file less than one. The transfer that
-// made it trusts it for a tenth of a second, the others on this worker, through the file's note, for
-// a millisecond. So a hot small file is looked at a thousand times a second at most.
+// made it trusts it for a tenth of a second, the others on this worker, through the file's note,
+// for a millisecond. So a hot small file is looked at a thousand times a second at most.
 #pragma once
 
 #include <span>
