@@ -28,7 +28,11 @@ struct WorkerParts {
   explicit WorkerParts(const egress::Path& path, sys::PipePool::Limits pipes = {},
                        std::size_t master_count = 4)
       : pool(pipes), masters(egress::make_master_pipes(master_count)) {
-    const Result<void> equipped = egress::equip(path, resources);
+    Result<void> equipped = egress::equip(path, resources);
+    // A polling thread of the kernel that a busy machine starts too late.
+    for (int again = 0; again < 10 && !equipped && equipped.error().errno_value == ETIME; ++again) {
+      equipped = egress::equip(path, resources);
+    }
     EXPECT_TRUE(equipped.has_value()) << path.name << ": " << describe(equipped.error());
     for (const int fd : lanes.fds()) {
       epoll_event event{};

@@ -138,6 +138,7 @@ class DriversTest(unittest.TestCase):
                  "--md", table, *flags],
                 capture_output=True, text=True, timeout=LIMIT_S, check=False)
             self.assertIn(done.returncode, (0, 1), done.stdout + done.stderr)
+            self.assertTrue(os.path.exists(report), done.stdout + done.stderr)
             self.check_schema(report)
             self.assertEqual(sorted(os.listdir(folder)), ["r.json", "r.md"], "something is left")
             self.assertIn("|", Path(table).read_text())

@@ -63,6 +63,7 @@ TEST_F(BenchRun, ListsAPathThatTheFileDoesNotFitWithTheReason) {
 TEST_F(BenchRun, SendsZerosByEveryPath) {
   settings_.zeros = ByteCount{50'000};
   settings_.repeat = 1;
+  settings_.seconds = 0.3;
   for (const Mode mode : {Mode::Stream, Mode::Request}) {
     settings_.mode = mode;
     const auto report = run(settings_, watch_);
