@@ -26,6 +26,7 @@ struct Server::Parts {
   ~Parts();
 
   tl::expected<void, StartError> open();
+  tl::expected<void, StartError> load_tls();
   tl::expected<void, StartError> open_admin();
   std::vector<const metrics::WorkerMetrics*> worker_metrics() const;
   std::string metrics_text() const;
@@ -34,6 +35,8 @@ struct Server::Parts {
   const Settings settings;
   Shared shared;
   std::vector<sys::Address> addresses;
+  std::vector<sys::Address> tls_addresses;
+  tls::TicketKeys ticket_keys;
   metrics::Names names;
   std::atomic<bool> draining{false};
   std::unique_ptr<log::AccessLog> access_log;
@@ -85,9 +88,13 @@ tl::expected<void, StartError> Server::Parts::open() {
   names.version = PAGEWIRE_VERSION;
   names.engine = loop::name(engine.engine);
   addresses = settings.listen;
+  tls_addresses = settings.listen_tls;
   for (std::size_t i = 0; i < settings.workers; ++i) {
     workers.push_back(std::make_unique<Worker>(i, shared));
-    if (auto opened = workers.back()->open(addresses); !opened) return opened;
+  }
+  if (auto loaded = load_tls(); !loaded) return loaded;
+  for (const std::unique_ptr<Worker>& worker : workers) {
+    if (auto opened = worker->open(addresses); !opened) return opened;
   }
   if (!settings.access_log.file.empty()) {
     log::Settings log_settings = settings.access_log;
@@ -101,6 +108,16 @@ tl::expected<void, StartError> Server::Parts::open() {
     shared.access_log = access_log.get();
   }
   return open_admin();
+}
+
+tl::expected<void, StartError> Server::Parts::load_tls() {
+  if (!settings.tls) return {};
+  auto contexts = tls::load_contexts(*settings.tls, ticket_keys, workers.size());
+  if (!contexts) return tl::unexpected(StartError{contexts.error()});
+  for (std::size_t i = 0; i < workers.size(); ++i) {
+    workers[i]->use_tls(std::move((*contexts)[i]));
+  }
+  return {};
 }
 
 tl::expected<void, StartError> Server::Parts::open_admin() {
@@ -126,6 +143,10 @@ std::string Server::Parts::metrics_text() const {
 
 std::vector<sys::Address> Server::addresses() const {
   return parts_->addresses;
+}
+
+std::vector<sys::Address> Server::tls_addresses() const {
+  return parts_->tls_addresses;
 }
 
 sys::Address Server::admin_address() const {

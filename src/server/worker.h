@@ -18,6 +18,7 @@
 #include "server/disk.h"
 #include "server/server.h"
 #include "sys/pipe.h"
+#include "tls/tls.h"
 
 namespace pagewire::server {
 
@@ -55,6 +56,8 @@ class Worker final : public loop::Acceptor {
   /// Opens the listeners, the site and the loop. For port 0 the kernel chooses, and `addresses` is
   /// changed to what it chose, for the next workers. Nothing runs yet.
   tl::expected<void, StartError> open(std::vector<sys::Address>& addresses);
+  /// The certificates from now on. Before start(), or on the worker's own thread.
+  void use_tls(std::shared_ptr<const tls::Context> context) { tls_ = std::move(context); }
   void start();
   void begin_drain();
   void stop();
@@ -70,6 +73,7 @@ class Worker final : public loop::Acceptor {
   content::Site& site() { return *site_; }
   metrics::WorkerMetrics& metrics() { return metrics_; }
   egress::Resources& resources() { return resources_; }
+  const std::shared_ptr<const tls::Context>& tls() const { return tls_; }  ///< null: no HTTPS
   DiskDesk& disk() { return *disk_; }
   log::AccessLog* access_log() { return shared_.access_log; }
   std::size_t index() const { return index_; }
@@ -95,6 +99,7 @@ class Worker final : public loop::Acceptor {
   std::size_t index_;
   Shared& shared_;
   std::vector<sys::Fd> listeners_;
+  std::shared_ptr<const tls::Context> tls_;
   sys::Fd spare_;  // given up to refuse one connection when descriptors have run out
   sys::PipePool pipes_;
   std::vector<char> scratch_;
