@@ -56,9 +56,11 @@ class Worker final : public loop::Acceptor {
   /// Opens the listeners, the site and the loop. For port 0 the kernel chooses, and `addresses` is
   /// changed to what it chose, for the next workers. Nothing runs yet.
   tl::expected<void, StartError> open(std::vector<sys::Address>& addresses);
-  /// The certificates from now on. Before start(), or on the worker's own thread.
+  /// The certificates from now on. Before start().
   void use_tls(std::shared_ptr<const tls::Context> context) { tls_ = std::move(context); }
   void start();
+  /// The same while it runs: its own thread takes the new ones, and lets the old ones go.
+  void post_tls(std::shared_ptr<const tls::Context> context);
   void begin_drain();
   void stop();
   void join();
