@@ -37,10 +37,10 @@ OrText<void> set_protocol(SSL_CTX* ctx, const Settings& settings) {
                    SSL_CTX_set1_groups_list(ctx, "X25519:P-256:P-384") == 1;
   if (!set) return tl::unexpected("OpenSSL refuses the ciphers: " + last_reason());
   // A client that puts ChaCha20 first has no AES instructions.
-  std::uint64_t options = SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA |
-                          SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION;
-  if (settings.kernel_tls) options |= SSL_OP_ENABLE_KTLS;
+  const std::uint64_t options = SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA |
+                                SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION;
   SSL_CTX_set_options(ctx, options);
+  Session::prepare(*ctx);
   // An idle connection keeps no record buffers (34 KiB).
   SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS);
   SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
