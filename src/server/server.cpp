@@ -13,7 +13,7 @@ namespace {
 /// Asks the kernel, once, what the settings cannot know.
 Settings probed(Settings settings, loop::Engine engine) {
   settings.engine = engine;
-  if (settings.paths.paths.empty()) settings.paths = egress::probe_paths(egress::paths());
+  if (settings.paths.paths.empty()) settings.paths = egress::probe_paths(egress::socket_paths());
   return settings;
 }
 
@@ -28,6 +28,7 @@ struct Server::Parts {
 
   tl::expected<void, StartError> open();
   tl::expected<tls::Contexts, StartError> load_tls();
+  void name_tls();
   tl::expected<void, StartError> open_admin();
   std::vector<const metrics::WorkerMetrics*> worker_metrics() const;
   std::string metrics_text() const;
@@ -86,6 +87,7 @@ tl::expected<void, StartError> Server::Parts::open() {
   for (std::size_t i = 0; i < egress::reason_count; ++i) {
     names.reasons.push_back(egress::token(static_cast<egress::Reason>(i)));
   }
+  name_tls();
   names.version = PAGEWIRE_VERSION;
   names.engine = loop::name(engine.engine);
   addresses = settings.listen;
@@ -94,12 +96,14 @@ tl::expected<void, StartError> Server::Parts::open() {
     workers.push_back(std::make_unique<Worker>(i, shared));
   }
   if (settings.tls) {
+    shared.tls = tls::probe_session_facts(settings.tls->kernel_tls);
     const auto contexts = load_tls();
     if (!contexts) return tl::unexpected(contexts.error());
     for (std::size_t i = 0; i < workers.size(); ++i) workers[i]->use_tls((*contexts)[i]);
   }
   for (const std::unique_ptr<Worker>& worker : workers) {
-    if (auto opened = worker->open(addresses); !opened) return opened;
+    if (auto opened = worker->open({.http = addresses, .https = tls_addresses}); !opened)
+      return opened;
   }
   if (!settings.access_log.file.empty()) {
     log::Settings log_settings = settings.access_log;
@@ -113,6 +117,19 @@ tl::expected<void, StartError> Server::Parts::open() {
     shared.access_log = access_log.get();
   }
   return open_admin();
+}
+
+void Server::Parts::name_tls() {
+  names.tls_served = settings.tls.has_value();
+  for (std::size_t i = 0; i < tls::outcome_count; ++i) {
+    names.tls_outcomes.push_back(tls::token(static_cast<tls::Outcome>(i)));
+  }
+  for (std::size_t i = 0; i < tls::kernel_states; ++i) {
+    names.tls_kernel.push_back(tls::token(static_cast<tls::Kernel>(i)));
+  }
+  for (std::size_t i = 0; i < tls::kernel_reasons; ++i) {
+    names.tls_kernel_reasons.push_back(tls::token(static_cast<tls::KernelReason>(i)));
+  }
 }
 
 /// One for each worker.

@@ -30,6 +30,7 @@ OrText<std::unique_ptr<Host>> make_host(Hosts& hosts, const Settings& settings,
   SSL_CTX* const raw = host->ctx.get();
   set_tickets(raw, settings);
   set_callbacks(*host);
+  Session::prepare(*raw);
   return set_protocol(raw, settings)
       .and_then([&] { return set_client_roots(raw, settings, roots); })
       .map([&] { return std::move(host); });
@@ -72,9 +73,8 @@ OrText<void> set_protocol(SSL_CTX* ctx, const Settings& settings) {
                    SSL_CTX_set1_groups_list(ctx, "X25519:P-256:P-384") == 1;
   if (!set) return tl::unexpected("OpenSSL refuses the ciphers: " + last_reason());
   // A client that puts ChaCha20 first has no AES instructions.
-  std::uint64_t options = SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA |
-                          SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION;
-  if (settings.kernel_tls) options |= SSL_OP_ENABLE_KTLS;
+  constexpr std::uint64_t options = SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA |
+                                    SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION;
   SSL_CTX_set_options(ctx, options);
   // An idle connection keeps no record buffers (34 KiB).
   SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS);

@@ -17,6 +17,9 @@
 #include <tl/expected.hpp>
 #include <vector>
 
+#include "tls/session.h"
+#include "tls/version.h"
+
 struct ssl_ctx_st;  // SSL_CTX of <openssl/ssl.h>, which is large
 
 namespace pagewire::tls {
@@ -27,8 +30,6 @@ struct CertificateFiles {
   std::string key;        ///< PEM, not encrypted
   std::string ocsp = {};  ///< DER, stapled; "": none
 };
-
-enum class Version : std::uint8_t { Tls12, Tls13 };
 
 enum class ClientCertificates : std::uint8_t {
   Optional,  ///< asked for; a handshake without one goes on, one with a wrong one fails
@@ -41,7 +42,7 @@ struct Settings {
   Version min_version = Version::Tls12;
   std::string client_ca = {};  ///< PEM, the roots of client certificates; "": none is asked for
   ClientCertificates client_certificates = ClientCertificates::Required;
-  bool kernel_tls = true;     ///< SSL_OP_ENABLE_KTLS: the kernel encrypts where it can
+  bool kernel_tls = true;     ///< the kernel encrypts where it can
   bool zero_copy_ro = false;  ///< TLS_TX_ZEROCOPY_RO: only for files that never change in place
   bool tickets = true;
   std::int64_t handshake_timeout_ms = 10'000;  ///< from accept to the end of the handshake

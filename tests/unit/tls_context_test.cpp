@@ -31,7 +31,7 @@ TEST_F(TlsContext, ServerNameChoosesTheCertificate) {
 TEST_F(TlsContext, TheFirstCertificateAnswersForNobodysName) {
   const auto context = two();
   for (const char* const name : {"", "c.test", "x.y.b.test"}) {
-    const Outcome outcome = handshake(*context, {.server_name = name});
+    const Seen outcome = handshake(*context, {.server_name = name});
     EXPECT_TRUE(outcome.done) << name << ": " << outcome.server_reason;
     EXPECT_EQ(outcome.serial, plain) << name;
   }
@@ -42,11 +42,11 @@ TEST_F(TlsContext, TwoKeyTypesOfOneNameAreBothThere) {
       load({.certificates = {
                 make("ecdsa", {.names = "DNS:a.test", .key = test::KeyType::Ecdsa, .serial = 3}),
                 make("rsa", {.names = "DNS:a.test", .key = test::KeyType::Rsa, .serial = 4})}});
-  const Outcome modern = handshake(*context, {.server_name = "a.test"});
+  const Seen modern = handshake(*context, {.server_name = "a.test"});
   EXPECT_EQ(modern.serial, 3);
-  const Outcome old = handshake(*context, {.server_name = "a.test",
-                                           .version = TLS1_2_VERSION,
-                                           .ciphers12 = "ECDHE-RSA-AES128-GCM-SHA256"});
+  const Seen old = handshake(*context, {.server_name = "a.test",
+                                        .version = TLS1_2_VERSION,
+                                        .ciphers12 = "ECDHE-RSA-AES128-GCM-SHA256"});
   EXPECT_EQ(old.serial, 4) << old.server_reason;
 }
 
@@ -57,7 +57,7 @@ TEST_F(TlsContext, TheWholeChainIsSent) {
       test::make_certificate({.names = "DNS:a.test", .serial = 12}, &between);
   const CertificateFiles files = store("a", leaf);
   write("a.pem", test::certificate_pem(leaf) + test::certificate_pem(between));
-  const Outcome outcome = handshake(*load({.certificates = {files}}), {});
+  const Seen outcome = handshake(*load({.certificates = {files}}), {});
   EXPECT_EQ(outcome.serial, 12);
   EXPECT_EQ(outcome.chain_length, 2);
 }
@@ -68,8 +68,7 @@ TEST_F(TlsContext, SpeaksTls12And13AloneUnlessToldLess) {
   const auto context = load(one());
   EXPECT_EQ(handshake(*context, {}).version, TLS1_3_VERSION);
   EXPECT_EQ(handshake(*context, {.version = TLS1_2_VERSION}).version, TLS1_2_VERSION);
-  const Outcome old =
-      handshake(*context, {.version = TLS1_1_VERSION, .ciphers12 = "ALL:@SECLEVEL=0"});
+  const Seen old = handshake(*context, {.version = TLS1_1_VERSION, .ciphers12 = "ALL:@SECLEVEL=0"});
   EXPECT_FALSE(old.done);
   EXPECT_EQ(old.alert, SSL_AD_PROTOCOL_VERSION) << old.server_reason;
 
@@ -106,7 +105,7 @@ TEST_F(TlsContext, RefusesWhatIsNotAnAeadOverEcdhe) {
   const auto context = load({.certificates = {make("a", {.key = test::KeyType::Rsa})}});
   for (const char* const cipher : {"ECDHE-RSA-AES128-SHA256", "AES128-GCM-SHA256",
                                    "ECDHE-RSA-AES256-SHA", "DHE-RSA-AES128-GCM-SHA256"}) {
-    const Outcome outcome = handshake(*context, {.version = TLS1_2_VERSION, .ciphers12 = cipher});
+    const Seen outcome = handshake(*context, {.version = TLS1_2_VERSION, .ciphers12 = cipher});
     EXPECT_FALSE(outcome.done) << cipher;
     EXPECT_EQ(outcome.server_reason, "no shared cipher") << cipher;
   }
@@ -125,20 +124,13 @@ TEST_F(TlsContext, RefusesRenegotiation) {
   EXPECT_NE(SSL_CTX_get_options(context->handle()) & SSL_OP_NO_RENEGOTIATION, 0U);
 }
 
-TEST_F(TlsContext, AsksForKernelTlsUnlessSwitchedOff) {
-  Settings settings = one();
-  EXPECT_NE(SSL_CTX_get_options(load(settings)->handle()) & SSL_OP_ENABLE_KTLS, 0U);
-  settings.kernel_tls = false;
-  EXPECT_EQ(SSL_CTX_get_options(load(settings)->handle()) & SSL_OP_ENABLE_KTLS, 0U);
-}
-
 TEST_F(TlsContext, ChoosesHttp11AndRefusesStrangersToIt) {
   const auto context = load(one());
   EXPECT_EQ(handshake(*context, {.alpn = "\x02h2\x08http/1.1"}).alpn, "http/1.1");
-  const Outcome without = handshake(*context, {});
+  const Seen without = handshake(*context, {});
   EXPECT_TRUE(without.done);
   EXPECT_EQ(without.alpn, "");
-  const Outcome stranger = handshake(*context, {.alpn = "\x02h2\x04smtp"});
+  const Seen stranger = handshake(*context, {.alpn = "\x02h2\x04smtp"});
   EXPECT_FALSE(stranger.done);
   EXPECT_EQ(stranger.alert, SSL_AD_NO_APPLICATION_PROTOCOL);
 }
@@ -174,7 +166,7 @@ TEST_F(TlsStaple, ThatIsStaleIsToldAndNotSent) {
   ASSERT_EQ(context->notes().size(), 1U);
   const std::string& note = context->notes().front();
   EXPECT_EQ(note.find("the OCSP response " + path("a.ocsp") + " is stale since 2"), 0U) << note;
-  const Outcome outcome = handshake(*context, {.ask_status = true});
+  const Seen outcome = handshake(*context, {.ask_status = true});
   EXPECT_TRUE(outcome.done);
   EXPECT_EQ(outcome.status, "");
 }
@@ -227,7 +219,7 @@ TEST_F(TlsClients, MustShowACertificateWhereItIsRequired) {
   const auto context = asking(ClientCertificates::Required);
   for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
     EXPECT_TRUE(handshake(*context, {.version = version, .certificate = &known_}).done);
-    const Outcome without = handshake(*context, {.version = version});
+    const Seen without = handshake(*context, {.version = version});
     EXPECT_FALSE(without.done);
     EXPECT_EQ(without.server_reason, "peer did not return a certificate");
     EXPECT_FALSE(handshake(*context, {.version = version, .certificate = &stranger_}).done);
@@ -238,18 +230,18 @@ TEST_F(TlsClients, MayDoWithoutWhereItIsOptional) {
   const auto context = asking(ClientCertificates::Optional);
   EXPECT_TRUE(handshake(*context, {}).done);
   EXPECT_TRUE(handshake(*context, {.certificate = &known_}).done);
-  const Outcome stranger = handshake(*context, {.certificate = &stranger_});
+  const Seen stranger = handshake(*context, {.certificate = &stranger_});
   EXPECT_FALSE(stranger.done);
   EXPECT_EQ(stranger.server_reason, "certificate verify failed");
 }
 
 TEST_F(TlsClients, DoNotGetInWithASessionOfAnotherPolicy) {
-  const Outcome before = handshake(*load(one()), {});
+  const Seen before = handshake(*load(one()), {});
   ASSERT_NE(before.session, nullptr);
   const auto required = asking(ClientCertificates::Required);
-  const Outcome again = handshake(*required, {.session = before.session});
+  const Seen again = handshake(*required, {.session = before.session});
   EXPECT_FALSE(again.done);
-  const Outcome known = handshake(*required, {.certificate = &known_});
+  const Seen known = handshake(*required, {.certificate = &known_});
   EXPECT_TRUE(handshake(*required, {.session = known.session}).resumed);
 }
 

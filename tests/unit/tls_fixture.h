@@ -62,7 +62,7 @@ class TlsTest : public ::testing::Test {
   TicketKeys keys_{[this] { return now_ms_; }};
 };
 
-using Session = std::shared_ptr<SSL_SESSION>;
+using SessionPtr = std::shared_ptr<SSL_SESSION>;
 
 struct Client {
   std::string server_name = {};
@@ -71,12 +71,12 @@ struct Client {
   std::string ciphers12 = {};
   std::string ciphers13 = {};
   std::string groups = {};
-  Session session = {};
+  SessionPtr session = {};
   const MadeCertificate* certificate = nullptr;
   bool ask_status = false;
 };
 
-struct Outcome {
+struct Seen {
   bool done = false;
   std::string server_reason;  ///< OpenSSL's, of a handshake that failed there
   int alert = 0;              ///< that the server sent
@@ -89,7 +89,7 @@ struct Outcome {
   std::string status;  ///< the stapled response
   bool resumed = false;
   int tickets = 0;
-  Session session;  ///< of the last ticket
+  SessionPtr session;  ///< of the last ticket
 };
 
 struct SslFree {
@@ -100,15 +100,15 @@ using SslPtr = std::unique_ptr<SSL, SslFree>;
 using ClientCtxPtr = std::unique_ptr<SSL_CTX, SslFree>;
 
 inline int keep_ticket(SSL* ssl, SSL_SESSION* session) {
-  auto& outcome = *static_cast<Outcome*>(SSL_get_app_data(ssl));
+  auto& outcome = *static_cast<Seen*>(SSL_get_app_data(ssl));
   ++outcome.tickets;
-  outcome.session = Session(session, SSL_SESSION_free);
+  outcome.session = SessionPtr(session, SSL_SESSION_free);
   return 1;  // it is ours
 }
 
 inline void note_alert(const SSL* ssl, int where, int value) {
   if ((where & SSL_CB_READ_ALERT) == SSL_CB_READ_ALERT && (value & 0xff) != SSL_AD_CLOSE_NOTIFY) {
-    static_cast<Outcome*>(SSL_get_app_data(ssl))->alert = value & 0xff;
+    static_cast<Seen*>(SSL_get_app_data(ssl))->alert = value & 0xff;
   }
 }
 
@@ -130,7 +130,7 @@ inline ClientCtxPtr make_client_ctx(const Client& client) {
   return ctx;
 }
 
-inline SslPtr make_client(SSL_CTX* ctx, const Client& client, Outcome& outcome) {
+inline SslPtr make_client(SSL_CTX* ctx, const Client& client, Seen& outcome) {
   SslPtr ssl(SSL_new(ctx));
   SSL_set_app_data(ssl.get(), &outcome);
   if (!client.server_name.empty()) {
@@ -146,7 +146,7 @@ inline SslPtr make_client(SSL_CTX* ctx, const Client& client, Outcome& outcome) 
   return ssl;
 }
 
-inline void describe_server(SSL* client, Outcome& outcome) {
+inline void describe_server(SSL* client, Seen& outcome) {
   X509* const leaf = SSL_get0_peer_certificate(client);
   if (leaf != nullptr) outcome.serial = ASN1_INTEGER_get(X509_get0_serialNumber(leaf));
   outcome.chain_length = sk_X509_num(SSL_get_peer_cert_chain(client));
@@ -170,8 +170,8 @@ inline void describe_server(SSL* client, Outcome& outcome) {
 }
 
 /// A whole handshake, and the tickets behind it.
-inline Outcome handshake(const Context& context, const Client& wishes) {
-  Outcome outcome;
+inline Seen handshake(const Context& context, const Client& wishes) {
+  Seen outcome;
   const ClientCtxPtr ctx = make_client_ctx(wishes);
   const SslPtr client = make_client(ctx.get(), wishes, outcome);
   const SslPtr server(SSL_new(context.handle()));
@@ -201,7 +201,7 @@ inline Outcome handshake(const Context& context, const Client& wishes) {
   if (outcome.resumed && SSL_version(client.get()) == TLS1_2_VERSION &&
       SSL_get_session(client.get()) != wishes.session.get()) {
     ++outcome.tickets;
-    outcome.session = Session(SSL_get1_session(client.get()), SSL_SESSION_free);
+    outcome.session = SessionPtr(SSL_get1_session(client.get()), SSL_SESSION_free);
   }
   // SSL_free() would mark the session of a connection that was not shut down as not to be resumed.
   SSL_set_shutdown(client.get(), SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);

@@ -7,8 +7,8 @@ namespace {
 class TlsResumption : public TlsTest, public ::testing::WithParamInterface<int> {
  protected:
   Settings settings() { return {.certificates = {make("a", {.names = "DNS:a.test"})}}; }
-  Outcome first(const Context& context) { return handshake(context, {.version = GetParam()}); }
-  Outcome again(const Context& context, const Session& session) {
+  Seen first(const Context& context) { return handshake(context, {.version = GetParam()}); }
+  Seen again(const Context& context, const SessionPtr& session) {
     return handshake(context, {.version = GetParam(), .session = session});
   }
 };
@@ -16,7 +16,7 @@ class TlsResumption : public TlsTest, public ::testing::WithParamInterface<int> 
 TEST_P(TlsResumption, GoesOnAtAnotherWorker) {
   const auto contexts = load_contexts(settings(), keys_, 2);
   ASSERT_TRUE(contexts.has_value());
-  const Outcome full = first(*contexts->front());
+  const Seen full = first(*contexts->front());
   EXPECT_TRUE(full.done);
   EXPECT_FALSE(full.resumed);
   EXPECT_EQ(full.tickets, 1);
@@ -24,24 +24,24 @@ TEST_P(TlsResumption, GoesOnAtAnotherWorker) {
 }
 
 TEST_P(TlsResumption, GoesOnAfterAReload) {
-  const Outcome full = first(*load(settings()));
+  const Seen full = first(*load(settings()));
   EXPECT_TRUE(again(*load(settings()), full.session).resumed) << "also with a new certificate";
 }
 
 TEST_P(TlsResumption, DoesNotGoOnWithTheKeysOfAnotherServer) {
-  const Outcome full = first(*load(settings()));
+  const Seen full = first(*load(settings()));
   TicketKeys others;
   const auto elsewhere = Context::load(settings(), others);
-  const Outcome outcome = again(**elsewhere, full.session);
+  const Seen outcome = again(**elsewhere, full.session);
   EXPECT_TRUE(outcome.done);
   EXPECT_FALSE(outcome.resumed);
 }
 
 TEST_P(TlsResumption, GoesOnUnderAnOldKeyAndBringsANewTicket) {
   const auto context = load(settings());
-  const Outcome full = first(*context);
+  const Seen full = first(*context);
   now_ms_ += TicketKeys::period_ms;
-  const Outcome resumed = again(*context, full.session);
+  const Seen resumed = again(*context, full.session);
   EXPECT_TRUE(resumed.resumed);
   ASSERT_EQ(resumed.tickets, 1);
   now_ms_ += TicketKeys::period_ms;
@@ -53,7 +53,7 @@ TEST_P(TlsResumption, GoesOnUnderAnOldKeyAndBringsANewTicket) {
 
 TEST_P(TlsResumption, BringsANewTicketEachTimeWithTls13) {
   const auto context = load(settings());
-  const Outcome resumed = again(*context, first(*context).session);
+  const Seen resumed = again(*context, first(*context).session);
   EXPECT_TRUE(resumed.resumed);
   EXPECT_EQ(resumed.tickets, GetParam() == TLS1_3_VERSION ? 1 : 0);
 }
@@ -62,22 +62,22 @@ TEST_P(TlsResumption, IsSwitchedOffWithTickets) {
   Settings off = settings();
   off.tickets = false;
   const auto context = load(off);
-  const Outcome full = first(*context);
+  const Seen full = first(*context);
   EXPECT_TRUE(full.done);
   EXPECT_EQ(full.tickets, 0);
-  const Outcome with_tickets = first(*load(settings()));
+  const Seen with_tickets = first(*load(settings()));
   EXPECT_FALSE(again(*context, with_tickets.session).resumed);
 }
 
 TEST_P(TlsResumption, RefusesATicketThatWasChanged) {
   const auto context = load(settings());
-  const Outcome full = first(*context);
+  const Seen full = first(*context);
   const unsigned char* ticket = nullptr;
   std::size_t size = 0;
   SSL_SESSION_get0_ticket(full.session.get(), &ticket, &size);
   ASSERT_GT(size, 64U);
   const_cast<unsigned char*>(ticket)[size - 1] ^= 1;
-  const Outcome outcome = again(*context, full.session);
+  const Seen outcome = again(*context, full.session);
   EXPECT_TRUE(outcome.done) << outcome.server_reason;
   EXPECT_FALSE(outcome.resumed);
 }
