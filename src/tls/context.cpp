@@ -150,10 +150,6 @@ ssl_ctx_st* Context::handle() const {
   return parts_->hosts.all.front()->ctx.get();
 }
 
-const Settings& Context::settings() const {
-  return parts_->settings;
-}
-
 const std::vector<std::string>& Context::notes() const {
   return parts_->notes;
 }

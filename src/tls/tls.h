@@ -96,7 +96,6 @@ class Context {
 
   /// For SSL_new(); of the first certificate, the SNI callback switches.
   ssl_ctx_st* handle() const;
-  const Settings& settings() const;
   /// Lines for the log about what was left out, such as a stale OCSP response.
   const std::vector<std::string>& notes() const;
 
