@@ -115,8 +115,10 @@ OrText<std::vector<X509Ptr>> parse_pem_certificates(OSSL_LIB_CTX* library, std::
   const BioPtr bio = bio_over(pem);
   for (;;) {
     X509* certificate = X509_new_ex(library, nullptr);
-    // Frees it where it fails.
-    if (PEM_read_bio_X509(bio.get(), &certificate, nullptr, nullptr) == nullptr) break;
+    if (PEM_read_bio_X509(bio.get(), &certificate, nullptr, nullptr) == nullptr) {
+      X509_free(certificate);  // null where it was freed because its bytes are wrong
+      break;
+    }
     certificates.emplace_back(certificate);
   }
   // No further "-----BEGIN": the end. Anything else stands in the middle of one.

@@ -1,4 +1,6 @@
 // Tickets: made by one worker, read by another, across a reload and across new keys.
+#include <thread>
+
 #include "unit/tls_fixture.h"
 
 namespace pagewire::tls::testing {
@@ -80,6 +82,21 @@ TEST_P(TlsResumption, RefusesATicketThatWasChanged) {
   const Seen outcome = again(*context, full.session);
   EXPECT_TRUE(outcome.done) << outcome.server_reason;
   EXPECT_FALSE(outcome.resumed);
+}
+
+/// As a reload does; LeakSanitizer sees what OpenSSL keeps for a thread.
+TEST_P(TlsResumption, ContextsAreMadeByOneThreadAndLetGoOfByAnother) {
+  std::shared_ptr<const Context> current = load(settings());
+  std::thread worker([&] {
+    for (int reload = 0; reload < 3; ++reload) {
+      const std::shared_ptr<const Context> mine = std::move(current);
+      const Seen full = first(*mine);
+      EXPECT_TRUE(again(*mine, full.session).resumed);
+      std::thread([&] { current = load(settings()); }).join();
+    }
+  });
+  worker.join();
+  EXPECT_TRUE(first(*current).done);
 }
 
 INSTANTIATE_TEST_SUITE_P(Versions, TlsResumption, ::testing::Values(TLS1_2_VERSION, TLS1_3_VERSION),
