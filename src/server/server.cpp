@@ -1,6 +1,7 @@
 #include "server/server.h"
 
 #include <csignal>
+#include <cstdio>
 
 #include "server/admin.h"
 #include "server/worker.h"
@@ -35,7 +36,7 @@ Result<Loops> worker_loops(const Settings& settings, loop::EngineChoice& choice)
 /// Asks the kernel, once, what the settings cannot know.
 Settings probed(Settings settings, loop::Engine engine) {
   settings.engine = engine;
-  if (settings.paths.paths.empty()) settings.paths = egress::probe_paths(egress::paths());
+  if (settings.paths.paths.empty()) settings.paths = egress::probe_paths(egress::socket_paths());
   return settings;
 }
 
@@ -50,6 +51,8 @@ struct Server::Parts {
   ~Parts();
 
   tl::expected<void, StartError> open();
+  tl::expected<tls::Contexts, StartError> load_tls();
+  void name_tls();
   tl::expected<void, StartError> open_admin();
   std::vector<const metrics::WorkerMetrics*> worker_metrics() const;
   std::string metrics_text() const;
@@ -59,6 +62,8 @@ struct Server::Parts {
   const Settings settings;
   Shared shared;
   std::vector<sys::Address> addresses;
+  std::vector<sys::Address> tls_addresses;
+  tls::TicketKeys ticket_keys;
   metrics::Names names;
   std::atomic<bool> draining{false};
   std::unique_ptr<log::AccessLog> access_log;
@@ -107,6 +112,7 @@ tl::expected<void, StartError> Server::Parts::open() {
   for (std::size_t i = 0; i < egress::reason_count; ++i) {
     names.reasons.push_back(egress::token(static_cast<egress::Reason>(i)));
   }
+  name_tls();
   names.version = PAGEWIRE_VERSION;
   names.engine = loop::name(engine.engine);
   if (!loops) {
@@ -114,9 +120,19 @@ tl::expected<void, StartError> Server::Parts::open() {
                                      " loop: " + describe(loops.error())});
   }
   addresses = settings.listen;
+  tls_addresses = settings.listen_tls;
   for (std::size_t i = 0; i < settings.workers; ++i) {
     workers.push_back(std::make_unique<Worker>(i, shared, std::move((*loops)[i])));
-    if (auto opened = workers.back()->open(addresses); !opened) return opened;
+  }
+  if (settings.tls) {
+    shared.tls = tls::probe_session_facts(settings.tls->kernel_tls);
+    const auto contexts = load_tls();
+    if (!contexts) return tl::unexpected(contexts.error());
+    for (std::size_t i = 0; i < workers.size(); ++i) workers[i]->use_tls((*contexts)[i]);
+  }
+  for (const std::unique_ptr<Worker>& worker : workers) {
+    if (auto opened = worker->open({.http = addresses, .https = tls_addresses}); !opened)
+      return opened;
   }
   if (!settings.access_log.file.empty()) {
     log::Settings log_settings = settings.access_log;
@@ -130,6 +146,29 @@ tl::expected<void, StartError> Server::Parts::open() {
     shared.access_log = access_log.get();
   }
   return open_admin();
+}
+
+void Server::Parts::name_tls() {
+  names.tls_served = settings.tls.has_value();
+  for (std::size_t i = 0; i < tls::outcome_count; ++i) {
+    names.tls_outcomes.push_back(tls::token(static_cast<tls::Outcome>(i)));
+  }
+  for (std::size_t i = 0; i < tls::kernel_states; ++i) {
+    names.tls_kernel.push_back(tls::token(static_cast<tls::Kernel>(i)));
+  }
+  for (std::size_t i = 0; i < tls::kernel_reasons; ++i) {
+    names.tls_kernel_reasons.push_back(tls::token(static_cast<tls::KernelReason>(i)));
+  }
+}
+
+/// One for each worker.
+tl::expected<tls::Contexts, StartError> Server::Parts::load_tls() {
+  auto contexts = tls::load_contexts(*settings.tls, ticket_keys, workers.size());
+  if (!contexts) return tl::unexpected(StartError{contexts.error()});
+  for (const std::string& note : contexts->front()->notes()) {
+    (void)std::fprintf(stderr, "pagewire: %s\n", note.c_str());
+  }
+  return *contexts;
 }
 
 tl::expected<void, StartError> Server::Parts::open_admin() {
@@ -157,6 +196,10 @@ std::vector<sys::Address> Server::addresses() const {
   return parts_->addresses;
 }
 
+std::vector<sys::Address> Server::tls_addresses() const {
+  return parts_->tls_addresses;
+}
+
 sys::Address Server::admin_address() const {
   return parts_->admin == nullptr ? sys::Address() : parts_->admin->address();
 }
@@ -181,6 +224,16 @@ bool Server::drain() {
 
 void Server::reopen_logs() {
   if (parts_->access_log != nullptr) parts_->access_log->reopen();
+}
+
+tl::expected<void, StartError> Server::reload_certificates() {
+  if (!parts_->settings.tls) return {};
+  auto contexts = parts_->load_tls();
+  if (!contexts) return tl::unexpected(contexts.error());
+  for (std::size_t i = 0; i < contexts->size(); ++i) {
+    parts_->workers[i]->post_tls(std::move((*contexts)[i]));
+  }
+  return {};
 }
 
 metrics::Totals Server::totals() const {

@@ -1,0 +1,49 @@
+// Owners of OpenSSL's objects, and its errors as text.
+#pragma once
+
+#include <openssl/bio.h>
+#include <openssl/crypto.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/ssl.h>
+#include <openssl/x509.h>
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace pagewire::tls {
+
+template <auto free_it>
+struct Free {
+  template <class T>
+  void operator()(T* object) const {
+    free_it(object);
+  }
+};
+
+using BioPtr = std::unique_ptr<BIO, Free<BIO_free>>;
+using X509Ptr = std::unique_ptr<X509, Free<X509_free>>;
+using KeyPtr = std::unique_ptr<EVP_PKEY, Free<EVP_PKEY_free>>;
+using CipherPtr = std::unique_ptr<EVP_CIPHER, Free<EVP_CIPHER_free>>;
+using SslCtxPtr = std::unique_ptr<SSL_CTX, Free<SSL_CTX_free>>;
+
+/// The thread that lets a library context go also lets go of its own random number generator in
+/// there, which only a thread itself can free.
+inline void free_library(OSSL_LIB_CTX* library) {
+  OPENSSL_thread_stop_ex(library);
+  OSSL_LIB_CTX_free(library);
+}
+/// Algorithms as they were looked up. It must outlive everything that was made with it.
+using LibraryPtr = std::unique_ptr<OSSL_LIB_CTX, Free<free_library>>;
+
+/// Reads from `bytes`, which must outlive it.
+inline BioPtr bio_over(std::string_view bytes) {
+  return BioPtr(BIO_new_mem_buf(bytes.data(), static_cast<int>(bytes.size())));
+}
+
+/// The reason of the last error of this thread in OpenSSL's words, without its numbers and file
+/// names; forgets the errors.
+std::string last_reason();
+
+}  // namespace pagewire::tls
