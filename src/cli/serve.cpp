@@ -187,20 +187,22 @@ int next_signal(const sigset_t& signals, std::optional<std::int64_t> timeout_ms)
 // ---------------------------------------------------------------- what the user sees
 
 /// How to reach an address from this machine: nobody can browse to [::].
-std::string url_of(const sys::Address& address) {
+std::string url_of(const sys::Address& address, std::string_view scheme) {
   std::array<char, 64> buffer;
   const std::string_view host = address.host(buffer);
-  const std::string url = fmt::format("http://{}/", address.to_string());
+  const std::string url = fmt::format("{}://{}/", scheme, address.to_string());
   if (host != "::" && host != "0.0.0.0") return url;
-  return fmt::format("http://127.0.0.1:{}/ (every interface: {})", address.port(),
+  return fmt::format("{}://127.0.0.1:{}/ (every interface: {})", scheme, address.port(),
                      address.to_string());
 }
 
 void announce(const server::Server& server, const ServeSettings& settings) {
-  for (const sys::Address& address : server.addresses()) {
+  const auto serving_on = [&](const std::string& url) {
     say(fmt::format("pagewire " PAGEWIRE_VERSION " serving {} on {}", settings.server.site.root,
-                    url_of(address)));
-  }
+                    url));
+  };
+  for (const sys::Address& address : server.addresses()) serving_on(url_of(address, "http"));
+  for (const sys::Address& address : server.tls_addresses()) serving_on(url_of(address, "https"));
   if (settings.server.admin_enabled) {
     say(fmt::format("admin on http://{0}/metrics and http://{0}/healthz",
                     server.admin_address().to_string()));
