@@ -155,6 +155,10 @@ void Worker::join() {
   if (thread_.joinable()) thread_.join();
 }
 
+void Worker::post_tls(std::shared_ptr<const tls::Context> context) {
+  loop_->post([this, context = std::move(context)]() mutable { use_tls(std::move(context)); });
+}
+
 void Worker::begin_drain() {
   loop_->post([this] { drain_now(); });
 }

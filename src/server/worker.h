@@ -62,9 +62,11 @@ class Worker final : public loop::Acceptor {
     std::vector<sys::Address>& https;
   };
   tl::expected<void, StartError> open(const Addresses& addresses);
-  /// The certificates from now on. Before start(), or on the worker's own thread.
+  /// The certificates from now on. Before start().
   void use_tls(std::shared_ptr<const tls::Context> context) { tls_ = std::move(context); }
   void start();
+  /// The same while it runs: its own thread takes the new ones, and lets the old ones go.
+  void post_tls(std::shared_ptr<const tls::Context> context);
   void begin_drain();
   void stop();
   void join();
