@@ -405,6 +405,27 @@ TEST(TlsOutlet, RecordsBeginSmallAfterAnIdleTime) {
   EXPECT_EQ(drain(large).front(), 1'400U);
 }
 
+TEST(TlsSession, KeysThatHaveSealedEnoughAreChanged) {
+  Both both;
+  ASSERT_EQ(both.shake(), Session::Step::Done);
+  both.session->outlet().begin_response(1, ByteCount{5});
+  EXPECT_EQ(both.session->outlet().sequence(), 2U) << "fresh ones are not";
+  // As after 2^24 records: the client is told nothing of the number, so it only sees the KeyUpdate.
+  SendBuffers buffers;
+  Outlet outlet(buffers);
+  WriteKeys keys = both.session->outlet().keys();
+  ASSERT_TRUE(outlet.install(keys, (1U << 24U) - 1));
+  outlet.begin_response(1, ByteCount{5});
+  EXPECT_EQ(outlet.sequence(), (1U << 24U) - 1);
+  const iovec piece{keys.key.data(), 5};
+  outlet.seal({&piece, 1});
+  outlet.taken(outlet.waiting().size());
+  outlet.begin_response(1, ByteCount{5});
+  EXPECT_EQ(outlet.sequence(), 0U);
+  EXPECT_NE(outlet.keys().key, keys.key);
+  EXPECT_FALSE(outlet.empty()) << "the KeyUpdate waits";
+}
+
 TEST(TlsOutlet, ThereIsAlwaysRoomForAnAlert) {
   SendBuffers buffers;
   Outlet outlet(buffers);
