@@ -49,8 +49,8 @@ Outcome outcome_of(unsigned long error, bool first_record) {
 
 /// OpenSSL has its alert in the outlet already, or queued through the message callback.
 void Session::note_failure() {
-  const unsigned long error = ::ERR_peek_error();
-  outcome_ = error == 0 ? Outcome::Protocol : outcome_of(error, first_record_);
+  const unsigned long error = ::ERR_peek_last_error();  // before it: what a provider said
+  outcome_ = error == 0 ? Outcome::Protocol : outcome_of(error, records_read_ <= 1);
   ::ERR_clear_error();
 }
 

@@ -65,7 +65,7 @@ struct SessionHooks {
     Session& session = *session_of(ssl);
     const std::span bytes(static_cast<const unsigned char*>(data), size);
     if (written != 0) return session_wrote(session, content_type, bytes);
-    if (content_type == SSL3_RT_HEADER) session.first_record_ = false;
+    if (content_type == SSL3_RT_HEADER) ++session.records_read_;
     const bool key_update = content_type == SSL3_RT_HANDSHAKE && size == 5 &&
                             bytes[0] == SSL3_MT_KEY_UPDATE && session.ours_;
     if (!key_update) return;
@@ -91,6 +91,7 @@ struct SessionHooks {
       ::BIO_set_retry_read(bio);
       return 0;
     }
+    session.touched_ = true;
     std::memcpy(into, session.input_.data(), *count);
     session.input_ = session.input_.subspan(*count);
     return 1;

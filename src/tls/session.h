@@ -97,8 +97,8 @@ class Session {
   /// outcome() says why, and the outlet has the alert for the peer.
   Step handshake();
   bool established() const { return established_; }
-  /// Nothing of the peer's has been a record yet.
-  bool is_untouched() const { return first_record_; }
+  /// No byte of the peer's has been taken yet.
+  bool is_untouched() const { return !touched_; }
   /// Once the handshake is done: hands the sending to the kernel, where it can take it.
   void begin_sending(int fd);
 
@@ -148,7 +148,8 @@ class Session {
   Outcome outcome_ = Outcome::Ok;
   Kernel kernel_ = Kernel::None;
   KernelReason kernel_reason_ = KernelReason::None;
-  bool first_record_ = true;  ///< nothing of the peer's has been a record yet
+  std::uint64_t records_read_ = 0;  ///< begun to be: their headers
+  bool touched_ = false;            ///< a byte of the peer's has been taken
   bool established_ = false;
   bool ours_ = false;           ///< OpenSSL's writing is over
   bool answer_wanted_ = false;  ///< the peer asked for a KeyUpdate
