@@ -34,7 +34,6 @@ std::shared_ptr<SSL_CTX> make_context() {
   ::SSL_CTX_use_PrivateKey(context.get(), key);
   ::X509_free(certificate);
   ::EVP_PKEY_free(key);
-  Session::prepare(*context);
   return context;
 }
 

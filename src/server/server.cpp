@@ -96,7 +96,7 @@ tl::expected<void, StartError> Server::Parts::open() {
     workers.push_back(std::make_unique<Worker>(i, shared));
   }
   if (settings.tls) {
-    shared.tls = tls::probe_session_facts(settings.tls->kernel_tls);
+    shared.tls = tls::probe_session_facts(settings.tls->kernel_tls, settings.tls->zero_copy_ro);
     const auto contexts = load_tls();
     if (!contexts) return tl::unexpected(contexts.error());
     for (std::size_t i = 0; i < workers.size(); ++i) workers[i]->use_tls((*contexts)[i]);

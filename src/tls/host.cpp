@@ -30,7 +30,6 @@ OrText<std::unique_ptr<Host>> make_host(Hosts& hosts, const Settings& settings,
   SSL_CTX* const raw = host->ctx.get();
   set_tickets(raw, settings);
   set_callbacks(*host);
-  Session::prepare(*raw);
   return set_protocol(raw, settings)
       .and_then([&] { return set_client_roots(raw, settings, roots); })
       .map([&] { return std::move(host); });
@@ -153,7 +152,7 @@ int on_ticket(SSL* ssl, unsigned char* name, unsigned char* iv, EVP_CIPHER_CTX* 
   Tickets& tickets = host_of(ssl).hosts.tickets;
   const Tickets::Ticket ticket{.name = name, .iv = iv, .cipher = cipher, .mac = mac};
   if (encrypt != 0) return tickets.encrypt(ticket);
-  return tickets.decrypt(ticket, SSL_version(ssl) == TLS1_3_VERSION);
+  return tickets.decrypt(ticket);
 }
 
 void tell_stale(const ServedCertificate& served) {

@@ -71,8 +71,9 @@ std::string_view Session::cipher() const {
   return cipher == nullptr ? std::string_view() : ::SSL_CIPHER_get_name(cipher);
 }
 
-SessionFacts probe_session_facts(bool kernel_tls_wanted) {
+SessionFacts probe_session_facts(bool kernel_tls_wanted, bool zero_copy_ro) {
   SessionFacts facts;
+  facts.zero_copy_ro = zero_copy_ro;
   if (!kernel_tls_wanted) return facts;
   const sys::KernelTls kernel = sys::probe_kernel_tls();
   facts.no_kernel = kernel.available                       ? KernelReason::None

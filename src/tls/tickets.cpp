@@ -46,7 +46,7 @@ int Tickets::encrypt(const Ticket& ticket) {
   return set_mac(ticket.mac, key) ? 1 : failed;
 }
 
-int Tickets::decrypt(const Ticket& ticket, bool single_use) {
+int Tickets::decrypt(const Ticket& ticket) {
   const std::vector<TicketKey>& known = keys().keys;
   const auto key = std::find_if(known.begin(), known.end(), [&](const TicketKey& each) {
     return std::equal(each.name.begin(), each.name.end(), ticket.name);
@@ -57,7 +57,7 @@ int Tickets::decrypt(const Ticket& ticket, bool single_use) {
       !set_mac(ticket.mac, *key)) {
     return -1;
   }
-  return single_use || key != known.begin() ? 2 : 1;
+  return key != known.begin() ? 2 : 1;
 }
 
 }  // namespace pagewire::tls

@@ -10,7 +10,7 @@ from .server import (BINARY, SANITIZER, SOURCE, TLS, Pagewire, run_pagewire, tls
 from .tls_socket import TlsSocket
 
 __all__ = [
-    "BINARY", "SANITIZER", "SOURCE", "TLS", "Message", "Metrics", "Pagewire", "RawClient", "ServedCase",
-    "TestFolder", "TlsSocket", "coded_bytes", "fetch_metrics", "first_difference", "request_head",
-    "run_pagewire", "tls_flags", "wait_until", "write_coded",
+    "BINARY", "SANITIZER", "SOURCE", "TLS", "Message", "Metrics", "Pagewire", "RawClient",
+    "ServedCase", "TestFolder", "TlsSocket", "coded_bytes", "fetch_metrics", "first_difference",
+    "request_head", "run_pagewire", "tls_flags", "wait_until", "write_coded",
 ]

@@ -23,7 +23,6 @@ SslCtx server_context() {
   SslCtx context(::SSL_CTX_new(::TLS_server_method()), ::SSL_CTX_free);
   ::SSL_CTX_use_certificate(context.get(), certificate.certificate.get());
   ::SSL_CTX_use_PrivateKey(context.get(), certificate.key.get());
-  Session::prepare(*context);
   return context;
 }
 
