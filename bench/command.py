@@ -44,11 +44,12 @@ def parser_for(name: str, about: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
+def parse(parser: argparse.ArgumentParser,
+          more_programs: tuple[str, ...] = ()) -> argparse.Namespace:
     arguments = parser.parse_args()
     if arguments.seconds <= 0 or arguments.warm_up < 0:
         parser.error("--seconds must be above 0 and --warm-up not below it")
-    for name in CAN_BE_RUN:
+    for name in CAN_BE_RUN + more_programs:
         if not (arguments.build / name).exists():
             sys.exit(f"{arguments.build / name} is not built (./dev build)")
     allowed = os.sched_getaffinity(0)
@@ -99,8 +100,9 @@ def settings_of(arguments: argparse.Namespace) -> dict[str, str]:
 
 
 def is_complete(rows: list[dict]) -> bool:
-    """Every contender of every row has a bill."""
-    return all(reporting.median(one, "cpu_ms_per_gbit") is not None
+    """Every contender of every row has a bill, for its bytes or for its handshakes."""
+    return all(any(reporting.median(one, metric) is not None
+                   for metric in ("cpu_ms_per_gbit", "cpu_us_per_request"))
                for row in rows for one in row["contenders"])
 
 

@@ -17,6 +17,7 @@ TCP_REMARK = (
     "window alone.")
 LATENCY = {"latency_p50_us": "p50", "latency_p90_us": "p90", "latency_p99_us": "p99",
            "latency_p999_us": "p99_9"}
+TCP = ("retransmits", "receiver_limited_percent", "send_buffer_limited_percent")
 NOT_HAD = {
     "syscalls_per_s": "no round of this comparison is traced",
     "bytes_per_syscall": "no round of this comparison is traced",
@@ -58,6 +59,19 @@ def figures_of(window: Window) -> dict:
     return {name: found[name] for name in metric_names()}
 
 
+def handshake_figures(window: Window, count: int) -> dict:
+    """A handshake stands where a request stands; there are no bytes to bill."""
+    found = {name: missing("a handshake has no body")
+             for name in ("throughput_gbit_per_s", "cpu_ms_per_gbit", "cycles_per_gbit",
+                          "service_demand_us_per_kib")}
+    found |= {name: missing(reason) for name, reason in NOT_HAD.items()}
+    found |= {"requests_per_s": counted(count / window.client.seconds),
+              "cpu_us_per_request": measured(cpu_s(window) * 1e6 / count)}
+    found |= dict.fromkeys(TCP, missing("a connection ends with its handshake"))
+    found |= busy(window) | latency(window) | events(window) | trust(window)
+    return {name: found[name] for name in metric_names()}
+
+
 def between(window: Window, name: str) -> float:
     return getattr(window.after, name) - getattr(window.before, name)
 
@@ -75,18 +89,22 @@ def cpu_s(window: Window) -> float:
 def bill(window: Window) -> dict:
     client = window.client
     gbit = client.received_bytes * 8 / 1e9
-    cpu, span = cpu_s(window), span_s(window)
+    cpu = cpu_s(window)
     ms_per_gbit = cpu * 1e3 / gbit
     cycles = (modelled(ms_per_gbit * window.tsc_mhz * 1e3) if window.tsc_mhz
               else missing("neither counted nor modelled: the frequency of the TSC is not known"))
     return {
         "throughput_gbit_per_s": counted(gbit / client.seconds),
-        "cpu_percent": measured(between(window, "run_ns") / 1e7 / span),
-        **user_and_system(window),
+        **busy(window),
         "cpu_ms_per_gbit": measured(ms_per_gbit),
         "cycles_per_gbit": cycles,
         "service_demand_us_per_kib": measured(cpu * 1e6 / (client.received_bytes / 1024)),
     }
+
+
+def busy(window: Window) -> dict:
+    percent = measured(between(window, "run_ns") / 1e7 / span_s(window))
+    return {"cpu_percent": percent, **user_and_system(window)}
 
 
 def user_and_system(window: Window) -> dict:
@@ -105,10 +123,14 @@ def requests(window: Window) -> dict:
     if window.size is None:
         return dict.fromkeys(("requests_per_s", "cpu_us_per_request", *LATENCY), missing(STREAM))
     done = client.received_bytes / window.size  # parts of bodies count as parts of requests
-    found = {"requests_per_s": counted(done / client.seconds),
-             "cpu_us_per_request": measured(cpu_s(window) * 1e6 / done)}
+    return {"requests_per_s": counted(done / client.seconds),
+            "cpu_us_per_request": measured(cpu_s(window) * 1e6 / done), **latency(window)}
+
+
+def latency(window: Window) -> dict:
+    found = {}
     for name, key in LATENCY.items():
-        value = (client.latency_us or {}).get(key)
+        value = (window.client.latency_us or {}).get(key)
         found[name] = (missing("no request was answered whole within the window")
                        if value is None else counted(value))
     return found
@@ -127,11 +149,10 @@ def events(window: Window) -> dict:
 
 def of_tcp(tcp: TcpInfo | None) -> dict:
     """Since the connections began, warm-up included."""
-    names = ("retransmits", "receiver_limited_percent", "send_buffer_limited_percent")
     if tcp is None:
-        return dict.fromkeys(names, missing("ss(8) showed no connection of the server"))
+        return dict.fromkeys(TCP, missing("ss(8) showed no connection of the server"))
     found = {"retransmits": measured(tcp.retransmits)}
-    for name, limited_ms in zip(names[1:], (tcp.receiver_limited_ms, tcp.send_buffer_limited_ms)):
+    for name, limited_ms in zip(TCP[1:], (tcp.receiver_limited_ms, tcp.send_buffer_limited_ms)):
         found[name] = (measured(limited_ms * 100 / tcp.busy_ms) if tcp.busy_ms
                        else missing("TCP had nothing to send"))
     return found

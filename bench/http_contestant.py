@@ -19,6 +19,8 @@ TCP_AT = 0.9  # of the window: the connections end with it
 
 
 class HttpContestant:
+    load_flags: tuple[object, ...] = ()  # more for the load client, but not while it verifies
+
     def __init__(self, plan: Plan, row: Row, server: Server, name: str | None = None):
         self.plan, self.row, self.server = plan, row, server
         self.name = name or server.name
@@ -54,7 +56,16 @@ class HttpContestant:
         return wanted
 
     def run_once(self) -> tuple[float, dict]:
-        command = self.client("-t", self.plan.seconds, "-w", self.plan.warm_up_s)
+        before, after, tcp, said = self.run_client()
+        client = checked(said)
+        window = Window(before, after, client, tcp, self.row.size, whole=False,
+                        tsc_mhz=self.plan.tsc_mhz, threaded=self.server.threaded)
+        return client.seconds, figures_of(window)
+
+    def run_client(self) -> tuple[meter.Sample, meter.Sample, meter.TcpInfo | None, dict]:
+        """The server at the opening and the closing of the client's window, and what that said."""
+        command = self.client("-t", self.plan.seconds, "-w", self.plan.warm_up_s,
+                              *self.load_flags)
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as client:
             limit_s = self.plan.seconds + self.plan.warm_up_s + MARGIN_S
             watchdog = threading.Timer(limit_s, client.kill)
@@ -73,10 +84,11 @@ class HttpContestant:
                 watchdog.cancel()
         if not began or not line:
             raise RuntimeError("the load client ended without a result (see above)")
-        said = checked(json.loads(line))
-        window = Window(before, after, said, tcp, self.row.size, whole=False,
-                        tsc_mhz=self.plan.tsc_mhz, threaded=self.server.threaded)
-        return said.seconds, figures_of(window)
+        said = json.loads(line)
+        if said["errors"]:
+            kinds = {kind: count for kind, count in said["errors_by_kind"].items() if count}
+            raise RuntimeError(f"errors: {kinds}")
+        return before, after, tcp, said
 
 
 def last_json(output: str) -> dict:
@@ -87,9 +99,6 @@ def last_json(output: str) -> dict:
 
 
 def checked(said: dict) -> Client:
-    if said["errors"]:
-        kinds = {kind: count for kind, count in said["errors_by_kind"].items() if count}
-        raise RuntimeError(f"errors: {kinds}")
     if not said["body_bytes"]:
         raise RuntimeError("no byte of a body arrived within the window")
     return Client(received_bytes=said["body_bytes"], seconds=said["seconds"],

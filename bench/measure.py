@@ -122,6 +122,8 @@ def measure_once(one: Contestant, number: int) -> dict:
 def cost_text(done: dict) -> str:
     if done["failed"]:
         return done["failed"]
-    cost, rate = (done["figures"][name]["value"]
-                  for name in ("cpu_ms_per_gbit", "throughput_gbit_per_s"))
+    cost, rate, each, count = (done["figures"][name]["value"] for name in (
+        "cpu_ms_per_gbit", "throughput_gbit_per_s", "cpu_us_per_request", "requests_per_s"))
+    if cost is None:
+        return f"{each:.1f} us of CPU each, {count:,.0f} a second"
     return f"{cost:.2f} ms of CPU per Gbit, {rate:.2f} Gbit/s"

@@ -91,8 +91,9 @@ def find(of: dict, name: str) -> dict | None:
     return next((one for one in of["contenders"] if one["name"] == name), None)
 
 
-def cheapest(of: dict, names: set[str]) -> tuple[str, float] | None:
-    costs = [(one["name"], median(one, "cpu_ms_per_gbit")) for one in of["contenders"]
+def cheapest(of: dict, names: set[str],
+             metric: str = "cpu_ms_per_gbit") -> tuple[str, float] | None:
+    costs = [(one["name"], median(one, metric)) for one in of["contenders"]
              if one["name"] in names]
     costs = [pair for pair in costs if pair[1] is not None]
     return min(costs, key=lambda pair: pair[1]) if costs else None

@@ -65,7 +65,7 @@ def remarks_on(rows: list[dict], servers: list[Server]) -> list[str]:
              for server in servers if server.kind != "floor"]
     for row in rows:
         lines.append(verdicts.baseline_text(row))
-        lines += verdicts.of_peers(row, names_of(servers, "peer"))
+        lines += verdicts.of_peers(row, names_of(servers, "peer"), verdicts.PEER_RATIO_BARS)
         lines += verdicts.of_floors(row, names_of(servers, "floor"))
         lines += verdicts.disturbances(row)
     return lines

@@ -59,7 +59,7 @@ class Server:
         return lines[0].removeprefix("nginx version: ") if lines else None
 
 
-def nginx_config(at: Setting, lines: str) -> str:
+def nginx_config(at: Setting, lines: str, listen: str) -> str:
     return f"""daemon off;
 worker_processes 1;
 pid {at.folder}/nginx.pid;
@@ -81,37 +81,44 @@ http {{
   fastcgi_temp_path {at.folder}/fastcgi;
   uwsgi_temp_path {at.folder}/uwsgi;
   scgi_temp_path {at.folder}/scgi;
-  server {{ listen 127.0.0.1:{at.port}; root {at.root}; }}
+  server {{ listen 127.0.0.1:{at.port} {listen}; root {at.root}; }}
 }}
 """
 
 
-def nginx_command(lines: str) -> Callable[[Setting], list[str]]:
+def nginx_command(lines: str, listen: str) -> Callable[[Setting], list[str]]:
     def command(at: Setting) -> list[str]:
         config = at.folder / "nginx.conf"
-        config.write_text(nginx_config(at, lines))
+        config.write_text(nginx_config(at, lines, listen))
         return ["-p", str(at.folder), "-e", str(at.folder / "error.log"), "-c", str(config)]
     return command
 
 
-def h2o_command(at: Setting) -> list[str]:
+def h2o_command(listen: str = "") -> Callable[[Setting], list[str]]:
+    """`listen`: more lines, of the listener and then of the whole."""
+    def command(at: Setting) -> list[str]:
+        config = at.folder / "h2o.conf"
+        config.write_text(h2o_config(at, listen))
+        return ["-c", str(config)]
+    return command
+
+
+def h2o_config(at: Setting, listen: str) -> str:
     # 2.2 has neither a limit on requests per connection nor a setting for its open-file cache.
     # It must stay the user it is: a change of user clears the parent-death signal (prctl(2)).
-    config = at.folder / "h2o.conf"
-    config.write_text(f"""user: {pwd.getpwuid(os.geteuid()).pw_name}
+    return f"""user: {pwd.getpwuid(os.geteuid()).pw_name}
 num-threads: 1
 max-connections: {at.max_connections}
 http1-request-timeout: 3600
 listen:
   host: 127.0.0.1
   port: {at.port}
-hosts:
+{listen}hosts:
   default:
     paths:
       /:
         file.dir: {at.root}
-""")
-    return ["-c", str(config)]
+"""
 
 
 def lighttpd_command(at: Setting) -> list[str]:
@@ -160,9 +167,10 @@ def pagewire_server(build: Path, path: str, flags: str) -> Server:
                   install="./dev build")
 
 
-def nginx(name: str, lines: str, threaded: bool = False) -> Server:
-    return Server(name, "peer", "nginx", nginx_command(lines), ["-v"],
-                  "apt-get install nginx-light", threaded=threaded)
+def nginx(name: str, lines: str, threaded: bool = False, listen: str = "",
+          rows: tuple[str, ...] | None = None) -> Server:
+    return Server(name, "peer", "nginx", nginx_command(lines, listen), ["-v"],
+                  "apt-get install nginx-light", rows=rows, threaded=threaded)
 
 
 def python_server() -> Server:
@@ -180,7 +188,7 @@ def known_servers(build: Path, paths: list[str], pagewire_flags: str) -> list[Se
         *(pagewire_server(build, path, pagewire_flags) for path in paths),
         nginx("nginx", "sendfile on;"),
         nginx("nginx-copy", "sendfile off;"),
-        Server("h2o", "peer", "h2o", h2o_command, ["--version"], apt + "h2o"),
+        Server("h2o", "peer", "h2o", h2o_command(), ["--version"], apt + "h2o"),
         Server("lighttpd", "peer", "lighttpd", lighttpd_command, ["-v"], apt + "lighttpd"),
         Server("caddy", "peer", "caddy", caddy_command, ["version"], apt + "caddy",
                threaded=True),

@@ -5,7 +5,9 @@ from reporting import cheapest, find, median
 
 # pagewire's CPU at most so many times the best peer's, by size; and the cheapest floor's.
 PEER_RATIO_BARS = {1 << 10: 0.75, 32 << 10: 0.8, 400 << 10: 0.95}
+TLS_RATIO_BARS = {1 << 10: 0.9, 400 << 10: 0.95, 6 << 20: 0.95}
 FLOOR_RATIO_BAR = 1.10
+HANDSHAKE_RATIO_BAR = 0.95  # pagewire's handshakes per CPU second at least so many of the best's
 IDLE_BYTES_BAR = 1024
 
 METHOD = (
@@ -21,14 +23,14 @@ def kept(held: bool) -> str:
     return "held:" if held else "MISSED:"
 
 
-def of_peers(row: dict, peers: set[str]) -> list[str]:
+def of_peers(row: dict, peers: set[str], bars: dict[int, float]) -> list[str]:
     """pagewire should be cheaper than the best peer, and in no row dearer."""
     own, best = find(row, "pagewire"), cheapest(row, peers)
     cost = median(own, "cpu_ms_per_gbit") if own else None
     if cost is None or best is None:
         return []
     ratio = cost / best[1]
-    bar = PEER_RATIO_BARS.get(row["size_bytes"], 1.0)
+    bar = bars.get(row["size_bytes"], 1.0)
     return [f"{kept(ratio <= bar)} {row['title']}: CPU per Gbit {ratio:.2f} of the best peer's "
             f"({best[0]}), bar {bar:.2f}"]
 
@@ -44,6 +46,18 @@ def of_floors(row: dict, floors: set[str]) -> list[str]:
     ratio = cost / floor[1]
     return [f"{kept(ratio <= FLOOR_RATIO_BAR)} {row['title']}: {ratio:.2f} of the floor "
             f"({floor[0]}), bar {FLOOR_RATIO_BAR:.2f}"]
+
+
+def of_handshakes(row: dict, peers: set[str]) -> list[str]:
+    """CPU that each costs, the other way round: how many a CPU second holds."""
+    own = find(row, "pagewire")
+    best = cheapest(row, peers, "cpu_us_per_request")
+    cost = median(own, "cpu_us_per_request") if own else None
+    if cost is None or best is None:
+        return []
+    ratio = best[1] / cost
+    return [f"{kept(ratio >= HANDSHAKE_RATIO_BAR)} {row['title']}: {1e6 / cost:,.0f} per CPU "
+            f"second, {ratio:.2f} of the best peer's ({best[0]}), bar {HANDSHAKE_RATIO_BAR:.2f}"]
 
 
 def of_idle(idle: dict) -> str:

@@ -1,4 +1,4 @@
-// The load client's command line.
+// The load clients' command line.
 #pragma once
 
 #include <getopt.h>
@@ -15,6 +15,11 @@
 
 namespace pagewire::bench {
 
+/// Which of the clients is asked: bench_load or bench_load_tls.
+enum class Scheme { Http, Https };
+
+enum class Handshakes { None, Full, Resumed };
+
 struct Target {
   sys::Address address;
   std::string request;
@@ -30,10 +35,15 @@ struct Options {
   std::optional<std::uint64_t> size_bytes;  ///< unset: the first response's Content-Length
   bool verify = false;
   bool hold = false;
+  // Of TLS alone.
+  std::string suite = "TLS_AES_256_GCM_SHA384";
+  std::optional<std::size_t> sample;
+  Handshakes handshakes = Handshakes::None;
 };
 
 inline constexpr const char* usage_text =
     "usage: bench_load [flags] http://ADDR:PORT/PATH...\n"
+    "       bench_load_tls [flags] https://ADDR:PORT/PATH...\n"
     "  -c N             connections (1)\n"
     "  -t SECONDS       measured window (2)\n"
     "  -w SECONDS       warm-up before it (0.3)\n"
@@ -42,7 +52,14 @@ inline constexpr const char* usage_text =
     "  -n N             stop after N requests instead of -t, without warm-up\n"
     "  -s, --size N     Content-Length that every response must have (that of the first)\n"
     "      --verify     read bodies and check that they are position-coded\n"
-    "      --hold       after the result keep the connections until stdin ends\n";
+    "      --hold       after the result keep the connections until stdin ends\n"
+    "TLS 1.3 only:\n"
+    "      --suite S    the one cipher suite that is offered (TLS_AES_256_GCM_SHA384)\n"
+    "      --sample N   decrypt and verify on the first N connections, and every connection's "
+    "first\n"
+    "                   answer; else count the records, which says how long the bodies are\n"
+    "      --full       connect, make a handshake, close, and again; no request\n"
+    "      --resumed    the same, resumed by a ticket\n";
 
 namespace detail {
 
@@ -52,8 +69,7 @@ bool parse_number(std::string_view text, T& into) {
   return error == std::errc() && end == text.data() + text.size();
 }
 
-inline std::optional<Target> parse_target(std::string_view url) {
-  constexpr std::string_view scheme = "http://";
+inline std::optional<Target> parse_target(std::string_view url, std::string_view scheme) {
   if (!url.starts_with(scheme)) return std::nullopt;
   url.remove_prefix(scheme.size());
   const std::size_t slash = url.find('/');
@@ -83,6 +99,17 @@ inline bool apply_flag(Options& options, int flag, std::string_view value) {
       return options.verify = true;
     case 'H':
       return options.hold = true;
+    case 'S':
+      options.suite = value;
+      return !value.empty();
+    case 'N':
+      return parse_number(value, options.sample.emplace());
+    case 'F':
+      options.handshakes = Handshakes::Full;
+      return true;
+    case 'R':
+      options.handshakes = Handshakes::Resumed;
+      return true;
     default:
       return false;  // getopt has said what it does not know
   }
@@ -91,11 +118,18 @@ inline bool apply_flag(Options& options, int flag, std::string_view value) {
 }  // namespace detail
 
 /// nullopt after having said on stderr what is wrong.
-inline std::optional<Options> parse_options(int argc, char** argv) {
+inline std::optional<Options> parse_options(int argc, char** argv, Scheme scheme) {
+  constexpr option end{nullptr, 0, nullptr, 0};
+  const bool tls = scheme == Scheme::Https;
   const option long_flags[] = {{"size", required_argument, nullptr, 's'},
                                {"verify", no_argument, nullptr, 'V'},
                                {"hold", no_argument, nullptr, 'H'},
-                               {nullptr, 0, nullptr, 0}};
+                               tls ? option{"suite", required_argument, nullptr, 'S'} : end,
+                               {"sample", required_argument, nullptr, 'N'},
+                               {"full", no_argument, nullptr, 'F'},
+                               {"resumed", no_argument, nullptr, 'R'},
+                               end};
+  const char* prefix = tls ? "https://" : "http://";
   Options options;
   for (;;) {
     const int flag = ::getopt_long(argc, argv, "c:t:w:r:n:s:", long_flags, nullptr);
@@ -106,9 +140,9 @@ inline std::optional<Options> parse_options(int argc, char** argv) {
     }
   }
   for (int i = optind; i < argc; ++i) {
-    const std::optional<Target> target = detail::parse_target(argv[i]);
+    const std::optional<Target> target = detail::parse_target(argv[i], prefix);
     if (!target) {
-      std::fprintf(stderr, "bench_load: %s: need http://ADDR:PORT/PATH, numeric\n", argv[i]);
+      std::fprintf(stderr, "%s: need %sADDR:PORT/PATH, numeric\n", argv[i], prefix);
       return std::nullopt;
     }
     options.targets.push_back(*target);

@@ -19,6 +19,7 @@ import meter  # noqa: E402
 import raw_contestant  # noqa: E402
 import reporting  # noqa: E402
 import seed_text  # noqa: E402
+import verdicts  # noqa: E402
 
 LIMIT_S = 240 if SANITIZER else 90
 BUILD = os.path.dirname(BINARY)
@@ -75,6 +76,30 @@ class FiguresTest(unittest.TestCase):
         self.assertAlmostEqual(value(found, "cpu_us_per_request"), 200_000)
         self.assertIsNone(value(found, "latency_p50_us"))
 
+    def test_handshakes_are_billed_without_bytes(self):
+        found = figures.handshake_figures(window(), 1000)
+        self.assertEqual(list(found), reporting.metric_names())
+        self.assertAlmostEqual(value(found, "requests_per_s"), 1000)
+        self.assertAlmostEqual(value(found, "cpu_us_per_request"), 500)
+        self.assertAlmostEqual(value(found, "cpu_percent"), 50)
+        for name in ("cpu_ms_per_gbit", "throughput_gbit_per_s", "retransmits"):
+            self.assertIsNone(value(found, name), name)
+            self.assertTrue(found[name]["reason"], name)
+
+    def test_a_handshake_verdict(self):
+        """pagewire has to make 0.95 of what the best of its peers makes of a CPU second."""
+        def contender(name, count):
+            found = figures.handshake_figures(window(), count)
+            return reporting.contender(name, [reporting.good_round(1, 1.0, found)])
+        row = reporting.row("full", 0, 1, "request", None,
+                            [contender("pagewire", 960), contender("a", 1000), contender("b", 900)])
+        [line] = verdicts.of_handshakes(row, {"a", "b"})
+        self.assertEqual(line, "held: full: 1,920 per CPU second, 0.96 of the best peer's (a), "
+                               "bar 0.95")
+        row["contenders"][0] = contender("pagewire", 940)
+        [line] = verdicts.of_handshakes(row, {"a", "b"})
+        self.assertTrue(line.startswith("MISSED: full: 1,880 per CPU second, 0.94 of"), line)
+
     def test_tcp_info_of_ss(self):
         lines = ["ESTAB 0 0 a:1 b:2 bbr busy:300ms rwnd_limited:150ms(50.0%) retrans:1/7 minrtt:1",
                  "ESTAB 0 0 a:1 b:3 bbr bytes_retrans:99 busy:100ms sndbuf_limited:40ms(40.0%)"]
@@ -126,7 +151,7 @@ class DriversTest(unittest.TestCase):
     """Each from its command line to a report that the schema and pagewire accept."""
 
     def drive(self, name, *flags):
-        for program in ("bench_load", "bench_readwrite_loop"):
+        for program in ("bench_load", "bench_load_tls", "bench_readwrite_loop"):
             if not os.path.exists(os.path.join(BUILD, program)):
                 self.skipTest(f"{program} is not built beside {BINARY}")
         with tempfile.TemporaryDirectory() as folder:
@@ -146,7 +171,7 @@ class DriversTest(unittest.TestCase):
             # 1: somebody has no bill, which may only be because it is not installed.
             for row in found["rows"]:
                 for one in row["contenders"]:
-                    if reporting.median(one, "cpu_ms_per_gbit") is None:
+                    if reporting.median(one, "cpu_ms_per_gbit") is None and row["size_bytes"]:
                         self.assertIn("is not there", one["unavailable"] or "", done.stderr)
             return found
 
@@ -170,6 +195,17 @@ class DriversTest(unittest.TestCase):
         report = self.drive("serve", "--only", "32k", "--servers", "pagewire,floor-send")
         self.assertEqual(self.verified(report), dict.fromkeys(("pagewire", "floor-send"), 64 << 15))
         self.assertTrue(all(self.bills(report).values()))
+
+    @unittest.skipUnless(shutil.which("openssl"), "not installed: openssl")
+    def test_tls(self):
+        report = self.drive("tls", "--only", "400k", "--only", "full", "--only", "resumed",
+                            "--servers", "pagewire", "--suite", "TLS_AES_128_GCM_SHA256")
+        load, full, resumed = report["rows"]
+        self.assertEqual(load["contenders"][0]["verified_bytes"], 16 * (400 << 10))
+        self.assertGreater(load["contenders"][0]["summary"]["cpu_ms_per_gbit"]["median"], 0)
+        for row in (full, resumed):
+            self.assertGreater(row["contenders"][0]["summary"]["requests_per_s"]["median"], 0)
+        self.assertIn("the cipher alone, by openssl speed", "\n".join(report["remarks"]))
 
     def test_peers_over_http(self):
         report = self.drive("peers", "--only", "request", "--size", "1M", "--paths", "copy")
