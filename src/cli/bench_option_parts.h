@@ -14,7 +14,7 @@ namespace pagewire::cli {
 /// The names of the paths, and "readwrite", as others call copy.
 inline std::vector<std::string_view> path_names() {
   std::vector<std::string_view> names;
-  for (const egress::Path* const path : egress::paths()) names.push_back(path->name);
+  for (const egress::Path* const path : egress::socket_paths()) names.push_back(path->name);
   names.push_back("readwrite");
   return names;
 }

@@ -119,7 +119,7 @@ int run_with(const Invocation& invocation, const MeasureSettings& settings) {
 }  // namespace
 
 int bench_quick() {
-  const MeasureSettings settings = quick_run(egress::paths().size(), this_machine());
+  const MeasureSettings settings = quick_run(egress::socket_paths().size(), this_machine());
   const bench::RunSettings& run = settings.run;
   const std::size_t rounds = run.paths.size() * (run.repeat + (run.instrument ? 1 : 0));
   const double about_s = static_cast<double>(rounds) * (run.seconds + run.warmup_seconds + 0.3);

@@ -17,7 +17,8 @@ bool is_given(const Flags& flags, std::string_view name) {
 }
 
 void resolve_paths(bench::RunSettings& run) {
-  if (run.paths.empty()) run.paths.assign(egress::paths().begin(), egress::paths().end());
+  if (run.paths.empty())
+    run.paths.assign(egress::socket_paths().begin(), egress::socket_paths().end());
 }
 
 OrUsageError<void> resolve_pin(std::string_view command, const Machine& machine,

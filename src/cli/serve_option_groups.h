@@ -12,6 +12,7 @@ using Make = OptionKinds<ServeSettings>;
 
 void add_files(std::vector<ServeOption>& table);
 void add_listening(std::vector<ServeOption>& table);
+void add_tls(std::vector<ServeOption>& table);
 void add_workers(std::vector<ServeOption>& table);
 void add_sending(std::vector<ServeOption>& table);
 void add_limits(std::vector<ServeOption>& table);

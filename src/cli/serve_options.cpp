@@ -11,6 +11,7 @@ std::vector<ServeOption> make_table() {
   std::vector<ServeOption> table;
   add_files(table);
   add_listening(table);
+  add_tls(table);
   add_workers(table);
   add_sending(table);
   add_limits(table);

@@ -105,10 +105,11 @@ ServeOption path_option() {
         "how file bytes go to the socket. auto: small bodies are copied together with their head, "
         "larger ones go by sendfile, or by what a calibration measured to be cheaper; a name pins "
         "that path where it fits:";
-    for (const egress::Path* const path : egress::paths()) text += fmt::format(" {}", path->name);
+    for (const egress::Path* const path : egress::socket_paths())
+      text += fmt::format(" {}", path->name);
     return text;
   }();
-  for (const egress::Path* const path : egress::paths()) {
+  for (const egress::Path* const path : egress::socket_paths()) {
     choices.push_back({.name = path->name, .value = path});
   }
   return Make::choice<const egress::Path*>(

@@ -20,7 +20,7 @@ std::string cache_folder() {
 void test_paths(ServeSettings& settings) {
   settings.server.paths = egress::self_test({.root = settings.server.site.root,
                                              .mode = settings.self_test,
-                                             .paths = egress::paths(),
+                                             .paths = egress::socket_paths(),
                                              .cache_folder = cache_folder()});
 }
 

@@ -35,6 +35,25 @@ OrUsageError<void> resolve_workers(const Machine& machine, ServeSettings& settin
   return {};
 }
 
+/// HTTPS is served where there is a certificate.
+OrUsageError<void> resolve_tls(ServeSettings& settings) {
+  const tls::CertificateFiles& first = settings.certificate;
+  if (first.chain.empty() != first.key.empty()) {
+    return tl::unexpected(UsageError{first.chain.empty()
+                                         ? "pagewire serve: tls-key is given without tls-cert"
+                                         : "pagewire serve: tls-cert is given without tls-key"});
+  }
+  std::vector<sys::Address>& listen = settings.server.listen_tls;
+  if (first.chain.empty()) {
+    if (listen.empty()) return {};
+    return tl::unexpected(UsageError{"pagewire serve: listen-tls is given without a certificate"});
+  }
+  if (listen.empty()) listen.push_back(sys::Address::parse(":8443").value());
+  settings.server.tls = settings.tls;
+  settings.server.tls->certificates = {first};
+  return {};
+}
+
 OrUsageError<void> check_whole(const ServeSettings& settings) {
   if (settings.server.listen.empty()) {
     return tl::unexpected(UsageError{"pagewire serve: listen names no address"});
@@ -49,6 +68,7 @@ OrUsageError<ServeSettings> build_settings(const Sources& sources, const Machine
   return apply(serve_options(), sources.file, settings)
       .and_then([&] { return apply(serve_options(), sources.flags, settings); })
       .and_then([&] { return resolve_workers(machine, settings); })
+      .and_then([&] { return resolve_tls(settings); })
       .and_then([&] { return check_whole(settings); })
       .map([&] { return settings; });
 }

@@ -13,6 +13,8 @@
 // in three transfers. Then zerocopy from a mapping, on a network: over loopback the kernel copies
 // and the completions come on top. Then mmap, which copies once; then copy, which copies twice.
 //
+// TLS whose records are made in user space has one path, tls_copy, whatever the size and the pin.
+//
 // Two things put a choice aside. A path that sends from a mapping meets pages that are not in
 // memory as faults, which stop the whole worker in the kernel, where copy and sendfile can be kept
 // waiting before their call (WantPages): a cold body goes by sendfile, a small one by copy. Figures
@@ -129,9 +131,14 @@ Choice calibrated(const Choice& rule, ByteCount body, const ChooseInput& input,
 }  // namespace
 
 Choice choose(const ChooseInput& input, const WorkerFacts& facts) {
-  if (input.segments.size() <= 1) return {&copy_path, Reason::HeadOnly};
+  const bool user_tls = input.transport.kind == Transport::Kind::UserTls;
+  const Path* const for_memory = user_tls ? &tls_copy_path : &copy_path;
+  if (input.segments.size() <= 1) return {for_memory, Reason::HeadOnly};
   const Segments body = input.segments.subspan(1);
-  if (all_memory(body)) return {&copy_path, Reason::InMemory};
+  if (all_memory(body)) return {for_memory, Reason::InMemory};
+  if (user_tls) {
+    return {&tls_copy_path, facts.settings.pinned == nullptr ? Reason::TlsUser : Reason::PinUnfit};
+  }
 
   const Path* const pinned = facts.settings.pinned;
   if (can_take(pinned, input, facts)) return {pinned, Reason::Pinned};
@@ -229,6 +236,8 @@ std::string_view token(Reason reason) {
       return "cold-body";
     case Reason::Backlog:
       return "backlog";
+    case Reason::TlsUser:
+      return "tls-user";
   }
   return "";
 }

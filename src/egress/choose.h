@@ -29,8 +29,9 @@ enum class Reason : std::uint8_t {
   NoSendfile,   ///< "no-sendfile": not in this kernel, or not for this file or transport
   ColdBody,     ///< "cold-body": the choice would touch a mapping, and wait there for the disk
   Backlog,      ///< "backlog": the choice would pin memory, of which the kernel holds enough
+  TlsUser,  ///< "tls-user": TLS whose records are made in user space, for which there is one path
 };
-inline constexpr std::size_t reason_count = 11;
+inline constexpr std::size_t reason_count = 12;
 std::string_view token(Reason reason);
 
 /// A set of registered paths; one that is not registered (tests have such) is in none.

@@ -1,7 +1,8 @@
 // copy: preadv2(2) into the worker's scratch buffer, then one sendmsg(2) with the head and all.
 //
 // Wins for small bodies: head and body leave in one call and one TCP segment, and copying some KiB
-// costs less than a second call. Fits everything, needs nothing, and is what all else falls to.
+// costs less than a second call. Fits every socket but one whose records are made in user
+// space, needs nothing, and is what all else falls to.
 // Loses by two copies of every byte (page cache to scratch, scratch to socket buffer).
 // Rests on preadv2(2), sendmsg(2).
 //
@@ -88,15 +89,11 @@ Availability probe() {
   return {};
 }
 
-bool fits(std::span<const content::Segment>, const Transport&) {
-  return true;
-}
-
 void cancel(Transfer&) {}  // nothing is held between steps
 
 }  // namespace
 
 const Path copy_path{
-    .name = "copy", .probe = probe, .fits = fits, .step = step_copy, .cancel = cancel};
+    .name = "copy", .probe = probe, .fits = fits_socket, .step = step_copy, .cancel = cancel};
 
 }  // namespace pagewire::egress

@@ -24,6 +24,7 @@
 #include "egress/selftest.h"
 #include "sys/mapping.h"
 #include "sys/pipe.h"
+#include "tls/tls.h"
 
 namespace pagewire::egress {
 
@@ -175,9 +176,14 @@ class SocketState {
 
 /// What the bytes go through after the step.
 struct Transport {
-  enum class Kind : std::uint8_t { Plain };
+  enum class Kind : std::uint8_t {
+    Plain,
+    KernelTls,  ///< the kernel makes records of what it is given
+    UserTls,    ///< the step makes them, by way of `outlet`
+  };
   int socket_fd = -1;
   Kind kind = Kind::Plain;
+  tls::Outlet* outlet = nullptr;  ///< UserTls: the connection's
   /// The connection's; nullptr where nobody can wait for what a path leaves behind.
   SocketState* state = nullptr;
 };
@@ -268,8 +274,11 @@ struct Path {
   Result<void> (*equip)(Resources& resources) = nullptr;
 };
 
-/// All paths, in the order of preference for falling through; `copy` fits everything and is last.
+/// All paths, in the order of preference for falling through; `copy` fits every socket that is not
+/// UserTls, and is last.
 std::span<const Path* const> paths();
+/// Those for sockets without TLS: all but tls_copy.
+std::span<const Path* const> socket_paths();
 /// nullptr for an unknown name.
 const Path* find_path(std::string_view name);
 /// The index in paths(), for counters.
@@ -296,7 +305,7 @@ Result<void> fetch_in_place(Transfer& transfer);
 
 /// For a loop that makes the send itself: all that has not gone, as pieces of memory in `room`.
 /// None when a slice of a file is among it, when it is more than `limit`, or when `room` is too
-/// small.
+/// small. UserTls: what they are sealed to, which the outlet keeps.
 std::span<const iovec> memory_pieces(Transfer& transfer, ByteCount limit, std::span<iovec> room);
 /// What such a send came to, as a step would tell it: one call, which the socket took `taken` of.
 StepResult after_send(Transfer& transfer, ByteCount taken);

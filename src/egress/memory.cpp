@@ -6,6 +6,7 @@
 
 #include <sys/socket.h>
 
+#include "egress/tls_records.h"
 #include "sys/plain_calls.h"
 
 namespace pagewire::egress {
@@ -37,6 +38,9 @@ bool more_after(const Transfer& transfer, ByteCount count) {
 
 std::span<const iovec> memory_pieces(Transfer& transfer, ByteCount limit, std::span<iovec> room) {
   transfer.advance({});  // over segments that are empty from the start
+  if (transfer.transport.kind == Transport::Kind::UserTls) {
+    return sealed_pieces(transfer, limit, room);
+  }
   ByteCount skip = transfer.sent_of_segment;
   ByteCount total;
   std::size_t count = 0;
@@ -53,9 +57,11 @@ std::span<const iovec> memory_pieces(Transfer& transfer, ByteCount limit, std::s
 
 StepResult after_send(Transfer& transfer, ByteCount taken) {
   transfer.stepped = true;
-  transfer.advance(taken);
+  const bool sealed = transfer.transport.kind == Transport::Kind::UserTls;
+  const ByteCount moved = sealed ? transfer.transport.outlet->taken(taken.value) : taken;
+  transfer.advance(moved);
   return {.status = transfer.finished() ? Status::Done : Status::Moved,
-          .moved = taken,
+          .moved = moved,
           .copied = taken,
           .calls = 1,
           .error = {}};

@@ -43,7 +43,7 @@ Availability probe() {
 
 const Path mmap_path{.name = "mmap",
                      .probe = probe,
-                     .fits = fits_plain_socket,
+                     .fits = fits_socket,
                      .step = step_mmap,
                      .cancel = drop_window,
                      .maps_file = true};

@@ -1,7 +1,8 @@
 // The ordered array of egress paths. A new path is its file, a line in registry.h and a line here.
 //
-// Invariant: `copy` is last, because it fits every list of segments on every transport, so that
-// falling through always ends.
+// Invariant: `copy` is last, because it fits every list of segments on every socket but one of
+// UserTls, so that falling through always ends. tls_copy, which alone fits that one, is first and
+// never falls.
 #include "egress/registry.h"
 
 #include <array>
@@ -12,15 +13,20 @@ namespace pagewire::egress {
 
 namespace {
 
-constexpr std::array<const Path*, 10> all_paths{
-    &sendfile_path, &splice_path,   &vmsplice_path,        &tee_path,          &zerocopy_path,
-    &mmap_path,     &uring_zc_path, &uring_zc_sqpoll_path, &uring_splice_path, &copy_path,
+constexpr std::array<const Path*, 11> all_paths{
+    &tls_copy_path, &sendfile_path, &splice_path,   &vmsplice_path,        &tee_path,
+    &zerocopy_path, &mmap_path,     &uring_zc_path, &uring_zc_sqpoll_path, &uring_splice_path,
+    &copy_path,
 };
 
 }  // namespace
 
 std::span<const Path* const> paths() {
   return all_paths;
+}
+
+std::span<const Path* const> socket_paths() {
+  return paths().subspan(1);
 }
 
 const Path* find_path(std::string_view name) {

@@ -5,6 +5,7 @@
 
 namespace pagewire::egress {
 
+extern const Path tls_copy_path;
 extern const Path sendfile_path;
 extern const Path splice_path;
 extern const Path vmsplice_path;

@@ -62,7 +62,7 @@ void cancel(Transfer&) {}  // nothing is held between steps
 
 const Path sendfile_path{.name = "sendfile",
                          .probe = probe,
-                         .fits = fits_plain_socket,
+                         .fits = fits_socket,
                          .step = step_sendfile,
                          .cancel = cancel};
 

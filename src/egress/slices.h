@@ -19,13 +19,22 @@ namespace pagewire::egress {
 inline constexpr std::uint32_t max_calls_per_step = 64;
 
 /// `fits` of a path that hands pages or memory to the socket as they are: what is not encrypted by
-/// the program.
-inline bool fits_plain_socket(std::span<const content::Segment>, const Transport& transport) {
+/// the program. Kernel TLS takes sendfile(2), splice(2) and send(2).
+inline bool fits_socket(std::span<const content::Segment>, const Transport& transport) {
   switch (transport.kind) {
     case Transport::Kind::Plain:
+    case Transport::Kind::KernelTls:
       return true;
+    case Transport::Kind::UserTls:
+      return false;
   }
   return false;
+}
+
+/// `fits` of a path that lends the kernel memory (MSG_ZEROCOPY, SEND_ZC): kernel TLS refuses both
+/// with EOPNOTSUPP, because it encrypts into pages of its own.
+inline bool fits_plain_socket(std::span<const content::Segment>, const Transport& transport) {
+  return transport.kind == Transport::Kind::Plain;
 }
 
 /// The slice at the cursor, from where it stands.

@@ -37,7 +37,7 @@ Availability probe() {
 
 const Path splice_path{.name = "splice",
                        .probe = probe,
-                       .fits = fits_plain_socket,
+                       .fits = fits_socket,
                        .step = step_splice,
                        .cancel = give_pipe_back};
 

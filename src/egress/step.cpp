@@ -84,7 +84,7 @@ StepResult step(Transfer& transfer, ByteCount quantum) {
     if (result.status != Status::Unsupported) return result;
     transfer.path->cancel(transfer);
     transfer.path = next_path(transfer);
-    PW_CHECK(transfer.path != nullptr);  // `copy` fits everything and supports everything
+    PW_CHECK(transfer.path != nullptr);  // `copy` supports everything, and so does tls_copy
   }
 }
 

@@ -98,7 +98,7 @@ bool fits(std::span<const content::Segment> segments, const Transport& transport
     if (segment.slice.offset.value != 0 || segment.slice.count > size) return false;
     if (size > largest_master) return false;
   }
-  return fits_plain_socket(segments, transport);
+  return fits_socket(segments, transport);
 }
 
 StepResult step_tee(Transfer& transfer, ByteCount quantum) {

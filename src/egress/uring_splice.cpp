@@ -127,7 +127,7 @@ void cancel(Transfer& transfer) {
 
 const Path uring_splice_path{.name = "uring_splice",
                              .probe = probe,
-                             .fits = fits_plain_socket,
+                             .fits = fits_socket,
                              .step = step_uring_splice,
                              .cancel = cancel,
                              .equip = equip};

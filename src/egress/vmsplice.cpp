@@ -166,7 +166,7 @@ void cancel(Transfer& transfer) {
 
 const Path vmsplice_path{.name = "vmsplice",
                          .probe = probe,
-                         .fits = fits_plain_socket,
+                         .fits = fits_socket,
                          .step = step_vmsplice,
                          .cancel = cancel,
                          .maps_file = true};

@@ -123,10 +123,15 @@ void format_combined(const AccessRecord& record, std::string& line) {
   append_quoted_or_dash(line, record.referer);
   line += "\" \"";
   append_quoted_or_dash(line, record.user_agent);
-  fmt::format_to(std::back_inserter(line), "\" rt={:.6f} path={} reason={}{}\n",
+  fmt::format_to(std::back_inserter(line), "\" rt={:.6f} path={} reason={}",
                  static_cast<double>(record.duration_ns) / 1e9,
                  record.path.empty() ? "-" : record.path,
-                 record.reason.empty() ? "-" : record.reason, record.complete ? "" : " incomplete");
+                 record.reason.empty() ? "-" : record.reason);
+  if (const TlsRecord& tls = record.tls; !tls.version.empty()) {
+    fmt::format_to(std::back_inserter(line), " tls={} cipher={} ktls={}{}{}", tls.version,
+                   tls.cipher, tls.kernel, tls.kernel_reason.empty() ? "" : ":", tls.kernel_reason);
+  }
+  line += record.complete ? "\n" : " incomplete\n";
 }
 
 void format_json(const AccessRecord& record, std::string& line) {
@@ -143,6 +148,12 @@ void format_json(const AccessRecord& record, std::string& line) {
                  static_cast<double>(record.duration_ns) / 1e9);
   json_member(line, "path", record.path);
   json_member(line, "reason", record.reason);
+  if (const TlsRecord& tls = record.tls; !tls.version.empty()) {
+    json_member(line, "tls", tls.version);
+    json_member(line, "cipher", tls.cipher);
+    json_member(line, "ktls", tls.kernel);
+    json_member(line, "ktls_reason", tls.kernel_reason);
+  }
   line += record.complete ? ",\"complete\":true" : ",\"complete\":false";
   json_member(line, "range", record.range.view(), record.range.cut);
   json_member(line, "referer", record.referer.view(), record.referer.cut);

@@ -32,6 +32,14 @@ struct ShortText {
   std::string_view view() const { return {bytes.data(), size}; }
 };
 
+/// What a request came in by, where that was https. Tokens with static lifetime.
+struct TlsRecord {
+  std::string_view version;        ///< "TLSv1.3"; "": it was plain http
+  std::string_view cipher;         ///< "TLS_AES_256_GCM_SHA384"
+  std::string_view kernel;         ///< "none", "kernel", "kernel-nic"
+  std::string_view kernel_reason;  ///< why it is none; else ""
+};
+
 /// One finished (or broken off) request. `path` and `reason` are tokens with static lifetime.
 struct AccessRecord {
   std::int64_t realtime_ns = 0;  ///< when the head was complete
@@ -43,6 +51,7 @@ struct AccessRecord {
   bool complete = true;  ///< false: the connection ended before the body did
   std::string_view path;
   std::string_view reason;
+  TlsRecord tls;
   ShortText<46> peer;
   ShortText<16> method;
   ShortText<256> target;

@@ -59,8 +59,9 @@ enum class ConnectionEnd : std::uint8_t {
   SocketError,
   DrainTimeout,
   DiskTimeout,  ///< our disk did not answer in time
+  TlsError,     ///< what came cannot be decrypted, or the peer sent a fatal alert
 };
-inline constexpr std::size_t connection_ends = 10;
+inline constexpr std::size_t connection_ends = 11;
 std::string_view token(ConnectionEnd end);
 
 /// What a worker asked of the disk helpers.
@@ -75,6 +76,20 @@ struct DiskMetrics {
   TimeHistogram wait_time;  ///< of fetches and opens, from asking until the worker has the answer
   Counter looks;            ///< at the page cache, before steps
   Counter unseen;           ///< steps over pages that were fetched and yet not seen there
+};
+
+inline constexpr std::size_t max_tls_words = 24;
+
+/// The words behind the indexes are those of Names.
+struct TlsMetrics {
+  std::array<Counter, max_tls_words> handshakes;    ///< by their outcome
+  std::array<Counter, max_tls_words> failures;      ///< after the handshake, by outcome
+  std::array<std::array<Counter, 2>, 2> completed;  ///< [TLS 1.3][resumed]
+  std::array<std::array<Counter, 8>, 4> kernel;     ///< connections, [who encrypts][why]
+  Counter record_bytes;                             ///< of records made in user space
+  Counter key_updates;                              ///< of peers
+  Counter clean_closes;                             ///< close_notify came
+  Counter truncations;                              ///< FIN without close_notify
 };
 
 struct WorkerMetrics {
@@ -119,6 +134,7 @@ struct WorkerMetrics {
   Counter uring_no_buffers;  ///< receives that found no provided buffer
   TimeHistogram request_time;
   DiskMetrics disk;
+  TlsMetrics tls;
 };
 
 /// Whether a path can be used in this run.
@@ -136,6 +152,10 @@ struct Names {
   std::vector<PathUse> path_use{};
   std::optional<double> self_test_s{};  ///< none: there was none
   std::string_view engine{};
+  bool tls_served = false;
+  std::vector<std::string_view> tls_outcomes{};
+  std::vector<std::string_view> tls_kernel{};
+  std::vector<std::string_view> tls_kernel_reasons{};
 };
 
 /// Sums that the status line shows.

@@ -14,15 +14,19 @@ constexpr std::uint32_t requests_per_turn = 64;
 
 }  // namespace
 
-Connection::Connection(Worker& worker, sys::Accepted accepted)
+Connection::Connection(Worker& worker, sys::Accepted accepted,
+                       std::unique_ptr<tls::Session> session)
     : Stream(std::move(accepted.fd)),
       worker_(worker),
       peer_(accepted.peer),
+      tls_(std::move(session)),
+      state_(tls_ == nullptr ? State::ReadHead : State::Handshake),
       over_loopback_(accepted.peer.is_loopback()) {}
 
 Connection::~Connection() {
   if (exchange_ != nullptr) close_exchange(false);
   if (state_ == State::Draining) worker_.metrics().connections_draining.subtract(1);
+  if (tls_ != nullptr) worker_.metrics().tls.key_updates.add(tls_->key_updates());
   worker_.connection_closed();
 }
 
@@ -30,8 +34,8 @@ void Connection::set_state(State next) {
   // Row: from; bits: the states that may follow.
   constexpr auto bit = [](State state) { return 1U << static_cast<unsigned>(state); };
   constexpr unsigned over = bit(State::Draining) | bit(State::Closed);
-  constexpr std::array<unsigned, 8> edges = {
-      /* ReadHead */ bit(State::Resolve) | bit(State::Respond) | over,
+  constexpr std::array<unsigned, 9> edges = {
+      /* ReadHead */ bit(State::Resolve) | bit(State::Respond) | bit(State::Linger) | over,
       /* Resolve  */ bit(State::ReadHead) | over,
       /* Respond  */ bit(State::ReadHead) | bit(State::Fetch) | bit(State::DropBody) |
           bit(State::Linger) | over,
@@ -40,13 +44,16 @@ void Connection::set_state(State next) {
       /* Linger   */ over,
       /* Draining */ bit(State::Closed),
       /* Closed   */ 0,
+      /* Handshake */ bit(State::ReadHead) | bit(State::Respond) | bit(State::Linger) | over,
   };
   PW_CHECK((edges[static_cast<std::size_t>(state_)] & bit(next)) != 0);
   state_ = next;
 }
 
 void Connection::start() {
-  set_timeout(worker_.settings().timeouts.idle_ms);
+  const bool in_handshake = state_ == State::Handshake;
+  set_timeout(in_handshake ? worker_.settings().tls->handshake_timeout_ms
+                           : worker_.settings().timeouts.idle_ms);
 }
 
 void Connection::set_timeout(std::int64_t from_now_ms) {
@@ -56,7 +63,16 @@ void Connection::set_timeout(std::int64_t from_now_ms) {
 void Connection::received(std::span<const char> bytes) {
   begin_turn();
   answers_later_ = true;
-  const std::string_view input(bytes.data(), bytes.size());
+  if (tls_ != nullptr) {
+    take_records(bytes);
+  } else {
+    take({bytes.data(), bytes.size()});
+  }
+  answers_later_ = false;
+  settle();
+}
+
+void Connection::take(std::string_view input) {
   if (pending_.empty()) {
     // The usual case: whole heads, parsed where they were received.
     const std::size_t used = consume(input);
@@ -65,13 +81,12 @@ void Connection::received(std::span<const char> bytes) {
     pending_.append(input);
     consume_pending();
   }
-  answers_later_ = false;
-  settle();
 }
 
 void Connection::writable() {
   if (is_over()) return;
   begin_turn();
+  if (fin_owed_) send_fin();
   if (state_ == State::Respond && !send_submitted_) run_transfer();
   if (state_ != State::Respond) consume_pending();
   settle();
@@ -94,11 +109,14 @@ void Connection::sent(Result<ByteCount> taken) {
 void Connection::ended() {
   // The client will send nothing more. A request it has sent is answered by now (reading is paused
   // until then), so what is left is at most a broken-off head or body.
+  count_tls_end();
   close();
 }
 
 void Connection::failed(Error error) {
   if (state_ == State::Draining) return notified();  // the peer has gone, too
+  if (state_ == State::Handshake) count_handshake(tls::Outcome::PeerGone);
+  tls_.reset();  // there is nobody to say close_notify to
   count_end(error.errno_value == ECONNRESET ? metrics::ConnectionEnd::PeerReset
                                             : metrics::ConnectionEnd::SocketError);
   close();
@@ -112,6 +130,9 @@ void Connection::notified() {
 
 void Connection::timed_out() {
   switch (state_) {
+    case State::Handshake:
+      count_handshake(tls::Outcome::Timeout);
+      return close();
     case State::ReadHead:
       if (head_started_) {
         count_end(metrics::ConnectionEnd::HeadTimeout);
@@ -147,7 +168,8 @@ void Connection::timed_out() {
 
 void Connection::drain() {
   draining_ = true;
-  if (state_ != State::ReadHead || head_started_ || !pending_.empty()) return;
+  const bool idle = state_ == State::ReadHead && !head_started_ && pending_.empty();
+  if (!idle && state_ != State::Handshake) return;
   // Idle, but a request may be on its way, or stand in the socket unread.
   constexpr std::int64_t grace_ms = 1'000;
   set_timeout(grace_ms);
@@ -179,6 +201,8 @@ bool Connection::turn_is_over() const {
 /// After any turn: reading goes on unless a response is under way or the turn was given up.
 void Connection::settle() {
   if (is_over()) return;
+  if (tls_ != nullptr && state_ != State::Respond && tls_->wants_flush()) flush_tls();
+  if (peer_is_done()) return close();
   if (pending_.empty() && pending_.capacity() > 0) std::string().swap(pending_);
   const bool pause = exchange_ != nullptr || turn_given_up_;
   if (pause == paused_) return;
@@ -224,6 +248,7 @@ std::size_t Connection::consume(std::string_view input) {
       case State::Fetch:
       case State::Draining:
       case State::Closed:
+      case State::Handshake:
         return used;
     }
   }

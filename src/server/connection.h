@@ -1,5 +1,8 @@
 // Connection: one client, from its first byte to its last.
 //
+//      Handshake (https only)
+//         |
+//         v
 //      ReadHead <--------------------+  <---> Resolve: only the disk knows what the name leads to;
 //         | head complete            |        a helper asks it, then the head is read again
 //         v                          | keep-alive
@@ -34,15 +37,17 @@
 #include "loop/loop.h"
 #include "server/disk.h"
 #include "server/worker.h"
+#include "tls/tls.h"
 
 namespace pagewire::server {
 
 class Connection final : public loop::Stream, private DiskWaiter {
  public:
-  Connection(Worker& worker, sys::Accepted accepted);
+  /// `session`: of https, else nullptr.
+  Connection(Worker& worker, sys::Accepted accepted, std::unique_ptr<tls::Session> session);
   ~Connection() override;
 
-  /// Once attached: starts the idle clock.
+  /// Once attached: starts the clock of the state.
   void start();
   /// Once attached, instead of start(): answers 503 before reading anything, and closes.
   void refuse_busy();
@@ -70,11 +75,13 @@ class Connection final : public loop::Stream, private DiskWaiter {
     Linger,
     Draining,
     Closed,
+    Handshake,
   };
   void set_state(State next);
   bool is_over() const { return state_ == State::Draining || state_ == State::Closed; }
 
   // Input (connection.cpp)
+  void take(std::string_view input);
   void begin_turn();
   bool turn_is_over() const;
   void consume_pending();
@@ -85,6 +92,20 @@ class Connection final : public loop::Stream, private DiskWaiter {
   std::size_t linger_over(std::string_view input);
   void settle();
   void set_timeout(std::int64_t from_now_ms);
+
+  // TLS (secure.cpp)
+  void take_records(std::span<const char> bytes);
+  bool shake_hands();
+  void established();
+  void refuse_plain_http();
+  void tls_failed();
+  void count_handshake(tls::Outcome outcome);
+  void count_tls_end();
+  void flush_tls();
+  bool say_goodbye();
+  void send_fin();
+  bool peer_is_done() const;
+  egress::Transport transport();
 
   // Waiting for the disk (wait_for_disk.cpp)
   void pages_fetched(ByteRange range, const Result<ByteCount>& read) override;
@@ -130,17 +151,18 @@ class Connection final : public loop::Stream, private DiskWaiter {
   Worker& worker_;
   sys::Address peer_;
   egress::SocketState socket_state_;
-  std::string pending_;           // received, not parsed; no heap memory while empty
-  std::size_t scan_resume_ = 0;   // how far the current head has been scanned for its end
-  Exchange* exchange_ = nullptr;  // in Resolve, Respond and Fetch, and on the way between them
-  ByteCount unread_body_;         // of the request, still to be dropped
+  std::unique_ptr<tls::Session> tls_;  // https
+  std::string pending_;                // received, not parsed; no heap memory while empty
+  std::size_t scan_resume_ = 0;        // how far the current head has been scanned for its end
+  Exchange* exchange_ = nullptr;       // in Resolve, Respond and Fetch, and on the way between them
+  ByteCount unread_body_;              // of the request, still to be dropped
   ByteCount linger_left_;
   std::uint64_t sent_bytes_ = 0;    // on this connection, heads included
   std::uint64_t acknowledged_ = 0;  // of them, when the rate window began
   std::uint64_t requests_ = 0;
   ByteCount turn_bytes_;  // sent since this turn began
   std::uint32_t turn_requests_ = 0;
-  State state_ = State::ReadHead;
+  State state_;
   bool head_started_ = false;    // ReadHead: its first byte is here
   bool send_submitted_ = false;  // Respond: the loop has the response, the Exchange must stay
   bool close_after_ = false;     // this response is the last
@@ -156,6 +178,8 @@ class Connection final : public loop::Stream, private DiskWaiter {
   // small response costs.
   bool answers_later_ = false;
   bool over_loopback_ = false;
+  bool busy_ = false;      // Handshake: the answer will be 503
+  bool fin_owed_ = false;  // Linger: close_notify waits for room, and the FIN for it
 };
 
 }  // namespace pagewire::server

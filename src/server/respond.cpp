@@ -52,6 +52,10 @@ void Connection::refuse(const http::Request& request, int status, const char* wh
 }
 
 void Connection::refuse_busy() {
+  if (state_ == State::Handshake) {  // nothing can be said before its end
+    busy_ = true;
+    return start();
+  }
   refuse(http::Request{}, 503, "too many connections");
   settle();
 }
@@ -79,11 +83,10 @@ void Connection::take_exchange(const http::Request& request) {
 
 void Connection::start_transfer() {
   set_state(State::Respond);
-  const egress::Transport transport{.socket_fd = fd(), .state = &socket_state_};
   const std::span<const content::Segment> segments = exchange_->response.segments();
   const egress::ChooseInput input{
       .segments = segments,
-      .transport = transport,
+      .transport = transport(),
       .route = over_loopback_ ? egress::Route::Loopback : egress::Route::Network,
       .backlog = worker_.resources().zero_copy.in_flight};
   const egress::Choice choice = egress::choose_now(input, worker_.facts());
@@ -91,10 +94,11 @@ void Connection::start_transfer() {
   egress::Transfer& transfer = exchange_->transfer;
   transfer = egress::Transfer{};
   transfer.path = choice.path;
-  transfer.transport = transport;
+  transfer.transport = input.transport;
   transfer.resources = &worker_.resources();
   transfer.segments = segments;
   transfer.waker = {.call = woken, .self = this};
+  worker_.resources().residency.now_ms = worker_.loop().now_ms();
   egress::prepare(transfer);
   if (socket_state_.zero_copy != nullptr) worker_.loop().expect_notifications(*this);
   rate_watched_ = false;
@@ -109,11 +113,8 @@ void Connection::start_transfer() {
 bool Connection::submit_transfer() {
   if (worker_.settings().engine != loop::Engine::Uring) return false;
   const egress::Reason reason = exchange_->reason;
-  const bool in_memory =
-      reason == egress::Reason::HeadOnly || reason == egress::Reason::InMemory;  // both go by copy
-  if (!in_memory || exchange_->transfer.transport.kind != egress::Transport::Kind::Plain) {
-    return false;
-  }
+  const bool in_memory = reason == egress::Reason::HeadOnly || reason == egress::Reason::InMemory;
+  if (!in_memory) return false;
   constexpr std::size_t most_pieces = 4;  // a head and a body, or two parts of one
   std::array<iovec, most_pieces> room;
   const std::span<const iovec> pieces =
@@ -152,7 +153,7 @@ void Connection::run_transfer() {
       case egress::Status::WantPages:
         return wait_for_pages(result.pages);
       case egress::Status::Unsupported:
-        PW_CHECK(false);  // `copy` fits everything
+        PW_CHECK(false);  // `copy` and tls_copy support everything
     }
   }
   worker_.loop().yield(*this);
@@ -267,6 +268,13 @@ void Connection::write_log(bool complete, std::int64_t duration_ns) {
   record.complete = complete;
   record.path = transfer.path->name;
   record.reason = egress::token(exchange_->reason);
+  record.tls = {};
+  if (tls_ != nullptr) {
+    record.tls = {.version = tls_->version(),
+                  .cipher = tls_->cipher(),
+                  .kernel = tls::token(tls_->kernel()),
+                  .kernel_reason = tls::token(tls_->kernel_reason())};
+  }
   *line = record;
   worker_.access_log()->commit(worker_.index());
 }
@@ -297,8 +305,13 @@ void Connection::begin_linger() {
   constexpr ByteCount most{1 * mib};
   linger_left_ = most;
   set_state(State::Linger);
-  sys::finish_sending(fd());
   set_timeout(worker_.settings().timeouts.linger_ms);
+  if (tls_ != nullptr) {
+    tls_->close_notify();
+    fin_owed_ = true;
+    return send_fin();
+  }
+  sys::finish_sending(fd());
 }
 
 void Connection::close(Farewell farewell) {
@@ -306,6 +319,7 @@ void Connection::close(Farewell farewell) {
   // the send is over.
   if (exchange_ != nullptr && !send_submitted_) close_exchange(false);
   DiskNode::unlink();  // a helper that is at work finishes for nobody
+  if (farewell == Farewell::Fin && !say_goodbye()) return begin_linger();
   take_completions();
   if (socket_state_.busy()) return begin_draining(farewell);
   if (farewell == Farewell::Reset) sys::abort_on_close(fd());

@@ -12,7 +12,7 @@ namespace {
 /// Asks the kernel, once, what the settings cannot know.
 Settings probed(Settings settings, loop::Engine engine) {
   settings.engine = engine;
-  if (settings.paths.paths.empty()) settings.paths = egress::probe_paths(egress::paths());
+  if (settings.paths.paths.empty()) settings.paths = egress::probe_paths(egress::socket_paths());
   return settings;
 }
 
@@ -26,6 +26,8 @@ struct Server::Parts {
   ~Parts();
 
   tl::expected<void, StartError> open();
+  tl::expected<void, StartError> load_tls();
+  void name_tls();
   tl::expected<void, StartError> open_admin();
   std::vector<const metrics::WorkerMetrics*> worker_metrics() const;
   std::string metrics_text() const;
@@ -34,6 +36,8 @@ struct Server::Parts {
   const Settings settings;
   Shared shared;
   std::vector<sys::Address> addresses;
+  std::vector<sys::Address> tls_addresses;
+  tls::TicketKeys ticket_keys;
   metrics::Names names;
   std::atomic<bool> draining{false};
   std::unique_ptr<log::AccessLog> access_log;
@@ -82,12 +86,18 @@ tl::expected<void, StartError> Server::Parts::open() {
   for (std::size_t i = 0; i < egress::reason_count; ++i) {
     names.reasons.push_back(egress::token(static_cast<egress::Reason>(i)));
   }
+  name_tls();
   names.version = PAGEWIRE_VERSION;
   names.engine = loop::name(engine.engine);
   addresses = settings.listen;
+  tls_addresses = settings.listen_tls;
   for (std::size_t i = 0; i < settings.workers; ++i) {
     workers.push_back(std::make_unique<Worker>(i, shared));
-    if (auto opened = workers.back()->open(addresses); !opened) return opened;
+  }
+  if (auto loaded = load_tls(); !loaded) return loaded;
+  for (const std::unique_ptr<Worker>& worker : workers) {
+    if (auto opened = worker->open({.http = addresses, .https = tls_addresses}); !opened)
+      return opened;
   }
   if (!settings.access_log.file.empty()) {
     log::Settings log_settings = settings.access_log;
@@ -101,6 +111,30 @@ tl::expected<void, StartError> Server::Parts::open() {
     shared.access_log = access_log.get();
   }
   return open_admin();
+}
+
+void Server::Parts::name_tls() {
+  names.tls_served = settings.tls.has_value();
+  for (std::size_t i = 0; i < tls::outcome_count; ++i) {
+    names.tls_outcomes.push_back(tls::token(static_cast<tls::Outcome>(i)));
+  }
+  for (std::size_t i = 0; i < tls::kernel_states; ++i) {
+    names.tls_kernel.push_back(tls::token(static_cast<tls::Kernel>(i)));
+  }
+  for (std::size_t i = 0; i < tls::kernel_reasons; ++i) {
+    names.tls_kernel_reasons.push_back(tls::token(static_cast<tls::KernelReason>(i)));
+  }
+}
+
+tl::expected<void, StartError> Server::Parts::load_tls() {
+  if (!settings.tls) return {};
+  shared.tls = tls::probe_session_facts(settings.tls->kernel_tls);
+  auto contexts = tls::load_contexts(*settings.tls, ticket_keys, workers.size());
+  if (!contexts) return tl::unexpected(StartError{contexts.error()});
+  for (std::size_t i = 0; i < workers.size(); ++i) {
+    workers[i]->use_tls(std::move((*contexts)[i]));
+  }
+  return {};
 }
 
 tl::expected<void, StartError> Server::Parts::open_admin() {
@@ -126,6 +160,10 @@ std::string Server::Parts::metrics_text() const {
 
 std::vector<sys::Address> Server::addresses() const {
   return parts_->addresses;
+}
+
+std::vector<sys::Address> Server::tls_addresses() const {
+  return parts_->tls_addresses;
 }
 
 sys::Address Server::admin_address() const {

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,7 @@
 #include "loop/loop.h"
 #include "metrics/metrics.h"
 #include "sys/socket.h"
+#include "tls/tls.h"
 
 namespace pagewire::server {
 
@@ -42,6 +44,8 @@ struct Limits {
 
 struct Settings {
   std::vector<sys::Address> listen;
+  std::vector<sys::Address> listen_tls;  ///< only with `tls`
+  std::optional<tls::Settings> tls;      ///< none: no HTTPS
   std::size_t workers = 1;
   loop::Engine engine = loop::Engine::Auto;  ///< the workers'; the admin thread has epoll
   std::vector<int> pin;                      ///< CPU of each worker; empty: not pinned
@@ -75,6 +79,7 @@ class Server {
 
   /// The addresses in use, with the ports that the kernel chose for port 0.
   std::vector<sys::Address> addresses() const;
+  std::vector<sys::Address> tls_addresses() const;
   sys::Address admin_address() const;
 
   /// Stops accepting, lets what is in flight finish, at most drain_timeout_ms. Returns when all

@@ -42,7 +42,7 @@ Worker::~Worker() {
   join();
 }
 
-tl::expected<void, StartError> Worker::open(std::vector<sys::Address>& addresses) {
+tl::expected<void, StartError> Worker::open(const Addresses& addresses) {
   Result<std::unique_ptr<content::Site>> site = content::Site::open(settings().site);
   if (!site) {
     return tl::unexpected(StartError{"cannot serve " + settings().site.root + ": " +
@@ -62,14 +62,19 @@ tl::expected<void, StartError> Worker::open(std::vector<sys::Address>& addresses
                                                      .metrics = metrics_.disk,
                                                      .small_body = settings().site.small_body});
   resources_.residency.on = settings().disk_threads > 0;
-  for (sys::Address& address : addresses) {
-    if (auto opened = open_listener(address); !opened) return opened;
+  for (sys::Address& address : addresses.http) {
+    if (auto opened = open_listener(address, *this); !opened) return opened;
+  }
+  if (tls_ != nullptr) plain_bytes_.resize(tls::most_plain_bytes);
+  for (sys::Address& address : addresses.https) {
+    if (auto opened = open_listener(address, tls_door_); !opened) return opened;
   }
   open_spare();
   return {};
 }
 
-tl::expected<void, StartError> Worker::open_listener(sys::Address& address) {
+tl::expected<void, StartError> Worker::open_listener(sys::Address& address,
+                                                     loop::Acceptor& acceptor) {
   const auto fail = [&](const Error& error) {
     return tl::unexpected(StartError{"cannot listen on " + address.to_string() + ": " +
                                      std::strerror(error.errno_value)});
@@ -88,7 +93,7 @@ tl::expected<void, StartError> Worker::open_listener(sys::Address& address) {
   const Result<sys::Address> bound = sys::local_address(listener->get());
   if (!bound) return fail(bound.error());
   address = *bound;
-  if (Result<void> listening = loop_->listen(listener->get(), *this); !listening) {
+  if (Result<void> listening = loop_->listen(listener->get(), acceptor); !listening) {
     return fail(listening.error());
   }
   listeners_.push_back(std::move(*listener));
@@ -174,6 +179,7 @@ void Worker::tick() {
   metrics_.readahead_files.set(site.readahead_files);
   metrics_.readahead_bytes.set(site.readahead_bytes);
   tell_zero_copy();
+  metrics_.tls.record_bytes.set(send_buffers_.sent_bytes());
   metrics_.disk.looks.set(resources_.residency.looks);
   metrics_.disk.unseen.set(resources_.residency.unseen);
   disk_->tick();
@@ -244,13 +250,57 @@ void Worker::give_back(Exchange* exchange) {
 
 void Worker::accepted(sys::Accepted accepted) {
   metrics_.connections_accepted.add(1);
+  admit(std::move(accepted), nullptr);
+}
+
+void Worker::TlsDoor::accepted(sys::Accepted connection) {
+  worker.metrics_.connections_accepted.add(1);
+  const auto count = [this](tls::Outcome outcome) {
+    worker.metrics_.tls.handshakes[static_cast<std::size_t>(outcome)].add(1);
+  };
+  if (!worker.may_shake_hands()) return count(tls::Outcome::OverLimit);  // closes it
+  auto session = tls::Session::make(*worker.tls_->handle(), worker.tls_, worker.send_buffers_,
+                                    worker.shared_.tls);
+  if (session == nullptr) return count(tls::Outcome::Internal);
+  worker.admit(std::move(connection), std::move(session));
+}
+
+/// A handshake costs as much as hundreds of small responses; those of one second have a limit.
+bool Worker::may_shake_hands() {
+  const std::uint64_t limit = settings().tls->handshakes_per_second;
+  if (limit == 0) return true;
+  const std::int64_t second = loop_->now_ms() / 1'000;
+  if (second != handshake_second_) {
+    handshake_second_ = second;
+    handshakes_ = 0;
+  }
+  return ++handshakes_ <= limit;
+}
+
+void Worker::tell_tls(const tls::Session& session) {
+  const auto kernel = static_cast<std::size_t>(session.kernel());
+  const auto reason = static_cast<std::size_t>(session.kernel_reason());
+  metrics_.tls.kernel[kernel][reason].add(1);
+  const std::uint32_t bit = 1U << (kernel * tls::kernel_reasons + reason);
+  if ((shared_.tls_told.load(std::memory_order_relaxed) & bit) != 0) return;
+  if ((shared_.tls_told.fetch_or(bit) & bit) != 0) return;  // another worker was first
+  const bool by_kernel = session.kernel() != tls::Kernel::None;
+  (void)std::fprintf(stderr, "pagewire: TLS records are made %s%s%s (ktls=%s, %s %s)\n",
+                     by_kernel ? "by the kernel" : "in user space, kernel TLS is not used: ",
+                     std::string(tls::describe(session.kernel_reason())).c_str(),
+                     session.kernel() == tls::Kernel::Nic ? " and the network card" : "",
+                     std::string(tls::token(session.kernel())).c_str(),
+                     std::string(session.version()).c_str(), std::string(session.cipher()).c_str());
+}
+
+void Worker::admit(sys::Accepted accepted, std::unique_ptr<tls::Session> session) {
   const std::size_t before = shared_.connections.load(std::memory_order_relaxed);
   const std::size_t limit = settings().limits.connections;
   if (before >= limit) metrics_.connections_refused.add(1);
   if (before >= limit + told_busy) return;  // closes it
   shared_.connections.fetch_add(1, std::memory_order_relaxed);
   metrics_.connections_open.add(1);
-  auto owned = std::make_unique<Connection>(*this, std::move(accepted));
+  auto owned = std::make_unique<Connection>(*this, std::move(accepted), std::move(session));
   Connection& connection = *owned;
   if (Result<void> attached = loop_->attach(std::move(owned)); !attached) {
     metrics_.accept_errors.add(1);  // ENOMEM, or fs.epoll.max_user_watches; it is closed already

@@ -18,6 +18,7 @@
 #include "server/disk.h"
 #include "server/server.h"
 #include "sys/pipe.h"
+#include "tls/tls.h"
 
 namespace pagewire::server {
 
@@ -43,6 +44,8 @@ struct Shared {
   const egress::WorkerFacts facts;
   log::AccessLog* access_log = nullptr;
   DiskHelpers* disk_helpers = nullptr;
+  tls::SessionFacts tls{};
+  std::atomic<std::uint32_t> tls_told{0};  ///< what of kernel TLS stands in the log already
   std::atomic<std::size_t> connections{0};
   std::atomic<std::uint64_t> cut_off{0};  // responses that the drain timeout broke off
 };
@@ -54,7 +57,13 @@ class Worker final : public loop::Acceptor {
 
   /// Opens the listeners, the site and the loop. For port 0 the kernel chooses, and `addresses` is
   /// changed to what it chose, for the next workers. Nothing runs yet.
-  tl::expected<void, StartError> open(std::vector<sys::Address>& addresses);
+  struct Addresses {
+    std::vector<sys::Address>& http;
+    std::vector<sys::Address>& https;
+  };
+  tl::expected<void, StartError> open(const Addresses& addresses);
+  /// The certificates from now on. Before start(), or on the worker's own thread.
+  void use_tls(std::shared_ptr<const tls::Context> context) { tls_ = std::move(context); }
   void start();
   void begin_drain();
   void stop();
@@ -70,6 +79,11 @@ class Worker final : public loop::Acceptor {
   content::Site& site() { return *site_; }
   metrics::WorkerMetrics& metrics() { return metrics_; }
   egress::Resources& resources() { return resources_; }
+  const std::shared_ptr<const tls::Context>& tls() const { return tls_; }  ///< null: no HTTPS
+  /// Room for what one TLS record holds.
+  std::span<char> plain_bytes() { return plain_bytes_; }
+  /// Says in the log who encrypts, and why not the kernel; each once.
+  void tell_tls(const tls::Session& session);
   DiskDesk& disk() { return *disk_; }
   log::AccessLog* access_log() { return shared_.access_log; }
   std::size_t index() const { return index_; }
@@ -82,7 +96,16 @@ class Worker final : public loop::Acceptor {
   loop::AfterFailure accept_failed(Error error) override;
 
  private:
-  tl::expected<void, StartError> open_listener(sys::Address& address);
+  /// Of https.
+  struct TlsDoor final : loop::Acceptor {
+    explicit TlsDoor(Worker& owner) : worker(owner) {}
+    void accepted(sys::Accepted connection) override;
+    loop::AfterFailure accept_failed(Error error) override { return worker.accept_failed(error); }
+    Worker& worker;
+  };
+  tl::expected<void, StartError> open_listener(sys::Address& address, loop::Acceptor& acceptor);
+  bool may_shake_hands();
+  void admit(sys::Accepted accepted, std::unique_ptr<tls::Session> session);
   void run();
   void end_connections();
   void equip_paths();
@@ -95,6 +118,12 @@ class Worker final : public loop::Acceptor {
   std::size_t index_;
   Shared& shared_;
   std::vector<sys::Fd> listeners_;
+  std::shared_ptr<const tls::Context> tls_;
+  TlsDoor tls_door_{*this};
+  tls::SendBuffers send_buffers_;
+  std::vector<char> plain_bytes_;
+  std::uint64_t handshakes_ = 0;  // begun in this second
+  std::int64_t handshake_second_ = 0;
   sys::Fd spare_;  // given up to refuse one connection when descriptors have run out
   sys::PipePool pipes_;
   std::vector<char> scratch_;

@@ -8,7 +8,7 @@ namespace {
 constexpr std::string_view head = "HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n";
 
 class Slices : public EveryPath {};
-INSTANTIATE_TEST_SUITE_P(Egress, Slices, ::testing::ValuesIn(egress::paths()), path_name);
+INSTANTIATE_TEST_SUITE_P(Egress, Slices, ::testing::ValuesIn(egress::socket_paths()), path_name);
 
 TEST_P(Slices, WholeFilesOfEverySize) {
   for (const std::size_t size :

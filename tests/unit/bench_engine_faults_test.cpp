@@ -90,8 +90,8 @@ TEST_P(EveryPathAndMode, ASmallFileThatIsOverwrittenIsAFault) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, EveryPathAndMode,
-                         ::testing::Combine(::testing::ValuesIn(egress::paths().begin(),
-                                                                egress::paths().end()),
+                         ::testing::Combine(::testing::ValuesIn(egress::socket_paths().begin(),
+                                                                egress::socket_paths().end()),
                                             ::testing::Values(Mode::Stream, Mode::Request)),
                          [](const auto& instance) {
                            return std::string(std::get<0>(instance.param)->name) +

@@ -135,8 +135,8 @@ TEST_P(EveryPathAndSize, RequestsAreAnsweredWhole) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, EveryPathAndSize,
-                         ::testing::Combine(::testing::ValuesIn(egress::paths().begin(),
-                                                                egress::paths().end()),
+                         ::testing::Combine(::testing::ValuesIn(egress::socket_paths().begin(),
+                                                                egress::socket_paths().end()),
                                             ::testing::Values(1, 4095, large)),
                          [](const auto& instance) {
                            return std::string(std::get<0>(instance.param)->name) + "_" +
@@ -186,7 +186,7 @@ class AsksTest : public EngineTest {
 TEST_F(AsksTest, ManySentAheadAreAnsweredInTheirOrder) {
   constexpr std::uint64_t size = 100'003;
   const sys::Fd file = make_file(size);
-  for (const egress::Path* by : egress::paths()) {
+  for (const egress::Path* by : egress::socket_paths()) {
     if (!fits(*by, size)) continue;  // nor would it begin in the middle
     OrFault<ServerProcess> server = serve(file, *by);
     ASSERT_TRUE(server.has_value()) << server.error().text;

@@ -72,7 +72,7 @@ class BenchRun : public ::testing::Test {
     folder_ = name;
     settings_.folder = folder_.string();
     settings_.size = ByteCount{1 * mib};
-    settings_.paths.assign(egress::paths().begin(), egress::paths().end());
+    settings_.paths.assign(egress::socket_paths().begin(), egress::socket_paths().end());
     settings_.seconds = 0.2;
     settings_.warmup_seconds = 0.05;
     settings_.connections = 2;

@@ -25,7 +25,7 @@ TEST_F(BenchRun, MeasuresEveryPath) {
   EXPECT_EQ(row.title, "4 MiB x 2, stream");
   EXPECT_EQ(row.size_bytes, 4 * mib);
   EXPECT_EQ(row.baseline, "copy");
-  ASSERT_EQ(row.contenders.size(), egress::paths().size());
+  ASSERT_EQ(row.contenders.size(), egress::socket_paths().size());
   for (const Contender& contender : row.contenders) {
     SCOPED_TRACE(contender.name);
     if (!contender.unavailable.empty()) continue;
@@ -168,7 +168,7 @@ TEST_F(BenchRun, SweepsSizes) {
       EXPECT_TRUE(contender.summary.at(Metric::CpuUsPerRequest).median.has_value());
     }
   }
-  EXPECT_EQ(report->break_evens.size(), egress::paths().size() - 1);
+  EXPECT_EQ(report->break_evens.size(), egress::socket_paths().size() - 1);
   for (const BreakEven& point : report->break_evens) {
     EXPECT_NE(point.size_bytes.has_value(), !point.reason.empty()) << point.path;
   }

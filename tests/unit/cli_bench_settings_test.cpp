@@ -64,7 +64,7 @@ T good(const OrUsageError<T>& settings) {
 
 TEST(BenchRun, DefaultsAreEveryPathAtSaturationOnTwoCores) {
   const MeasureSettings settings = good(run_of({}));
-  EXPECT_EQ(settings.run.paths.size(), egress::paths().size());
+  EXPECT_EQ(settings.run.paths.size(), egress::socket_paths().size());
   EXPECT_EQ(settings.run.file, "");
   EXPECT_EQ(settings.run.size.value, 256 * mib);
   EXPECT_EQ(settings.run.folder, ".");
@@ -120,7 +120,7 @@ TEST(BenchRun, FlagsReachTheirMembers) {
   EXPECT_EQ(long_names.run.folder, "/tmp");
   EXPECT_EQ(long_names.run.seconds, 3.0);
   EXPECT_EQ(long_names.run.connections, 2U);
-  EXPECT_EQ(long_names.run.paths.size(), egress::paths().size());
+  EXPECT_EQ(long_names.run.paths.size(), egress::socket_paths().size());
 }
 
 struct Wrong {
@@ -181,7 +181,7 @@ TEST(BenchSweep, HasSizesInOrderAndShortRounds) {
   EXPECT_FALSE(settings.run.instrument);
   EXPECT_TRUE(good(sweep_of({"--instrument"})).run.instrument);
   EXPECT_TRUE(good(sweep_of({})).sizes.empty()) << "the bench's own";
-  EXPECT_EQ(good(sweep_of({})).run.paths.size(), egress::paths().size());
+  EXPECT_EQ(good(sweep_of({})).run.paths.size(), egress::socket_paths().size());
   expect_lines({{{"--sizes", "1K,,2K"}, "--sizes takes sizes from 1 to 1G with commas between"},
                 {{"--sizes", "0"}, "--sizes takes sizes"},
                 {{"--sizes", "2G"}, "--sizes takes sizes"},

@@ -165,12 +165,12 @@ class SelfTestOf : public ::testing::Test {
 // ---------------------------------------------------------------- the paths
 
 TEST_F(SelfTestOf, EveryPathOfThisBuildPassesHere) {
-  const PathReports reports = self_test({.root = root(), .paths = paths()});
+  const PathReports reports = self_test({.root = root(), .paths = socket_paths()});
   EXPECT_EQ(reports.skipped, "");
   EXPECT_FALSE(reports.cached);
   EXPECT_GT(reports.took_us, 0);
   EXPECT_NE(reports.filesystem, "");
-  ASSERT_EQ(reports.paths.size(), paths().size());
+  ASSERT_EQ(reports.paths.size(), socket_paths().size());
   for (const PathReport& report : reports.paths) {
     const bool right = report.state == PathState::Usable || report.state == PathState::Unavailable;
     EXPECT_TRUE(right) << report.path->name << ": " << report.describe();
@@ -255,7 +255,7 @@ TEST_F(SelfTestOf, TakesAFileThatIsThereWhereItCannotMakeOne) {
 /// /proc has no files to make, and its own cannot be spliced: the report says so, and nothing
 /// hangs.
 TEST_F(SelfTestOf, SaysWhyItWasSkipped) {
-  const PathReports reports = self_test({.root = "/proc/self/task", .paths = paths()});
+  const PathReports reports = self_test({.root = "/proc/self/task", .paths = socket_paths()});
   EXPECT_NE(reports.skipped.find("cannot be written"), std::string::npos) << reports.skipped;
   EXPECT_TRUE(reports.usable().contains(*find_path("sendfile"))) << "untested is not quarantined";
 }

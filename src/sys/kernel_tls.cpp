@@ -1,0 +1,127 @@
+#include "sys/kernel_tls.h"
+
+#include <linux/tls.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cstring>
+#include <optional>
+
+#include "sys/kernel_config.h"
+#include "sys/socket.h"
+#include "sys/text_file.h"
+
+namespace pagewire::sys {
+
+namespace {
+
+// Newer than glibc 2.36.
+constexpr int ulp_option = 31;  // TCP_ULP of linux/tcp.h
+constexpr int tls_level = 282;  // SOL_TLS
+
+void put_u64(unsigned char* into, std::uint64_t value) {
+  for (int i = 7; i >= 0; --i, value >>= 8U) into[i] = static_cast<unsigned char>(value & 0xffU);
+}
+
+/// The kernel's structures of AES-GCM differ in the size of their key only.
+template <class Info>
+Info gcm_info(const TlsTransmit& keys, std::uint16_t cipher) {
+  Info info{};
+  info.info.version = keys.tls13 ? TLS_1_3_VERSION : TLS_1_2_VERSION;
+  info.info.cipher_type = cipher;
+  std::copy_n(keys.key.data(), sizeof info.key, info.key);
+  std::copy_n(keys.iv.data(), sizeof info.salt, info.salt);
+  if (keys.tls13) {
+    std::copy_n(keys.iv.data() + sizeof info.salt, sizeof info.iv, info.iv);
+  } else {
+    put_u64(info.iv, keys.sequence);  // the explicit nonce: counted up from here
+  }
+  put_u64(info.rec_seq, keys.sequence);
+  return info;
+}
+
+template <class Info>
+Result<void> set_transmit(int fd, Info info) {
+  const int set = ::setsockopt(fd, tls_level, TLS_TX, &info, sizeof info);
+  const int errno_value = errno;
+  ::explicit_bzero(&info, sizeof info);
+  if (set != 0) return failure("setsockopt(TLS_TX)", errno_value);
+  return {};
+}
+
+}  // namespace
+
+Result<void> start_tls_transmit(int fd, const TlsTransmit& keys) {
+  switch (keys.cipher) {
+    case TlsCipher::Aes128Gcm:
+      return set_transmit(fd,
+                          gcm_info<tls12_crypto_info_aes_gcm_128>(keys, TLS_CIPHER_AES_GCM_128));
+    case TlsCipher::Aes256Gcm:
+      return set_transmit(fd,
+                          gcm_info<tls12_crypto_info_aes_gcm_256>(keys, TLS_CIPHER_AES_GCM_256));
+    case TlsCipher::ChaCha20Poly1305:
+      break;
+  }
+  tls12_crypto_info_chacha20_poly1305 info{};
+  info.info.version = keys.tls13 ? TLS_1_3_VERSION : TLS_1_2_VERSION;
+  info.info.cipher_type = TLS_CIPHER_CHACHA20_POLY1305;
+  std::copy_n(keys.key.data(), sizeof info.key, info.key);
+  std::copy_n(keys.iv.data(), sizeof info.iv, info.iv);
+  put_u64(info.rec_seq, keys.sequence);
+  return set_transmit(fd, info);
+}
+
+Result<void> attach_tls(int fd) {
+  if (::setsockopt(fd, IPPROTO_TCP, ulp_option, "tls", sizeof "tls") != 0) {
+    return last_error("setsockopt(TCP_ULP)");
+  }
+  return {};
+}
+
+Result<void> send_tls_record(int fd, std::uint8_t type, std::span<const unsigned char> bytes) {
+  iovec piece{const_cast<unsigned char*>(bytes.data()), bytes.size()};
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof type)> control{};
+  msghdr message{};
+  message.msg_iov = &piece;
+  message.msg_iovlen = 1;
+  message.msg_control = control.data();
+  message.msg_controllen = control.size();
+  cmsghdr* const header = CMSG_FIRSTHDR(&message);
+  header->cmsg_level = tls_level;
+  header->cmsg_type = TLS_SET_RECORD_TYPE;
+  header->cmsg_len = CMSG_LEN(sizeof type);
+  *CMSG_DATA(header) = type;
+  for (;;) {
+    const ssize_t n = ::sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (n >= 0) return {};  // a control record goes whole or not at all
+    if (errno != EINTR) return last_error("sendmsg(TLS record)");  // EINTR: nothing went
+  }
+}
+
+KernelTls probe_kernel_tls() {
+  const Result<SocketPair> pair = tcp_pair_over_loopback();
+  if (!pair) return {};  // no loopback, no descriptors: then nobody can say
+  if (attach_tls(pair->sender.get())) return {.available = true, .reason = {}};
+  const std::optional<KernelConfig> config = KernelConfig::load();
+  const bool is_module = config && config->value_of("TLS") == "m";
+  return {.available = false, .reason = is_module ? "module-not-loaded" : "no-kernel-tls"};
+}
+
+std::uint64_t device_tls_connections() {
+  std::array<char, 4096> buffer;
+  const Result<std::string_view> text = read_text("/proc/net/tls_stat", buffer);
+  if (!text) return 0;  // ENOENT: a kernel without TLS, or before 5.5
+  constexpr std::string_view name = "TlsTxDevice";
+  const std::size_t at = text->find(name);
+  if (at == std::string_view::npos) return 0;
+  const std::size_t digits = text->find_first_of("0123456789", at);
+  if (digits == std::string_view::npos) return 0;
+  std::uint64_t value = 0;
+  std::from_chars(text->data() + digits, text->data() + text->size(), value);
+  return value;
+}
+
+}  // namespace pagewire::sys

@@ -1,0 +1,52 @@
+// Kernel TLS (tls.rst of the kernel's networking documentation): the kernel makes the records of
+// what is sent on a TCP socket, sendfile included. Transmit only.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "base/result.h"
+
+namespace pagewire::sys {
+
+enum class TlsCipher : std::uint8_t { Aes128Gcm, Aes256Gcm, ChaCha20Poly1305 };
+
+struct TlsTransmit {
+  bool tls13 = true;
+  TlsCipher cipher = TlsCipher::Aes128Gcm;
+  std::span<const unsigned char> key;
+  /// The write IV; for GCM under TLS 1.2 the salt in its first 4 bytes.
+  std::array<unsigned char, 12> iv{};
+  std::uint64_t sequence = 0;  ///< of the next record
+};
+
+/// Of the connected socket, whose send queue holds only whole records, all but sealed ones: from
+/// the next send on the kernel encrypts. Needs attach_tls() before. Errors: ENOENT, EINVAL,
+/// EOPNOTSUPP (this kernel lacks the cipher, or has it not for this version of TLS), ENOMEM,
+/// EBUSY (done already).
+Result<void> start_tls_transmit(int fd, const TlsTransmit& keys);
+
+/// Makes the socket one that start_tls_transmit() may be called for; nothing else changes for it.
+/// Errors: ENOENT (this kernel has no TLS, or its module is not loaded and this process may not
+/// load it), ENOTCONN (reset already), EEXIST (done already).
+Result<void> attach_tls(int fd);
+
+/// One record of another type than application data: 21 alert, 22 handshake. Errors: as send(2).
+Result<void> send_tls_record(int fd, std::uint8_t type, std::span<const unsigned char> bytes);
+
+/// What this kernel can do, found by trying it on a connection over loopback.
+struct KernelTls {
+  bool available = false;
+  /// Why not: "no-kernel-tls" or "module-not-loaded" (it is a module, and CAP_NET_ADMIN would be
+  /// needed to load it).
+  std::string_view reason = "no-kernel-tls";
+};
+KernelTls probe_kernel_tls();
+
+/// Connections whose records a network card has ever encrypted (TlsTxDevice of
+/// /proc/net/tls_stat); 0 where the kernel does not count them.
+std::uint64_t device_tls_connections();
+
+}  // namespace pagewire::sys

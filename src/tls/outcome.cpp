@@ -1,0 +1,170 @@
+// What became of a session: from OpenSSL's errors to a few words that do not change with it.
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+
+#include "sys/kernel_tls.h"
+#include "tls/session.h"
+
+namespace pagewire::tls {
+
+namespace {
+
+Outcome outcome_of(unsigned long error, bool first_record) {
+  const int reason = ERR_GET_REASON(error);
+  if (ERR_GET_LIB(error) != ERR_LIB_SSL) return Outcome::Protocol;
+  if (reason > SSL_AD_REASON_OFFSET) return Outcome::PeerAlert;
+  switch (reason) {
+    case SSL_R_HTTP_REQUEST:
+    case SSL_R_HTTPS_PROXY_REQUEST:
+      return Outcome::PlainHttp;
+    case SSL_R_PACKET_LENGTH_TOO_LONG:
+    case SSL_R_ENCRYPTED_LENGTH_TOO_LONG:
+    case SSL_R_DATA_LENGTH_TOO_LONG:
+    case SSL_R_EXCESSIVE_MESSAGE_SIZE:
+      return Outcome::Oversized;
+    case SSL_R_NO_SHARED_CIPHER:
+    case SSL_R_NO_SUITABLE_KEY_SHARE:
+    case SSL_R_NO_SHARED_GROUPS:
+    case SSL_R_NO_SUITABLE_SIGNATURE_ALGORITHM:
+    case SSL_R_NO_SHARED_SIGNATURE_ALGORITHMS:
+    case SSL_R_UNSUPPORTED_PROTOCOL:
+    case SSL_R_VERSION_TOO_LOW:
+    case SSL_R_NO_PROTOCOLS_AVAILABLE:
+    case SSL_R_NO_APPLICATION_PROTOCOL:
+    case SSL_R_INAPPROPRIATE_FALLBACK:
+      return Outcome::NothingShared;
+    case SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE:
+    case SSL_R_CERTIFICATE_VERIFY_FAILED:
+      return Outcome::Certificate;
+    case SSL_R_DECRYPTION_FAILED_OR_BAD_RECORD_MAC:
+      return Outcome::BadRecord;
+    case SSL_R_WRONG_VERSION_NUMBER:
+      return first_record ? Outcome::Garbage : Outcome::Protocol;
+    default:  // the many others of OpenSSL's
+      return Outcome::Protocol;
+  }
+}
+
+}  // namespace
+
+/// OpenSSL has its alert in the outlet already, or queued through the message callback.
+void Session::note_failure() {
+  const unsigned long error = ::ERR_peek_error();
+  outcome_ = error == 0 ? Outcome::Protocol : outcome_of(error, first_record_);
+  ::ERR_clear_error();
+}
+
+bool Session::resumed() const {
+  return ::SSL_session_reused(ssl_) == 1;
+}
+
+bool Session::is_tls13() const {
+  return ::SSL_version(ssl_) == TLS1_3_VERSION;
+}
+
+std::string_view Session::version() const {
+  return ::SSL_get_version(ssl_);
+}
+
+std::string_view Session::cipher() const {
+  const SSL_CIPHER* const cipher = ::SSL_get_current_cipher(ssl_);
+  return cipher == nullptr ? std::string_view() : ::SSL_CIPHER_get_name(cipher);
+}
+
+SessionFacts probe_session_facts(bool kernel_tls_wanted) {
+  SessionFacts facts;
+  if (!kernel_tls_wanted) return facts;
+  const sys::KernelTls kernel = sys::probe_kernel_tls();
+  facts.no_kernel = kernel.available                       ? KernelReason::None
+                    : kernel.reason == "module-not-loaded" ? KernelReason::ModuleNotLoaded
+                                                           : KernelReason::NoKernelTls;
+  return facts;
+}
+
+std::string_view token(Outcome outcome) {
+  switch (outcome) {
+    case Outcome::Ok:
+      return "ok";
+    case Outcome::PlainHttp:
+      return "plain-http";
+    case Outcome::Garbage:
+      return "garbage";
+    case Outcome::Oversized:
+      return "oversized";
+    case Outcome::NothingShared:
+      return "nothing-shared";
+    case Outcome::Certificate:
+      return "client-certificate";
+    case Outcome::PeerAlert:
+      return "peer-alert";
+    case Outcome::BadRecord:
+      return "bad-record";
+    case Outcome::Protocol:
+      return "protocol";
+    case Outcome::Renegotiation:
+      return "renegotiation";
+    case Outcome::KeyUpdates:
+      return "key-updates";
+    case Outcome::CannotRekey:
+      return "cannot-rekey";
+    case Outcome::PeerGone:
+      return "peer-gone";
+    case Outcome::Timeout:
+      return "timeout";
+    case Outcome::OverLimit:
+      return "over-limit";
+    case Outcome::Internal:
+      return "internal";
+  }
+  return "";
+}
+
+std::string_view token(Kernel kernel) {
+  switch (kernel) {
+    case Kernel::None:
+      return "none";
+    case Kernel::Software:
+      return "kernel";
+    case Kernel::Nic:
+      return "kernel-nic";
+  }
+  return "";
+}
+
+std::string_view describe(KernelReason reason) {
+  switch (reason) {
+    case KernelReason::None:
+      return "";
+    case KernelReason::Off:
+      return "it is switched off";
+    case KernelReason::NoKernelTls:
+      return "this kernel has no TLS (CONFIG_TLS)";
+    case KernelReason::ModuleNotLoaded:
+      return "the module is not loaded (modprobe tls)";
+    case KernelReason::Cipher:
+      return "this kernel does not have the cipher";
+    case KernelReason::SocketState:
+      return "the socket was full or half-closed when the handshake ended";
+  }
+  return "";
+}
+
+std::string_view token(KernelReason reason) {
+  switch (reason) {
+    case KernelReason::None:
+      return "";
+    case KernelReason::Off:
+      return "off";
+    case KernelReason::NoKernelTls:
+      return "no-kernel-tls";
+    case KernelReason::ModuleNotLoaded:
+      return "module-not-loaded";
+    case KernelReason::Cipher:
+      return "cipher";
+    case KernelReason::SocketState:
+      return "socket-state";
+  }
+  return "";
+}
+
+}  // namespace pagewire::tls

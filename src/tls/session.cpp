@@ -1,0 +1,292 @@
+// The handshake, reading, and taking the writing over. See session.h.
+#include "tls/session.h"
+
+#include <openssl/bio.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "base/check.h"
+#include "sys/kernel_tls.h"
+
+namespace pagewire::tls {
+
+namespace {
+
+constexpr unsigned char warning = 1;
+constexpr unsigned char close_notify_alert = 0;
+
+int session_index() {
+  static const int index = ::SSL_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
+  return index;
+}
+
+Session* session_of(const SSL* ssl) {
+  return static_cast<Session*>(::SSL_get_ex_data(ssl, session_index()));
+}
+
+int hex_digit(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  return -1;
+}
+
+}  // namespace
+
+/// What OpenSSL calls.
+struct SessionHooks {
+  /// "SERVER_TRAFFIC_SECRET_0 <client random> <secret>": the moment in which OpenSSL takes these
+  /// keys for its own writing (SSL_CTX_set_keylog_callback(3)).
+  static void key_logged(const SSL* ssl, const char* line) {
+    Session* const session = session_of(ssl);
+    constexpr std::string_view label = "SERVER_TRAFFIC_SECRET_0 ";
+    std::string_view text(line);
+    if (session == nullptr || !text.starts_with(label)) return;
+    text.remove_prefix(std::min(text.size(), text.rfind(' ') + 1));
+    Secret& secret = session->traffic_secret_;
+    secret.size = 0;
+    if (text.size() % 2 != 0 || text.size() / 2 > secret.bytes.size()) return;
+    for (std::size_t i = 0; i < text.size(); i += 2) {
+      const int high = hex_digit(text[i]);
+      const int low = hex_digit(text[i + 1]);
+      if (high < 0 || low < 0) return;
+      secret.bytes[i / 2] = static_cast<unsigned char>(high * 16 + low);
+    }
+    secret.size = text.size() / 2;
+    session->records_written_ = 0;
+  }
+
+  static void message(int written, int /*version*/, int content_type, const void* data,
+                      std::size_t size, SSL* ssl, void* /*argument*/) {
+    Session& session = *session_of(ssl);
+    const std::span bytes(static_cast<const unsigned char*>(data), size);
+    if (written != 0) return session_wrote(session, content_type, bytes);
+    if (content_type == SSL3_RT_HEADER) session.first_record_ = false;
+    const bool key_update = content_type == SSL3_RT_HANDSHAKE && size == 5 &&
+                            bytes[0] == SSL3_MT_KEY_UPDATE && session.ours_;
+    if (!key_update) return;
+    ++session.key_updates_;
+    if (bytes[4] == SSL_KEY_UPDATE_REQUESTED) session.answer_wanted_ = true;
+  }
+
+  static void session_wrote(Session& session, int content_type,
+                            std::span<const unsigned char> bytes) {
+    if (content_type == SSL3_RT_HEADER) ++session.records_written_;
+    // TLS 1.2: the next record is the first under the new keys.
+    if (content_type == SSL3_RT_CHANGE_CIPHER_SPEC) session.records_written_ = 0;
+    if (content_type != SSL3_RT_ALERT || !session.ours_ || bytes.size() != 2) return;
+    if (bytes[1] == SSL_AD_NO_RENEGOTIATION) session.renegotiation_ = true;
+    session.queue_control(RecordType::Alert, bytes);
+  }
+
+  static int bio_read(BIO* bio, char* into, std::size_t size, std::size_t* count) {
+    Session& session = *static_cast<Session*>(::BIO_get_data(bio));
+    ::BIO_clear_retry_flags(bio);
+    *count = std::min(size, session.input_.size());
+    if (*count == 0) {
+      ::BIO_set_retry_read(bio);
+      return 0;
+    }
+    std::memcpy(into, session.input_.data(), *count);
+    session.input_ = session.input_.subspan(*count);
+    return 1;
+  }
+
+  static int bio_write(BIO* bio, const char* bytes, std::size_t size, std::size_t* count) {
+    Session& session = *static_cast<Session*>(::BIO_get_data(bio));
+    ::BIO_clear_retry_flags(bio);
+    *count = size;
+    if (session.ours_) return 1;  // message() has seen what it is
+    *count = session.outlet_.append({bytes, size});
+    if (*count > 0) return 1;
+    ::BIO_set_retry_write(bio);
+    return 0;
+  }
+
+  static long bio_control(BIO*, int command, long, void*) {
+    return command == BIO_CTRL_FLUSH || command == BIO_CTRL_DUP ? 1 : 0;
+  }
+
+  static BIO* make_bio(Session& session) {
+    static BIO_METHOD* const method = [] {
+      BIO_METHOD* const made = ::BIO_meth_new(::BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "span");
+      ::BIO_meth_set_read_ex(made, bio_read);
+      ::BIO_meth_set_write_ex(made, bio_write);
+      ::BIO_meth_set_ctrl(made, bio_control);
+      return made;
+    }();
+    BIO* const bio = ::BIO_new(method);
+    if (bio == nullptr) return nullptr;
+    ::BIO_set_data(bio, &session);
+    ::BIO_set_init(bio, 1);
+    return bio;
+  }
+};
+
+void Session::prepare(SSL_CTX& context) {
+  ::SSL_CTX_set_keylog_callback(&context, SessionHooks::key_logged);
+}
+
+std::unique_ptr<Session> Session::make(SSL_CTX& context, std::shared_ptr<const void> owner,
+                                       SendBuffers& buffers, const SessionFacts& facts) {
+  std::unique_ptr<Session> session(new Session(std::move(owner), buffers, facts));
+  session->ssl_ = ::SSL_new(&context);
+  BIO* const bio = SessionHooks::make_bio(*session);
+  if (session->ssl_ == nullptr || bio == nullptr) {
+    ::BIO_free(bio);
+    return nullptr;
+  }
+  SSL* const ssl = session->ssl_;
+  ::SSL_set_ex_data(ssl, session_index(), session.get());
+  ::SSL_set_bio(ssl, bio, bio);
+  // Idle connections hold no buffers of OpenSSL's; what it negotiates may not be renegotiated.
+  ::SSL_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS);
+  ::SSL_set_options(ssl, SSL_OP_NO_RENEGOTIATION);
+  ::SSL_set_msg_callback(ssl, SessionHooks::message);
+  ::SSL_set_accept_state(ssl);
+  return session;
+}
+
+Session::Session(std::shared_ptr<const void> owner, SendBuffers& buffers, const SessionFacts& facts)
+    : owner_(std::move(owner)), outlet_(buffers), facts_(facts) {}
+
+Session::~Session() {
+  // Without this OpenSSL takes the session for one that must not be resumed.
+  if (ssl_ != nullptr && outcome_ == Outcome::Ok) {
+    ::SSL_set_shutdown(ssl_, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
+  }
+  ::SSL_free(ssl_);
+  ::OPENSSL_cleanse(traffic_secret_.bytes.data(), traffic_secret_.bytes.size());
+}
+
+Session::Step Session::handshake() {
+  ::ERR_clear_error();
+  const int done = ::SSL_do_handshake(ssl_);
+  if (done == 1) {
+    if (take_over()) return Step::Done;
+    outcome_ = Outcome::Internal;
+    return Step::Failed;
+  }
+  const int error = ::SSL_get_error(ssl_, done);
+  // WANT_WRITE cannot be: a flight that does not fit into an empty send buffer is no flight of
+  // ours.
+  if (error == SSL_ERROR_WANT_READ) return Step::WantInput;
+  note_failure();
+  return Step::Failed;
+}
+
+/// From here on OpenSSL's writing is thrown away.
+bool Session::take_over() {
+  const std::optional<WriteKeys> keys = server_write_keys(ssl_, traffic_secret_);
+  ::OPENSSL_cleanse(traffic_secret_.bytes.data(), traffic_secret_.bytes.size());
+  if (!keys || !outlet_.install(*keys, records_written_)) return false;
+  ours_ = true;
+  established_ = true;
+  kernel_reason_ = facts_.no_kernel;
+  return true;
+}
+
+void Session::begin_sending(int fd) {
+  PW_CHECK(established_);
+  if (facts_.no_kernel != KernelReason::None) return;
+  // What OpenSSL has sealed goes before the kernel begins to seal whatever is sent.
+  const Result<bool> flushed = flush(fd);
+  kernel_reason_ = flushed && *flushed ? hand_over(fd) : KernelReason::SocketState;
+}
+
+KernelReason Session::hand_over(int fd) {
+  if (const Result<void> attached = sys::attach_tls(fd); !attached) {
+    // ENOENT: the module has gone since the probe; ENOTCONN: a FIN has come, or a reset.
+    return attached.error().errno_value == ENOENT ? KernelReason::NoKernelTls
+                                                  : KernelReason::SocketState;
+  }
+  const WriteKeys& keys = outlet_.keys();
+  const sys::TlsTransmit transmit{.tls13 = keys.version == Version::Tls13,
+                                  .cipher = static_cast<sys::TlsCipher>(keys.aead),
+                                  .key = std::span(keys.key).first(key_size(keys.aead)),
+                                  .iv = keys.iv,
+                                  .sequence = outlet_.sequence()};
+  // ENOENT, EINVAL, EOPNOTSUPP: see there. The socket goes on as a plain one then.
+  if (!sys::start_tls_transmit(fd, transmit)) return KernelReason::Cipher;
+  kernel_ = sys::device_tls_connections() > 0 ? Kernel::Nic : Kernel::Software;
+  return KernelReason::None;
+}
+
+Session::Read Session::read(std::span<char> into) {
+  ::ERR_clear_error();
+  std::size_t count = 0;
+  const int good = ::SSL_read_ex(ssl_, into.data(), into.size(), &count);
+  if (answer_wanted_ || key_updates_ > facts_.key_updates || renegotiation_) {
+    const Read refused = after_read();
+    if (refused.kind == Read::Kind::Failed) return refused;
+  }
+  if (good == 1) return {Read::Kind::Bytes, count};
+  switch (::SSL_get_error(ssl_, good)) {
+    case SSL_ERROR_WANT_READ:
+      return {Read::Kind::WantInput, 0};
+    case SSL_ERROR_ZERO_RETURN:
+      peer_closed_ = true;
+      return {Read::Kind::Closed, 0};
+    default:  // an int of OpenSSL's, not an enumeration of ours
+      break;
+  }
+  note_failure();
+  return {Read::Kind::Failed, 0};
+}
+
+/// What the peer asked for besides sending bytes: answered, or the connection ends.
+Session::Read Session::after_read() {
+  if (renegotiation_) return fail(Outcome::Renegotiation);
+  if (key_updates_ > facts_.key_updates) return fail(Outcome::KeyUpdates);
+  answer_wanted_ = false;
+  // Before Linux 6.14 the kernel cannot take a second key; a peer that waits for our KeyUpdate
+  // must not wait without end.
+  if (kernel_ != Kernel::None) return fail(Outcome::CannotRekey);
+  if (!outlet_.update_keys()) return fail(Outcome::KeyUpdates);
+  return {Read::Kind::WantInput, 0};
+}
+
+Session::Read Session::fail(Outcome outcome) {
+  outcome_ = outcome;
+  close_notify();
+  return {Read::Kind::Failed, 0};
+}
+
+void Session::close_notify() {
+  if (!ours_ || close_notify_sent_) return;
+  close_notify_sent_ = true;
+  constexpr std::array<unsigned char, 2> alert = {warning, close_notify_alert};
+  queue_control(RecordType::Alert, alert);
+}
+
+void Session::queue_control(RecordType type, std::span<const unsigned char> message) {
+  if (message[0] == SSL3_AL_FATAL) close_notify_sent_ = true;  // nothing may follow it
+  if (kernel_ == Kernel::None) {
+    static_cast<void>(outlet_.seal_control(type, message));  // no room: said in outlet.h
+    return;
+  }
+  std::copy_n(message.begin(), std::min(message.size(), control_.size()), control_.begin());
+  control_waits_ = static_cast<std::uint8_t>(control_.size());
+}
+
+Result<bool> Session::flush(int fd) {
+  while (!outlet_.empty()) {
+    const Result<Outlet::Sent> sent = outlet_.send(fd, false);
+    if (sent) continue;
+    if (sent.error().errno_value == EAGAIN) return false;
+    return tl::unexpected(sent.error());
+  }
+  if (control_waits_ == 0) return true;
+  const Result<void> sent =
+      sys::send_tls_record(fd, static_cast<std::uint8_t>(RecordType::Alert), control_);
+  if (!sent && sent.error().errno_value == EAGAIN) return false;
+  control_waits_ = 0;
+  if (!sent) return tl::unexpected(sent.error());
+  return true;
+}
+
+}  // namespace pagewire::tls

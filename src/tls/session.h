@@ -1,0 +1,163 @@
+// Session: one TLS connection on the server's side.
+//
+// OpenSSL does the handshake, and the reading for the whole life of the connection. What it writes
+// during the handshake goes into the outlet; once the handshake is complete, writing is ours: by
+// the kernel (kernel TLS), or by the outlet. Both get their keys from OpenSSL's key log, which
+// works with an OpenSSL that was built without kernel TLS, too (docs/adr/0009). What OpenSSL would
+// write then (alerts, the answer to a KeyUpdate) is seen by its message callback and sent by us.
+//
+// Nothing here waits or touches the loop: the owner offers what came, asks for plain bytes, and
+// flushes. The worker's thread; OpenSSL's error queue of that thread is empty between the calls.
+//
+// Rests on SSL_CTX_set_keylog_callback(3), SSL_set_msg_callback(3), BIO_meth_new(3); RFC 8446 4.6.3
+// (KeyUpdate), 6.1 (close_notify), RFC 5246 7.2.
+#pragma once
+
+#include <openssl/types.h>
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+
+#include "base/result.h"
+#include "tls/outlet.h"
+
+namespace pagewire::tls {
+
+/// What became of a connection's TLS. Up to Internal: of its handshake; the tokens stand in metrics
+/// and log.
+enum class Outcome : std::uint8_t {
+  Ok,
+  PlainHttp,      ///< "plain-http"
+  Garbage,        ///< "garbage": no TLS record at its beginning
+  Oversized,      ///< "oversized": a record that is longer than any may be
+  NothingShared,  ///< "nothing-shared": no common version, cipher, group or signature
+  Certificate,    ///< "client-certificate": missing, or not to be trusted
+  PeerAlert,      ///< "peer-alert": the peer gave up, and said why
+  BadRecord,      ///< "bad-record": what came does not decrypt
+  Protocol,       ///< "protocol": anything else that TLS forbids
+  Renegotiation,  ///< "renegotiation": asked for, and refused
+  KeyUpdates,     ///< "key-updates": more of them than a connection may have
+  CannotRekey,    ///< "cannot-rekey": a KeyUpdate under kernel TLS
+  PeerGone,       ///< "peer-gone": FIN or reset in the middle of the handshake
+  Timeout,        ///< "timeout"
+  OverLimit,      ///< "over-limit": too many handshakes a second
+  Internal,       ///< "internal": out of memory and the like
+};
+inline constexpr std::size_t outcome_count = 16;
+std::string_view token(Outcome outcome);
+
+/// Who encrypts what is sent.
+enum class Kernel : std::uint8_t { None, Software, Nic };
+std::string_view token(Kernel kernel);  ///< "none", "kernel", "kernel-nic"
+inline constexpr std::size_t kernel_states = 3;
+
+/// Why the kernel does not.
+enum class KernelReason : std::uint8_t {
+  None,             ///< "": it does
+  Off,              ///< "off": switched off
+  NoKernelTls,      ///< "no-kernel-tls"
+  ModuleNotLoaded,  ///< "module-not-loaded"
+  Cipher,           ///< "cipher": this kernel has not the cipher, or not for this version of TLS
+  SocketState,      ///< "socket-state": full, or half-closed by the peer, when the handshake ended
+};
+inline constexpr std::size_t kernel_reasons = 6;
+std::string_view token(KernelReason reason);
+/// For the log, to follow "kernel TLS is not used: ".
+std::string_view describe(KernelReason reason);
+
+/// What holds for all sessions of a run.
+struct SessionFacts {
+  /// None: the kernel is asked for each connection; else why it is not.
+  KernelReason no_kernel = KernelReason::Off;
+  std::uint32_t key_updates = 32;  ///< of the peer, on one connection
+};
+/// Asks the kernel, once, at start.
+SessionFacts probe_session_facts(bool kernel_tls_wanted);
+
+class Session {
+ public:
+  /// Of a server; `context` must have been through prepare(). `owner` keeps it alive.
+  /// nullptr: out of memory.
+  static std::unique_ptr<Session> make(SSL_CTX& context, std::shared_ptr<const void> owner,
+                                       SendBuffers& buffers, const SessionFacts& facts);
+  /// Lets sessions learn their write keys. For every SSL_CTX that a session may come to (SNI).
+  static void prepare(SSL_CTX& context);
+  ~Session();
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  /// What the socket received, in place; to be used up by handshake() and read() before it goes.
+  void offer(std::span<const char> bytes) { input_ = bytes; }
+  bool input_left() const { return !input_.empty(); }
+
+  enum class Step : std::uint8_t { Done, WantInput, Failed };
+  /// Goes on with the handshake. Whatever it says, the outlet may hold something to flush. Failed:
+  /// outcome() says why, and the outlet has the alert for the peer.
+  Step handshake();
+  bool established() const { return established_; }
+  /// Nothing of the peer's has been a record yet.
+  bool is_untouched() const { return first_record_; }
+  /// Once the handshake is done: hands the sending to the kernel, where it can take it.
+  void begin_sending(int fd);
+
+  struct Read {
+    enum class Kind : std::uint8_t { Bytes, WantInput, Closed, Failed } kind;
+    std::size_t count;
+  };
+  /// Decrypts what was offered, at most one record a call. Closed: close_notify came, nothing more
+  /// will. Failed: outcome() says why; what has to be said to the peer waits to be flushed.
+  Read read(std::span<char> into);
+
+  /// The end of what we send. Once; flush() sends it.
+  void close_notify();
+  /// Sends what waits. True: nothing does any more; false: the socket is full. Errors: as send(2).
+  Result<bool> flush(int fd);
+  bool wants_flush() const { return !outlet_.empty() || control_waits_ > 0; }
+
+  Outlet& outlet() { return outlet_; }
+  Outcome outcome() const { return outcome_; }
+  bool peer_closed() const { return peer_closed_; }
+  Kernel kernel() const { return kernel_; }
+  KernelReason kernel_reason() const { return kernel_reason_; }
+  std::uint32_t key_updates() const { return key_updates_; }
+  bool resumed() const;
+  bool is_tls13() const;
+  std::string_view version() const;  ///< "TLSv1.3"
+  std::string_view cipher() const;   ///< "TLS_AES_256_GCM_SHA384"; static
+
+ private:
+  friend struct SessionHooks;
+  Session(std::shared_ptr<const void> owner, SendBuffers& buffers, const SessionFacts& facts);
+  bool take_over();
+  KernelReason hand_over(int fd);
+  void queue_control(RecordType type, std::span<const unsigned char> message);
+  Read after_read();
+  Read fail(Outcome outcome);
+  void note_failure();
+
+  std::shared_ptr<const void> owner_;  ///< of the SSL_CTX; goes last
+  SSL* ssl_ = nullptr;
+  Outlet outlet_;
+  const SessionFacts& facts_;
+  std::span<const char> input_;
+  Secret traffic_secret_;              ///< until take_over()
+  std::uint64_t records_written_ = 0;  ///< by OpenSSL, under the keys it has now
+  std::uint32_t key_updates_ = 0;
+  Outcome outcome_ = Outcome::Ok;
+  Kernel kernel_ = Kernel::None;
+  KernelReason kernel_reason_ = KernelReason::None;
+  bool first_record_ = true;  ///< nothing of the peer's has been a record yet
+  bool established_ = false;
+  bool ours_ = false;           ///< OpenSSL's writing is over
+  bool answer_wanted_ = false;  ///< the peer asked for a KeyUpdate
+  bool renegotiation_ = false;  ///< the peer asked for one
+  bool peer_closed_ = false;
+  bool close_notify_sent_ = false;
+  /// Under kernel TLS: an alert that the socket had no room for.
+  std::array<unsigned char, 2> control_{};
+  std::uint8_t control_waits_ = 0;
+};
+
+}  // namespace pagewire::tls
