@@ -292,8 +292,8 @@ void UringLane::completed(const sys::Uring::Completion& completion) {
   if (!completion.notification) result_came(operation_of(completion.tag), completion);
 }
 
-/// A send that the socket did not take (EAGAIN) lent nothing, but has a notification too, which says
-/// "copied": it is left out of the account.
+/// A send that the socket did not take (EAGAIN) lent nothing, but has a notification too, which
+/// says "copied": it is left out of the account.
 void UringLane::count_send(Buffer& buffer, const sys::Uring::Completion& completion) {
   if (!completion.notification) {
     if (completion.more && completion.result <= 0) ++buffer.refused;

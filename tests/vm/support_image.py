@@ -20,14 +20,16 @@ class Kernel:
     """A kernel that `./dev setup vm` unpacked into `folder`."""
 
     def __init__(self, folder):
-        self.image = self.modules = None
+        self.image = self.modules = self.config = None
         for at, folders, files in os.walk(folder):
             for name in files:
                 if name.startswith("vmlinuz"):
                     self.image = os.path.join(at, name)
+                elif re.fullmatch(r"config(-.*)?", name):
+                    self.config = os.path.join(at, name)
             if os.path.basename(at) == "modules" and folders and "kernel" not in folders:
                 self.modules = os.path.join(at, folders[0])
-        if self.image is None or self.modules is None:
+        if None in (self.image, self.modules, self.config):
             raise FileNotFoundError(f"no kernel in {folder}")
         self.release = os.path.basename(self.modules)
         self.files = {}
@@ -97,11 +99,14 @@ class Image:
         for library in LIBRARY.findall(listed):
             self.add(library)
 
-    def add_modules(self, kernel, wanted):
-        modules = kernel.in_order(wanted)
-        for name, data in modules.items():
+    def add_kernel(self, kernel, at_boot, later=()):
+        """Its modules, of which init loads those `at_boot`, and its configuration, where Debian has
+        it."""
+        self.add(kernel.config, f"/boot/config-{kernel.release}")
+        first = kernel.in_order(at_boot)
+        for name, data in {**first, **kernel.in_order(later)}.items():
             self.entries[f"/modules/{name}.ko"] = (0o100644, data)
-        self.add_text("/modules/order", "".join(f"{name}.ko\n" for name in modules))
+        self.add_text("/modules/order", "".join(f"{name}.ko\n" for name in first))
 
     def write(self, path):
         folders = {""}

@@ -1,15 +1,14 @@
-"""MSG_ZEROCOPY and SEND_ZC where they really do not copy. Loopback and veth always copy; the guest's
+"""MSG_ZEROCOPY and SEND_ZC where they do not copy: loopback and veth always do, the guest's
 virtio-net card does not. The server runs in the guest, the client here, behind a tap device; it
 compares every byte. That nothing was copied is asked twice: of the server's metrics, which say what
 the kernel said, and of a probe on skb_copy_ubufs, the kernel's function that does it. The same
 server over the guest's loopback shows that both would have noticed."""
 
 import collections
-import os
 import unittest
 
-from support_guest import (BINARY, GUEST_ADDRESS, Guest, Image, Tap, enter_network_namespace,
-                           report, why_no_guest)
+from support_guest import (BINARY, GUEST_ADDRESS, Guest, GuestServer, Image, Tap,
+                           enter_network_namespace, report, why_no_guest)
 
 from support import (RawClient, TestFolder, coded_bytes, fetch_metrics, first_difference,
                      request_head, wait_until)
@@ -18,7 +17,6 @@ MIB = 1 << 20
 SIZES = {"small.bin": 17_000, "odd.bin": 3 * MIB + 123, "big.bin": 16 * MIB}
 RANGES = ((0, 65_536), (4095, 100_000), (3 * MIB - 1, 124))
 CLIENTS, ROUNDS = 4, 3
-Served = collections.namedtuple("Served", "path address admin")
 # The names of one account of sends, as MSG_ZEROCOPY and as io_uring keep it.
 ACCOUNTS = {
     "zerocopy": ("pagewire_zerocopy_completions_total", "pagewire_zerocopy_copied_total",
@@ -33,8 +31,8 @@ def setUpModule():
     enter_network_namespace()
 
 
-def counted(served):
-    completed, copied, held = ACCOUNTS["zerocopy" if served.path == "zerocopy" else "uring"]
+def counted(served, path):
+    completed, copied, held = ACCOUNTS["zerocopy" if path == "zerocopy" else "uring"]
     now = fetch_metrics(served)
 
     def total(name):
@@ -76,21 +74,11 @@ class ZeroCopy:
         return int(hits)
 
     def serving(self, path):
-        """pagewire in the guest, which must end with 0 when it is told to."""
-        served = Served(path, (GUEST_ADDRESS, 8080), (GUEST_ADDRESS, 9180))
-        self.guest.run(
-            f"{{ pagewire serve /disk --listen :8080 --admin :9180 --workers 1 --path {path}"
-            f" --zerocopy-copied-streak 0 > /tmp/log 2>&1; echo $? > /tmp/status; }} &")
-        self.addCleanup(self.stop)
-        self.guest.run("until grep -q 'ends it' /tmp/log || [ -e /tmp/status ]; do sleep 0.1; done")
-        if "ends it" not in self.guest.run("cat /tmp/log").output:
-            self.fail(self.guest.run("cat /tmp/log").output)
-        return served
-
-    def stop(self):
-        self.guest.run("kill $(pidof pagewire); while [ ! -e /tmp/status ]; do sleep 0.1; done")
-        ended = self.guest.run("cat /tmp/status /tmp/log; rm /tmp/status /tmp/log").output
-        self.assertTrue(ended.startswith("0\n"), ended)
+        server = GuestServer(self.guest, "pagewire serve /disk --listen :8080 --admin :9180"
+                             f" --workers 1 --path {path} --zerocopy-copied-streak 0")
+        self.addCleanup(server.stop)
+        server.address, server.admin = (GUEST_ADDRESS, 8080), (GUEST_ADDRESS, 9180)
+        return server
 
     def read_everything(self, served):
         """Several connections at once, kept alive, whole files and ranges."""
@@ -119,20 +107,20 @@ class ZeroCopy:
         served = self.serving(path)
         copies_before = self.copies_by_the_kernel()
         received = self.read_everything(served)
-        now = wait_until(lambda: (c := counted(served)).held == 0 and c.completed > 0 and c,
+        now = wait_until(lambda: (c := counted(served, path)).held == 0 and c.completed > 0 and c,
                          "the kernel has let go of everything", timeout=60)
         copies = self.copies_by_the_kernel() - copies_before
         report(f"{self.guest.release} {path}: {received / MIB:.1f} MiB compared, {now.completed}"
                f" sends completed, {now.copied} of them copied, skb_copy_ubufs ran {copies} times")
         self.assertEqual(now.copied, 0)
         self.assertEqual(copies, 0)
-        self.assertEqual(fetch_metrics(served).total("_zerocopy_fallbacks_total$", why="enobufs"), 0)
-        self.assertGreater(fetch_metrics(served).total("^pagewire_path_bytes_total$", path=path),
-                           received * 0.9)
+        metrics = fetch_metrics(served)
+        self.assertEqual(metrics.total("_zerocopy_fallbacks_total$", why="enobufs"), 0)
+        self.assertGreater(metrics.total("^pagewire_path_bytes_total$", path=path), received * 0.9)
 
         self.guest.run("wget -q -O /dev/null http://127.0.0.1:8080/big.bin", limit_s=120)
-        over_loopback = wait_until(lambda: (c := counted(served)).held == 0 and c, "over loopback",
-                                   timeout=60)
+        over_loopback = wait_until(lambda: (c := counted(served, path)).held == 0 and c,
+                                   "over loopback", timeout=60)
         self.assertGreater(over_loopback.copied, 0)
         self.assertGreater(self.copies_by_the_kernel(), copies_before)
 
