@@ -276,20 +276,35 @@ void UringLane::reap() {
 
 void UringLane::completed(const sys::Uring::Completion& completion) {
   if (completion.tag == nobody) return;  // a cancellation, or what is left of try_out()
-  if (completion.notification) {
-    ++counters_.notifications;
-    if (completion.copied) ++counters_.copied_notifications;
-  }
   const std::int32_t buffer_index = buffer_of_tag(completion.tag);
-  if (buffer_index >= 0 && !completion.more) {  // the last completion of a send
+  if (buffer_index >= 0) {
     Buffer& buffer = buffers_[static_cast<std::size_t>(buffer_index)];
-    PW_CHECK(buffer.with_kernel > 0);
-    if (--buffer.with_kernel == 0) {
-      --buffers_with_kernel_;
-      put_back_if_free(buffer_index);
+    count_send(buffer, completion);
+    if (!completion.more) {  // the last completion of a send
+      PW_CHECK(buffer.with_kernel > 0);
+      if (--buffer.with_kernel == 0) {
+        buffer.refused = 0;
+        --buffers_with_kernel_;
+        put_back_if_free(buffer_index);
+      }
     }
   }
   if (!completion.notification) result_came(operation_of(completion.tag), completion);
+}
+
+/// A send that the socket did not take (EAGAIN) lent nothing, but has a notification too, which
+/// says "copied": it is left out of the account.
+void UringLane::count_send(Buffer& buffer, const sys::Uring::Completion& completion) {
+  if (!completion.notification) {
+    if (completion.more && completion.result <= 0) ++buffer.refused;
+    return;
+  }
+  if (completion.copied && buffer.refused > 0) {
+    --buffer.refused;
+    return;
+  }
+  ++counters_.notifications;
+  if (completion.copied) ++counters_.copied_notifications;
 }
 
 void UringLane::result_came(std::int32_t index, const sys::Uring::Completion& completion) {

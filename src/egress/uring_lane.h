@@ -94,6 +94,7 @@ class UringLane {
   };
   struct Buffer {
     std::uint32_t with_kernel = 0;  // sends whose last completion has not come
+    std::uint32_t refused = 0;      // those of them that took nothing
     bool taken = false;             // by a transfer
   };
   /// Indexes that are free; never more than at the start.
@@ -111,6 +112,7 @@ class UringLane {
   void free_operation(std::int32_t index);
   bool submitted(Transfer& transfer);
   void completed(const sys::Uring::Completion& completion);
+  void count_send(Buffer& buffer, const sys::Uring::Completion& completion);
   void result_came(std::int32_t index, const sys::Uring::Completion& completion);
   void cancel_all();
   template <class Condition>

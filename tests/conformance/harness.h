@@ -415,7 +415,8 @@ inline std::size_t open_descriptors() {
   return count;
 }
 
-/// One test for every registered path; each must leave the descriptors as it found them.
+/// One test for every registered path that this kernel has; each must leave the descriptors as it
+/// found them.
 class EveryPath : public ::testing::TestWithParam<const egress::Path*> {
  protected:
   void SetUp() override {
@@ -424,7 +425,9 @@ class EveryPath : public ::testing::TestWithParam<const egress::Path*> {
       GTEST_SKIP() << "kernel TLS: " << sys::probe_kernel_tls().reason;
     }
     ::signal(SIGPIPE, SIG_IGN);  // sendfile and splice have no MSG_NOSIGNAL: the process's duty
+    const egress::Availability available = path().probe();
     descriptors_ = open_descriptors();
+    if (!available.available) GTEST_SKIP() << available.reason;
   }
   void TearDown() override {
     if (IsSkipped()) return;

@@ -28,7 +28,11 @@ void begin(Transfer& transfer, const egress::Path& path, WorkerParts& parts, int
 
 class Lane : public ::testing::TestWithParam<const char*> {
  protected:
-  void SetUp() override { ::signal(SIGPIPE, SIG_IGN); }
+  void SetUp() override {
+    ::signal(SIGPIPE, SIG_IGN);
+    const egress::Availability available = path().probe();
+    if (!available.available) GTEST_SKIP() << available.reason;
+  }
   static const egress::Path& path() { return path_named(GetParam()); }
   const TempDir dir_;
 };

@@ -175,7 +175,8 @@ class ManyBuffers : public UringLoopTest {
   ManyBuffers() : UringLoopTest(settings()) {}
   static Settings settings() {
     Settings settings;
-    settings.buffers = {.count = 4'096, .size_bytes = 64};
+    // Together less than the tests send: before Linux 6.8 one receive takes all there are.
+    settings.buffers = {.count = 1'024, .size_bytes = 64};
     return settings;
   }
 };
