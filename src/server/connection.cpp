@@ -116,7 +116,7 @@ void Connection::ended() {
 void Connection::failed(Error error) {
   if (state_ == State::Draining) return notified();  // the peer has gone, too
   if (state_ == State::Handshake) count_handshake(tls::Outcome::PeerGone);
-  tls_.reset();  // there is nobody to say close_notify to
+  peer_gone_ = true;
   count_end(error.errno_value == ECONNRESET ? metrics::ConnectionEnd::PeerReset
                                             : metrics::ConnectionEnd::SocketError);
   close();

@@ -178,8 +178,9 @@ class Connection final : public loop::Stream, private DiskWaiter {
   // small response costs.
   bool answers_later_ = false;
   bool over_loopback_ = false;
-  bool busy_ = false;      // Handshake: the answer will be 503
-  bool fin_owed_ = false;  // Linger: close_notify waits for room, and the FIN for it
+  bool busy_ = false;       // Handshake: the answer will be 503
+  bool peer_gone_ = false;  // there is nobody to say close_notify to
+  bool fin_owed_ = false;   // Linger: close_notify waits for room, and the FIN for it
 };
 
 }  // namespace pagewire::server

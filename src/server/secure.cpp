@@ -34,8 +34,8 @@ egress::Transport Connection::transport() {
 }
 
 void Connection::take_records(std::span<const char> bytes) {
-  if (tls_->outcome() != Outcome::Ok) {  // Linger after an alert: nothing can be decrypted
-    take({bytes.data(), bytes.size()});
+  if (tls_->outcome() != Outcome::Ok || tls_->peer_closed()) {  // nothing can be decrypted any more
+    if (state_ == State::Linger) linger_over({bytes.data(), bytes.size()});
     return;
   }
   if (state_ == State::Handshake && tls_->is_untouched() && begins_like_http(bytes)) {
@@ -128,7 +128,7 @@ void Connection::flush_tls() {
 /// close_notify, before the socket is closed. False: it has to wait for room.
 bool Connection::say_goodbye() {
   const bool has_ears = state_ == State::ReadHead || state_ == State::DropBody;
-  if (tls_ == nullptr || !has_ears || !tls_->established()) return true;
+  if (tls_ == nullptr || peer_gone_ || !has_ears) return true;
   tls_->close_notify();
   const Result<bool> flushed = tls_->flush(fd());
   return !flushed || *flushed;

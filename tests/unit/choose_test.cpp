@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <set>
 #include <vector>
@@ -255,6 +256,41 @@ TEST(Choose, ForeignPathsAreInNoSet) {
   EXPECT_EQ(choice.reason, Reason::PinUnfit);
 }
 
+TEST(Choose, TlsInUserSpaceHasOnePath) {
+  const Transport transport{.kind = Transport::Kind::UserTls};
+  const WorkerFacts automatic;
+  const WorkerFacts pinned(ChooserSettings{.pinned = &path("sendfile")});
+  struct Expected {
+    const WorkerFacts& facts;
+    const std::vector<Segment> segments;
+    Reason reason;
+  };
+  const Expected cases[] = {
+      {automatic, {memory(9)}, Reason::HeadOnly},
+      {automatic, {memory(9), memory(9)}, Reason::InMemory},
+      {automatic, small, Reason::TlsUser},
+      {automatic, large, Reason::TlsUser},
+      {pinned, large, Reason::PinUnfit},
+  };
+  for (const Expected& each : cases) {
+    const Choice choice = choose({.segments = each.segments, .transport = transport}, each.facts);
+    EXPECT_EQ(choice.path->name, "tls_copy");
+    EXPECT_EQ(choice.reason, each.reason) << token(choice.reason);
+  }
+}
+
+TEST(Choose, KernelTlsGoesAsPlainSocketsDo) {
+  const Transport transport{.kind = Transport::Kind::KernelTls};
+  const WorkerFacts facts;
+  EXPECT_EQ(choose({.segments = large, .transport = transport}, facts).path->name, "sendfile");
+  EXPECT_EQ(choose({.segments = small, .transport = transport}, facts).path->name, "copy");
+  SocketState state;
+  for (const std::string_view name : {"zerocopy", "uring_zc", "uring_zc_sqpoll", "tls_copy"}) {
+    const Transport lent{.kind = Transport::Kind::KernelTls, .state = &state};
+    EXPECT_FALSE(path(name).fits(large, lent)) << name;
+  }
+}
+
 TEST(Choose, EveryReasonHasATokenOfItsOwn) {
   std::set<std::string_view> tokens;
   for (std::size_t i = 0; i < reason_count; ++i) {
@@ -269,6 +305,18 @@ TEST(Registry, CopyIsLastAndFitsEverything) {
   EXPECT_EQ(paths().back()->name, "copy");
   for (const std::vector<Segment>& segments : {large, small, {memory(9)}, {memory(9), memory(9)}}) {
     EXPECT_TRUE(paths().back()->fits(segments, Transport{}));
+    const Transport sealed{.kind = Transport::Kind::UserTls};
+    for (const Path* path : paths()) {
+      EXPECT_EQ(path->fits(segments, sealed), path->name == "tls_copy") << path->name;
+    }
+  }
+}
+
+TEST(Registry, TlsCopyAloneIsNoPathOfSocketsWithoutTls) {
+  for (const Path* path : paths()) {
+    const bool listed =
+        std::find(socket_paths().begin(), socket_paths().end(), path) != socket_paths().end();
+    EXPECT_EQ(listed, path->name != "tls_copy");
   }
 }
 

@@ -47,6 +47,23 @@ TEST(Combined, IsWhatParsersOfCombinedExpect) {
       "\"-\" \"player/1.0\" rt=0.000123 path=sendfile reason=large-body\n");
 }
 
+TEST(Combined, SaysWhoEncrypted) {
+  AccessRecord secure = record();
+  secure.tls = {.version = "TLSv1.3",
+                .cipher = "TLS_AES_128_GCM_SHA256",
+                .kernel = "none",
+                .kernel_reason = "no-kernel-tls"};
+  EXPECT_TRUE(combined(secure).ends_with(
+      " reason=large-body tls=TLSv1.3 cipher=TLS_AES_128_GCM_SHA256 ktls=none:no-kernel-tls\n"));
+  secure.tls.kernel = "kernel";
+  secure.tls.kernel_reason = "";
+  secure.complete = false;
+  EXPECT_TRUE(combined(secure).ends_with(" ktls=kernel incomplete\n"));
+  EXPECT_EQ(json(secure)["ktls"], "kernel");
+  EXPECT_EQ(json(secure)["tls"], "TLSv1.3");
+  EXPECT_FALSE(json(record()).contains("tls"));
+}
+
 TEST(Combined, MarksWhatIsIncompleteCutOrMissing) {
   AccessRecord odd = record();
   odd.complete = false;

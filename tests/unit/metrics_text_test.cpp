@@ -140,6 +140,27 @@ TEST(MetricsText, TellsWhatBecameOfZeroCopySends) {
   EXPECT_EQ(got.samples.at("pagewire_connections_draining"), "26");
 }
 
+TEST(MetricsText, TellsWhatBecameOfTls) {
+  const auto worker = std::make_unique<WorkerMetrics>();
+  worker->tls.handshakes[1].add(3);
+  worker->tls.completed[1][0].add(2);
+  worker->tls.kernel[0][1].add(5);
+  worker->tls.truncations.add(7);
+  const WorkerMetrics* const workers[] = {worker.get()};
+  Names with_tls = names();
+  EXPECT_EQ(prometheus_text(workers, with_tls).find("pagewire_tls_"), std::string::npos);
+  with_tls.tls_served = true;
+  with_tls.tls_outcomes = {"ok", "timeout"};
+  with_tls.tls_kernel = {"none"};
+  with_tls.tls_kernel_reasons = {"", "off"};
+  std::map<std::string, std::string> samples = parse(prometheus_text(workers, with_tls)).samples;
+  EXPECT_EQ(samples["pagewire_tls_handshakes_total{result=\"timeout\"}"], "3");
+  EXPECT_EQ(samples["pagewire_tls_handshakes_completed_total{version=\"TLSv1.3\",resumed=\"no\"}"],
+            "2");
+  EXPECT_EQ(samples["pagewire_tls_connections_total{ktls=\"none\",reason=\"off\"}"], "5");
+  EXPECT_EQ(samples["pagewire_tls_truncations_total"], "7");
+}
+
 TEST(MetricsText, HistogramIsCumulativeAndInSeconds) {
   Workers workers;
   workers.a->request_time.record_ns(64'000);           // the first bucket's upper bound is in it
