@@ -55,7 +55,7 @@ std::string run_help_text() {
 std::string sweep_help_text() {
   return "Usage: pagewire bench sweep [flags]\n\n"
          "Asks for bodies of many sizes by each path and finds from which size on a path costs\n"
-         "less CPU per byte than copy does. About 5 minutes with 4 paths; less with --sizes.\n"
+         "less CPU per byte than copy does. About 8 minutes; less with --sizes or --path.\n"
          "SIZE is bytes, or K, M, G of 1024 (16K); SECONDS may have a unit (500ms, 1m).\n" +
          options_help(sweep_options(), default_sweep()) + stops +
          "Examples:\n"

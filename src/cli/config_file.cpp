@@ -192,8 +192,10 @@ OrUsageError<std::vector<Assignment>> parse_config(const CommandTable& table,
   try {
     read = toml::parse(config.text, config.name);
   } catch (const toml::parse_error& error) {
+    // What people write who know other servers' files: root = /srv, cors = on, memory-body = 16K.
     return tl::unexpected(UsageError{
-        fmt::format("{}:{}: {}", config.name, error.source().begin.line, error.description())});
+        fmt::format("{}:{}: {} (text, sizes and times stand in quotes; switches are true or false)",
+                    config.name, error.source().begin.line, error.description())});
   }
   std::vector<Assignment> assignments;
   for (const Line& line : lines_of(read)) {

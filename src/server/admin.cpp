@@ -110,8 +110,11 @@ Admin::~Admin() {
 
 tl::expected<void, StartError> Admin::open(const sys::Address& address) {
   const auto fail = [&](const Error& error) {
+    // EADDRINUSE: often the admin listener of another pagewire, which nobody asked for by name.
+    const char* const hint =
+        error.errno_value == EADDRINUSE ? "; --admin takes another address, or off" : "";
     return tl::unexpected(StartError{"cannot listen on " + address.to_string() +
-                                     " (admin): " + std::strerror(error.errno_value)});
+                                     " (admin): " + std::strerror(error.errno_value) + hint});
   };
   Result<std::unique_ptr<loop::Loop>> loop = loop::make_epoll_loop(loop::Settings{});
   if (!loop) return fail(loop.error());

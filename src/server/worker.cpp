@@ -71,8 +71,12 @@ tl::expected<void, StartError> Worker::open(const Addresses& addresses) {
 tl::expected<void, StartError> Worker::open_listener(sys::Address& address,
                                                      loop::Acceptor& acceptor) {
   const auto fail = [&](const Error& error) {
+    // EACCES: the port is below net.ipv4.ip_unprivileged_port_start, and we have no capability.
+    const char* const hint = error.errno_value == EACCES
+                                 ? " (a port as low as this needs root or CAP_NET_BIND_SERVICE)"
+                                 : "";
     return tl::unexpected(StartError{"cannot listen on " + address.to_string() + ": " +
-                                     std::strerror(error.errno_value)});
+                                     std::strerror(error.errno_value) + hint});
   };
   if (index_ == 0 && address.port() != 0) {
     // SO_REUSEPORT would let a second pagewire of the same user share the port without a word; a

@@ -104,28 +104,39 @@ class RefusalTest(CliCase):
                      naming=(name,))
 
     def test_unreadable_root(self):
-        if os.geteuid() == 0:
-            # Root reads everything, so pagewire runs as nobody (65534).
-            drop = {"user": 65534, "group": 65534, "extra_groups": []}
-        else:
-            drop = {}
         os.chmod(self.root, 0)
         self.addCleanup(os.chmod, self.root, 0o755)
-        try:
-            done = run_pagewire("serve", self.root, "--listen", "127.0.0.1:0", "--admin", "off",
-                                cwd="/", **drop)
-        except PermissionError:
-            self.skipTest("nobody may not run the binary where this checkout lies")
+        done = self.run_as_nobody("serve", self.root, "--listen", "127.0.0.1:0", "--admin", "off")
         self.assertEqual(done.returncode, 1, done.stderr)
         self.assertRegex(done.stderr, r"\A[^\n]*Permission denied[^\n]*\n\Z")
         self.assertIn(self.root, done.stderr)
 
+    def run_as_nobody(self, *args):
+        """Root reads everything and listens everywhere, so pagewire runs as nobody (65534)."""
+        drop = {}
+        if os.geteuid() == 0:
+            drop = {"user": 65534, "group": 65534, "extra_groups": []}
+        try:
+            return run_pagewire(*args, cwd="/", **drop)
+        except PermissionError:
+            self.skipTest("nobody may not run the binary where this checkout lies")
+
+    def test_port_that_needs_root(self):
+        with open("/proc/sys/net/ipv4/ip_unprivileged_port_start", encoding="ascii") as first:
+            if int(first.read()) < 2:
+                self.skipTest("here every port is for everybody")
+        done = self.run_as_nobody("serve", "/", "--listen", "127.0.0.1:1", "--admin", "off")
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertRegex(done.stderr, r"\A[^\n]*127\.0\.0\.1:1: Permission denied[^\n]*"
+                                      r"CAP_NET_BIND_SERVICE[^\n]*\n\Z")
+
     def test_port_in_use(self):
         with socket.create_server(("127.0.0.1", 0)) as taken:
             address = "127.0.0.1:%d" % taken.getsockname()[1]
-            for flags in (("--listen", address, "--admin", "off"),
-                          ("--listen", "127.0.0.1:0", "--admin", address)):
-                self.refused(1, "serve", self.root, *flags, naming=(address, "in use"))
+            self.refused(1, "serve", self.root, "--listen", address, "--admin", "off",
+                         naming=(address, "in use"))
+            self.refused(1, "serve", self.root, "--listen", "127.0.0.1:0", "--admin", address,
+                         naming=(address, "in use", "--admin takes another address"))
 
     def test_port_of_another_pagewire(self):
         """SO_REUSEPORT must not let two servers of one user share a port by mistake."""
@@ -176,8 +187,11 @@ class ConfigTest(CliCase):
                 self.refused(2, "serve", self.root, "--config", name, naming=(word, ":2"))
 
     def test_file_that_is_no_toml(self):
-        name = self.config("workers = = 1\n")
-        self.refused(2, "serve", self.root, "--config", name, naming=(name, ":1"))
+        for text in ("workers = = 1\n", "root = /srv\n", "cors = on\n", "memory-body = 16K\n"):
+            with self.subTest(text):
+                name = self.config(text)
+                self.refused(2, "serve", self.root, "--config", name,
+                             naming=(name, ":1", "quotes", "true or false"))
 
     def test_missing_file(self):
         done = run_pagewire("serve", self.root, "--config", self.folder.outside("none.toml"))
