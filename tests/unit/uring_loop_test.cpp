@@ -1,6 +1,5 @@
 // What only the io_uring loop has: operations that outlive a call, provided buffers, a completion
-// queue that can be full, and sends in batches. Bytes are position-coded, so that none can be lost,
-// doubled or taken from another stream without being seen.
+// queue that can be full, and sends in batches. Position-coded: no byte can go astray unseen.
 #include <fcntl.h>
 #include <sys/resource.h>
 
