@@ -39,7 +39,7 @@ class Both {
  public:
   explicit Both(const Wish& wish = {}) : facts_{.key_updates = wish.key_updates} {
     ::SSL_CTX_set_num_tickets(context_.get(), wish.tickets);
-    session = Session::make(*context_, context_, buffers_, facts_);
+    session = Session::make(*context_, context_, buffers, facts_);
     client_context_ = SslCtx(::SSL_CTX_new(::TLS_client_method()), ::SSL_CTX_free);
     ::SSL_CTX_set_min_proto_version(client_context_.get(), wish.version);
     ::SSL_CTX_set_max_proto_version(client_context_.get(), wish.version);
@@ -134,6 +134,7 @@ class Both {
     }
   }
 
+  SendBuffers buffers;  // before the session, whose buffer comes back to it
   std::unique_ptr<Session> session;
   SSL* client = nullptr;
   std::string received;
@@ -142,7 +143,6 @@ class Both {
  private:
   SslCtx context_ = server_context();
   SslCtx client_context_;
-  SendBuffers buffers_;
   SessionFacts facts_;
   sys::SocketPair sockets_ = std::move(*sys::tcp_pair_over_loopback());
   BIO* to_client_ = nullptr;
