@@ -415,15 +415,19 @@ inline std::size_t open_descriptors() {
   return count;
 }
 
+/// Why this kernel cannot encrypt what `path` sends, where PAGEWIRE_TEST_KTLS wants it to; else "".
+inline std::string no_kernel_tls(const egress::Path& path) {
+  if (kind_for(path) != egress::Transport::Kind::KernelTls) return "";
+  const auto probed = sys::probe_kernel_tls();
+  return probed.available ? "" : "kernel TLS: " + std::string(probed.reason);
+}
+
 /// One test for every registered path that this kernel has; each must leave the descriptors as it
 /// found them.
 class EveryPath : public ::testing::TestWithParam<const egress::Path*> {
  protected:
   void SetUp() override {
-    if (kind_for(path()) == egress::Transport::Kind::KernelTls &&
-        !sys::probe_kernel_tls().available) {
-      GTEST_SKIP() << "kernel TLS: " << sys::probe_kernel_tls().reason;
-    }
+    if (const std::string why = no_kernel_tls(path()); !why.empty()) GTEST_SKIP() << why;
     ::signal(SIGPIPE, SIG_IGN);  // sendfile and splice have no MSG_NOSIGNAL: the process's duty
     const egress::Availability available = path().probe();
     descriptors_ = open_descriptors();

@@ -127,6 +127,8 @@ TEST_F(TlsContext, RefusesRenegotiation) {
 TEST_F(TlsContext, ChoosesHttp11AndRefusesStrangersToIt) {
   const auto context = load(one());
   EXPECT_EQ(handshake(*context, {.alpn = "\x02h2\x08http/1.1"}).alpn, "http/1.1");
+  EXPECT_EQ(handshake(*context, {.alpn = "\x08http/1.0"}).alpn, "http/1.0");
+  EXPECT_EQ(handshake(*context, {.alpn = "\x08http/1.0\x08http/1.1"}).alpn, "http/1.1");
   const Seen without = handshake(*context, {});
   EXPECT_TRUE(without.done);
   EXPECT_EQ(without.alpn, "");
