@@ -139,8 +139,8 @@ int on_server_name(SSL* ssl, int* /*alert*/, void* /*argument*/) {
 int on_alpn(SSL* /*ssl*/, const unsigned char** chosen, unsigned char* chosen_size,
             const unsigned char* offered, unsigned offered_size, void* /*argument*/) {
   // Static: what is chosen points into it.
-  static constexpr std::array<unsigned char, 18> spoken{
-      8, 'h', 't', 't', 'p', '/', '1', '.', '1', 8, 'h', 't', 't', 'p', '/', '1', '.', '0'};
+  static constexpr std::array<unsigned char, 18> spoken{8, 'h', 't', 't', 'p', '/', '1', '.', '1',
+                                                        8, 'h', 't', 't', 'p', '/', '1', '.', '0'};
   unsigned char* found = nullptr;
   const int result = SSL_select_next_proto(&found, chosen_size, spoken.data(), spoken.size(),
                                            offered, offered_size);
