@@ -146,6 +146,8 @@ std::string_view describe(KernelReason reason) {
       return "this kernel does not have the cipher";
     case KernelReason::SocketState:
       return "the socket was full or half-closed when the handshake ended";
+    case KernelReason::RecordSize:
+      return "the client takes small records only (max_fragment_length)";
   }
   return "";
 }
@@ -164,6 +166,8 @@ std::string_view token(KernelReason reason) {
       return "cipher";
     case KernelReason::SocketState:
       return "socket-state";
+    case KernelReason::RecordSize:
+      return "record-size";
   }
   return "";
 }

@@ -61,8 +61,9 @@ enum class KernelReason : std::uint8_t {
   ModuleNotLoaded,  ///< "module-not-loaded"
   Cipher,           ///< "cipher": this kernel has not the cipher, or not for this version of TLS
   SocketState,      ///< "socket-state": full, or half-closed by the peer, when the handshake ended
+  RecordSize,       ///< "record-size": the client takes smaller records only than the kernel makes
 };
-inline constexpr std::size_t kernel_reasons = 6;
+inline constexpr std::size_t kernel_reasons = 7;
 std::string_view token(KernelReason reason);
 /// For the log, to follow "kernel TLS is not used: ".
 std::string_view describe(KernelReason reason);
