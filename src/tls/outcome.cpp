@@ -54,6 +54,11 @@ void Session::note_failure() {
   ::ERR_clear_error();
 }
 
+bool Session::may_still_send() const {
+  return outcome_ == Outcome::KeyUpdates || outcome_ == Outcome::CannotRekey ||
+         outcome_ == Outcome::Renegotiation;
+}
+
 bool Session::resumed() const {
   return ::SSL_session_reused(ssl_) == 1;
 }

@@ -275,7 +275,6 @@ Session::Read Session::after_read() {
 
 Session::Read Session::fail(Outcome outcome) {
   outcome_ = outcome;
-  close_notify();
   return {Read::Kind::Failed, 0};
 }
 

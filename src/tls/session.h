@@ -107,7 +107,8 @@ class Session {
     std::size_t count;
   };
   /// Decrypts what was offered, at most one record a call. Closed: close_notify came, nothing more
-  /// will. Failed: outcome() says why; what has to be said to the peer waits to be flushed.
+  /// will. Failed: outcome() says why; OpenSSL's alert, if any, waits to be flushed. Where
+  /// may_still_send(), a response that is under way goes on, and close_notify() ends it.
   Read read(std::span<char> into);
 
   /// The end of what we send. Once; flush() sends it.
@@ -118,6 +119,8 @@ class Session {
 
   Outlet& outlet() { return outlet_; }
   Outcome outcome() const { return outcome_; }
+  /// The connection ends for what the peer asked for, but what comes from it is whole so far.
+  bool may_still_send() const;
   bool peer_closed() const { return peer_closed_; }
   Kernel kernel() const { return kernel_; }
   KernelReason kernel_reason() const { return kernel_reason_; }

@@ -281,7 +281,11 @@ TEST(TlsSession, TooManyKeyUpdatesEndTheConnection) {
     EXPECT_EQ(kind == Kind::Failed, round == 2);
   }
   EXPECT_EQ(both.session->outcome(), Outcome::KeyUpdates);
+  EXPECT_TRUE(both.session->may_still_send());
+  both.send("an answer that was under way");
+  both.session->close_notify();
   both.carry();
+  EXPECT_EQ(both.client_reads(), "an answer that was under way");
   EXPECT_EQ(both.client_reads(), "");
   EXPECT_EQ(both.client_error, SSL_ERROR_ZERO_RETURN) << "a clean end";
 }
