@@ -149,6 +149,7 @@ bool send_waiting(Transfer& transfer, bool more, StepResult& result) {
 
 StepResult step_tls_copy(Transfer& transfer, ByteCount quantum) {
   StepResult result;
+  result.status = Status::WantWrite;  // where the socket takes what TLS itself had to say, no more
   bool more = false;
   if (transfer.transport.outlet->held().value == 0) {
     Filler filler(transfer, quantum);

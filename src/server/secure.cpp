@@ -94,10 +94,14 @@ void Connection::refuse_plain_http() {
   refuse(http::Request{}, 400, "this port speaks https, and the request came as plain http");
 }
 
-/// After the handshake. OpenSSL's alert, or close_notify, waits to be flushed.
+/// After the handshake. OpenSSL's alert, if any, waits to be flushed.
 void Connection::tls_failed() {
   const auto why = static_cast<std::size_t>(tls_->outcome());
   worker_.metrics().tls.failures[why].add(1);
+  if (state_ == State::Respond && tls_->may_still_send()) {
+    close_after_ = true;  // the request was whole, and so is the answer; then close_notify
+    return;
+  }
   if (exchange_ != nullptr) return break_off(metrics::ConnectionEnd::TlsError);
   if (state_ != State::Linger) begin_linger();
 }

@@ -54,6 +54,11 @@ void Session::note_failure() {
   ::ERR_clear_error();
 }
 
+bool Session::may_still_send() const {
+  return outcome_ == Outcome::KeyUpdates || outcome_ == Outcome::CannotRekey ||
+         outcome_ == Outcome::Renegotiation;
+}
+
 bool Session::resumed() const {
   return ::SSL_session_reused(ssl_) == 1;
 }
@@ -146,6 +151,8 @@ std::string_view describe(KernelReason reason) {
       return "this kernel does not have the cipher";
     case KernelReason::SocketState:
       return "the socket was full or half-closed when the handshake ended";
+    case KernelReason::RecordSize:
+      return "the client takes small records only (max_fragment_length)";
   }
   return "";
 }
@@ -164,6 +171,8 @@ std::string_view token(KernelReason reason) {
       return "cipher";
     case KernelReason::SocketState:
       return "socket-state";
+    case KernelReason::RecordSize:
+      return "record-size";
   }
   return "";
 }

@@ -94,7 +94,7 @@ void Outlet::begin_response(std::int64_t now_ms, ByteCount size) {
   if (worn && held_.value == 0) static_cast<void>(update_keys());  // no room: the next time
   if (busy_at_ms_ == 0 || now_ms - busy_at_ms_ > idle_ms) small_left_ = small_start;
   busy_at_ms_ = now_ms;
-  whole_ = size.value <= most_plain_bytes;
+  whole_ = size.value <= most_plain_;
 }
 
 std::size_t Outlet::next_record(ByteCount left) const {
@@ -104,7 +104,7 @@ std::size_t Outlet::next_record(ByteCount left) const {
     room -= buffer_->end;
   }
   const bool small = small_left_.value > 0 && !whole_;
-  const std::uint64_t most = small ? small_record : most_plain_bytes;
+  const std::uint64_t most = small ? std::min(small_record, most_plain_) : most_plain_;
   const auto wanted = static_cast<std::size_t>(std::min(left.value, most));
   return wanted + overhead(keys_) <= room ? wanted : 0;
 }
@@ -112,7 +112,7 @@ std::size_t Outlet::next_record(ByteCount left) const {
 void Outlet::seal(std::span<const iovec> pieces) {
   std::size_t size = 0;
   for (const iovec& piece : pieces) size += piece.iov_len;
-  PW_CHECK(size > 0 && size <= most_plain_bytes);
+  PW_CHECK(size > 0 && size <= most_plain_);
   unsigned char* const out = begin_record(RecordType::ApplicationData, size);
   SendBuffer& into = *buffer_;
   into.record_at[into.records++] = {.plain_at = static_cast<std::uint32_t>(out - into.bytes.data()),

@@ -76,6 +76,9 @@ class Outlet {
   /// From now on it seals, `sequence` being the number of the next record. False: out of memory.
   bool install(const WriteKeys& keys, std::uint64_t sequence);
   bool seals() const { return context_ != nullptr; }
+  /// The peer takes no larger records (RFC 6066 4); control records are smaller than any limit.
+  void limit_records(std::size_t plain_bytes) { most_plain_ = plain_bytes; }
+  bool records_limited() const { return most_plain_ < most_plain_bytes; }
   /// Records written under the present keys, and so how near their limit is (RFC 8446 5.5).
   std::uint64_t sequence() const { return sequence_; }
   const WriteKeys& keys() const { return keys_; }
@@ -121,6 +124,7 @@ class Outlet {
   WriteKeys keys_;
   std::uint64_t sequence_ = 0;
   ByteCount held_;
+  std::size_t most_plain_ = most_plain_bytes;
   ByteCount small_left_;         // to go out in small records
   bool whole_ = false;           // this response fits into one record
   std::int64_t busy_at_ms_ = 0;  // when the last response began

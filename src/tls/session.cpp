@@ -193,6 +193,11 @@ bool Session::take_over() {
   const std::optional<WriteKeys> keys = server_write_keys(ssl_, traffic_secret_);
   ::OPENSSL_cleanse(traffic_secret_.bytes.data(), traffic_secret_.bytes.size());
   if (!keys || !outlet_.install(*keys, records_written_)) return false;
+  // OpenSSL has told the client that it agrees to max_fragment_length; 1 is 512, 4 is 4096 bytes.
+  const unsigned limit = ::SSL_SESSION_get_max_fragment_length(::SSL_get_session(ssl_));
+  if (limit != TLSEXT_max_fragment_length_DISABLED) {
+    outlet_.limit_records(std::size_t{256} << limit);
+  }
   ours_ = true;
   established_ = true;
   kernel_reason_ = facts_.no_kernel;
@@ -202,6 +207,10 @@ bool Session::take_over() {
 void Session::begin_sending(int fd) {
   PW_CHECK(established_);
   if (facts_.no_kernel != KernelReason::None) return;
+  if (outlet_.records_limited()) {  // the kernel's are of 16 KiB
+    kernel_reason_ = KernelReason::RecordSize;
+    return;
+  }
   // What OpenSSL has sealed goes before the kernel begins to seal whatever is sent.
   const Result<bool> flushed = flush(fd);
   kernel_reason_ = flushed && *flushed ? hand_over(fd) : KernelReason::SocketState;
@@ -256,6 +265,7 @@ Session::Read Session::after_read() {
   if (renegotiation_) return fail(Outcome::Renegotiation);
   if (key_updates_ > facts_.key_updates) return fail(Outcome::KeyUpdates);
   answer_wanted_ = false;
+  if (close_notify_sent_) return {Read::Kind::WantInput, 0};  // nothing may follow it
   // Before Linux 6.14 the kernel cannot take a second key; a peer that waits for our KeyUpdate
   // must not wait without end.
   if (kernel_ != Kernel::None) return fail(Outcome::CannotRekey);
@@ -265,7 +275,6 @@ Session::Read Session::after_read() {
 
 Session::Read Session::fail(Outcome outcome) {
   outcome_ = outcome;
-  close_notify();
   return {Read::Kind::Failed, 0};
 }
 

@@ -61,8 +61,9 @@ enum class KernelReason : std::uint8_t {
   ModuleNotLoaded,  ///< "module-not-loaded"
   Cipher,           ///< "cipher": this kernel has not the cipher, or not for this version of TLS
   SocketState,      ///< "socket-state": full, or half-closed by the peer, when the handshake ended
+  RecordSize,       ///< "record-size": the client takes smaller records only than the kernel makes
 };
-inline constexpr std::size_t kernel_reasons = 6;
+inline constexpr std::size_t kernel_reasons = 7;
 std::string_view token(KernelReason reason);
 /// For the log, to follow "kernel TLS is not used: ".
 std::string_view describe(KernelReason reason);
@@ -106,7 +107,8 @@ class Session {
     std::size_t count;
   };
   /// Decrypts what was offered, at most one record a call. Closed: close_notify came, nothing more
-  /// will. Failed: outcome() says why; what has to be said to the peer waits to be flushed.
+  /// will. Failed: outcome() says why; OpenSSL's alert, if any, waits to be flushed. Where
+  /// may_still_send(), a response that is under way goes on, and close_notify() ends it.
   Read read(std::span<char> into);
 
   /// The end of what we send. Once; flush() sends it.
@@ -117,6 +119,8 @@ class Session {
 
   Outlet& outlet() { return outlet_; }
   Outcome outcome() const { return outcome_; }
+  /// The connection ends for what the peer asked for, but what comes from it is whole so far.
+  bool may_still_send() const;
   bool peer_closed() const { return peer_closed_; }
   Kernel kernel() const { return kernel_; }
   KernelReason kernel_reason() const { return kernel_reason_; }

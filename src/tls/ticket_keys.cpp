@@ -1,3 +1,4 @@
+#include <openssl/crypto.h>
 #include <openssl/rand.h>
 
 #include "base/check.h"
@@ -23,6 +24,11 @@ constexpr std::size_t keys_kept =
     1 + static_cast<std::size_t>(TicketKeys::ticket_lifetime_ms / TicketKeys::period_ms);
 
 }  // namespace
+
+TicketKey::~TicketKey() {
+  OPENSSL_cleanse(cipher.data(), cipher.size());
+  OPENSSL_cleanse(mac.data(), mac.size());
+}
 
 TicketKeys::TicketKeys() : TicketKeys([] { return sys::monotonic_coarse_ms(); }) {}
 

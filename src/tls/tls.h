@@ -53,6 +53,10 @@ struct TicketKey {
   std::array<unsigned char, 16> name{};  ///< in the ticket, as it is
   std::array<unsigned char, 32> cipher{};
   std::array<unsigned char, 32> mac{};
+  TicketKey() = default;
+  TicketKey(const TicketKey&) = default;
+  TicketKey& operator=(const TicketKey&) = default;
+  ~TicketKey();  ///< wipes: who gets at an old key opens what was sent under its tickets
 };
 
 /// The keys of a time, the newest first: that one encrypts, all of them decrypt.

@@ -31,6 +31,7 @@ struct Wish {
   const char* cipher = "";
   std::size_t tickets = 2;
   std::uint32_t key_updates = 32;
+  std::uint8_t max_fragment = TLSEXT_max_fragment_length_DISABLED;
 };
 
 /// The server's Session on one end of a connection, OpenSSL on the other. What the client writes is
@@ -43,6 +44,7 @@ class Both {
     client_context_ = SslCtx(::SSL_CTX_new(::TLS_client_method()), ::SSL_CTX_free);
     ::SSL_CTX_set_min_proto_version(client_context_.get(), wish.version);
     ::SSL_CTX_set_max_proto_version(client_context_.get(), wish.version);
+    ::SSL_CTX_set_tlsext_max_fragment_length(client_context_.get(), wish.max_fragment);
     if (*wish.cipher != '\0') {
       wish.version == TLS1_3_VERSION
           ? ::SSL_CTX_set_ciphersuites(client_context_.get(), wish.cipher)
@@ -54,7 +56,10 @@ class Both {
     ::SSL_set_bio(client, to_client_, from_client_);
     ::SSL_set_connect_state(client);
   }
-  ~Both() { ::SSL_free(client); }
+  ~Both() {
+    session.reset();  // before the buffers that it gives back to
+    ::SSL_free(client);
+  }
 
   int fd() const { return sockets_.sender.get(); }
   std::string client_bytes() {
@@ -182,6 +187,21 @@ TEST(TlsSession, EveryVersionAndCipher) {
   }
 }
 
+/// OpenSSL's client takes no record that is larger than it asked for.
+TEST(TlsSession, RecordsAreNoLargerThanTheClientAskedFor) {
+  for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
+    for (const int limit : {TLSEXT_max_fragment_length_512, TLSEXT_max_fragment_length_4096}) {
+      Both both({.version = version, .max_fragment = static_cast<std::uint8_t>(limit)});
+      ASSERT_EQ(both.shake(), Session::Step::Done);
+      EXPECT_TRUE(both.session->outlet().records_limited());
+      const std::string text = pattern(100'001);
+      both.session->outlet().begin_response(1, ByteCount{text.size()});
+      both.send(text);
+      EXPECT_TRUE(both.client_reads() == text);
+    }
+  }
+}
+
 TEST(TlsSession, TheSequenceNumberIsBehindTheTickets) {
   for (const std::size_t tickets : {0U, 1U, 5U}) {
     Both both({.tickets = tickets});
@@ -226,6 +246,18 @@ TEST(TlsSession, AKeyUpdateIsAnsweredAndBothKeysChange) {
   EXPECT_EQ(both.received, "pingpingping");
 }
 
+TEST(TlsSession, AKeyUpdateBehindOurCloseNotifyIsNotAnswered) {
+  Both both;
+  ASSERT_EQ(both.shake(), Session::Step::Done);
+  both.session->close_notify();
+  ASSERT_EQ(::SSL_key_update(both.client, SSL_KEY_UPDATE_REQUESTED), 1);
+  both.write("ping");
+  const std::size_t before = both.session->outlet().waiting().size();
+  both.receive();
+  EXPECT_EQ(both.received, "ping");
+  EXPECT_EQ(both.session->outlet().waiting().size(), before);
+}
+
 TEST(TlsSession, AKeyUpdateThatAsksForNoneIsNotAnswered) {
   Both both;
   ASSERT_EQ(both.shake(), Session::Step::Done);
@@ -249,7 +281,11 @@ TEST(TlsSession, TooManyKeyUpdatesEndTheConnection) {
     EXPECT_EQ(kind == Kind::Failed, round == 2);
   }
   EXPECT_EQ(both.session->outcome(), Outcome::KeyUpdates);
+  EXPECT_TRUE(both.session->may_still_send());
+  both.send("an answer that was under way");
+  both.session->close_notify();
   both.carry();
+  EXPECT_EQ(both.client_reads(), "an answer that was under way");
   EXPECT_EQ(both.client_reads(), "");
   EXPECT_EQ(both.client_error, SSL_ERROR_ZERO_RETURN) << "a clean end";
 }

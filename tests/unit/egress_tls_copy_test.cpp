@@ -1,0 +1,50 @@
+// tls_copy around records that are not the response's own.
+#include <gtest/gtest.h>
+
+#include "egress/registry.h"
+#include "sys/socket.h"
+#include "tls/tls.h"
+
+namespace pagewire::egress {
+namespace {
+
+/// The socket has taken a buffer full of records, but not all of the alert behind them: no record
+/// fits in before that has gone, and that is no failure.
+TEST(TlsCopy, ARestOfAnAlertInAFullBufferIsNoFailure) {
+  tls::SendBuffers buffers;
+  tls::Outlet outlet(buffers);
+  tls::WriteKeys keys;
+  keys.key[0] = 1;
+  ASSERT_TRUE(outlet.install(keys, 0));
+  std::string text(tls::most_plain_bytes, 'x');
+  while (const std::size_t size = outlet.next_record(ByteCount{1 * mib})) {
+    const iovec piece{text.data(), size};
+    outlet.seal({&piece, 1});
+  }
+  constexpr std::array<unsigned char, 2> alert = {1, 0};
+  ASSERT_TRUE(outlet.seal_control(tls::RecordType::Alert, alert));
+  outlet.taken(outlet.waiting().size() - 1);
+  ASSERT_EQ(outlet.held().value, 0U);
+  ASSERT_EQ(outlet.waiting().size(), 1U);
+
+  sys::SocketPair sockets = std::move(*sys::tcp_pair_over_loopback());
+  sys::PipePool pipes{{}};
+  std::vector<char> scratch(64 * kib);
+  Resources resources{.pipes = pipes, .scratch = scratch};
+  const std::array<content::Segment, 1> segments = {content::Segment::of_memory(text)};
+  Transfer transfer;
+  transfer.path = &tls_copy_path;
+  transfer.transport = {.socket_fd = sockets.sender.get(),
+                        .kind = Transport::Kind::UserTls,
+                        .outlet = &outlet,
+                        .state = nullptr};
+  transfer.resources = &resources;
+  transfer.segments = segments;
+  EXPECT_EQ(step(transfer, ByteCount{1 * mib}).status, Status::WantWrite);
+  EXPECT_TRUE(outlet.empty());
+  EXPECT_EQ(step(transfer, ByteCount{1 * mib}).status, Status::Done);
+  EXPECT_EQ(transfer.sent.value, text.size());
+}
+
+}  // namespace
+}  // namespace pagewire::egress
