@@ -22,7 +22,7 @@ struct Value {
 
 struct Assignment {
   const OptionFacts* option = nullptr;
-  std::vector<Value> values;  ///< more than one for a list only
+  std::vector<Value> values;  ///< more than one for a list or tables only
 };
 
 /// One line for the user: what is wrong, where, and what would be right.

@@ -40,14 +40,19 @@ struct Source {
   const ConfigText& config;
 };
 
-UsageError unknown_key(const Source& source, const Line& line) {
-  std::vector<std::string_view> known;
-  for (const OptionFacts* const option : source.table.options) {
-    if (option->in_file) known.push_back(option->name);
-  }
+UsageError unknown_key(const ConfigText& config, const Line& line,
+                       const std::vector<std::string_view>& known) {
   const std::optional<std::string_view> near = near_match(line.key, known);
-  return {fmt::format("{}:{}: unknown key '{}'{}", source.config.name, line.number, line.key,
+  return {fmt::format("{}:{}: unknown key '{}'{}", config.name, line.number, line.key,
                       near ? fmt::format(" (did you mean '{}'?)", *near) : "")};
+}
+
+std::vector<std::string_view> keys_of(const CommandTable& table) {
+  std::vector<std::string_view> keys;
+  for (const OptionFacts* const option : table.options) {
+    if (option->in_file) keys.push_back(option->name);
+  }
+  return keys;
 }
 
 /// A value as an error repeats it.
@@ -79,6 +84,8 @@ std::optional<std::string> text_for(Kind kind, const toml::node& node) {
     case Kind::List:
     case Kind::Positional:
       break;
+    case Kind::Tables:
+      return std::nullopt;
   }
   if (const auto* const text = node.as_string()) return text->get();
   return std::nullopt;
@@ -96,18 +103,54 @@ OrUsageError<Value> value_of(const ConfigText& config, const OptionFacts& option
   return Value{.text = std::move(*text), .shown = shown(node), .where = where};
 }
 
+/// One table: the texts of its fields, in their order.
+OrUsageError<Value> table_value(const ConfigText& config, const OptionFacts& option,
+                                const toml::table& table) {
+  std::vector<std::string_view> known;
+  for (const OptionFacts::Field& field : option.fields) known.push_back(field.name);
+  for (const Line& line : lines_of(table)) {
+    if (std::find(known.begin(), known.end(), line.key) == known.end()) {
+      return tl::unexpected(unknown_key(config, line, known));
+    }
+    const auto* const text = line.node->as_string();
+    if (text != nullptr && !text->get().empty() && text->get().find('\0') == std::string::npos) {
+      continue;
+    }
+    return tl::unexpected(
+        UsageError{fmt::format("{}:{}: {} of {} takes a text, not {}", config.name, line.number,
+                               line.key, option.name, shown(*line.node))});
+  }
+  const std::string where =
+      fmt::format("{}:{}: {}", config.name, table.source().begin.line, option.name);
+  std::vector<std::string> texts;
+  for (const OptionFacts::Field& field : option.fields) {
+    const std::optional<std::string> text = table[field.name].value<std::string>();
+    if (!text && field.required) {
+      return tl::unexpected(UsageError{fmt::format("{} has no '{}'", where, field.name)});
+    }
+    texts.push_back(text.value_or(""));
+  }
+  return Value{.text = fmt::format("{}", fmt::join(texts, std::string_view("\0", 1))),
+               .shown = shown(table),
+               .where = where};
+}
+
 OrUsageError<Assignment> assignment_of(const Source& source, const Line& line) {
   const OptionFacts* const option = source.table.find(line.key);
-  if (option == nullptr || !option->in_file) return tl::unexpected(unknown_key(source, line));
+  if (option == nullptr || !option->in_file) {
+    return tl::unexpected(unknown_key(source.config, line, keys_of(source.table)));
+  }
   Assignment assignment{.option = option, .values = {}};
   std::vector<const toml::node*> nodes{line.node};
   if (const toml::array* const array = line.node->as_array();
-      array != nullptr && option->kind == Kind::List) {
+      array != nullptr && (option->kind == Kind::List || option->kind == Kind::Tables)) {
     nodes.clear();
     for (const toml::node& element : *array) nodes.push_back(&element);
   }
   for (const toml::node* const node : nodes) {
-    OrUsageError<Value> value = value_of(source.config, *option, *node);
+    const bool is_table = option->kind == Kind::Tables && node->is_table();
+    OrUsageError<Value> value = is_table ? table_value(source.config, *option, *node->as_table())
+                                         : value_of(source.config, *option, *node);
     if (!value) return tl::unexpected(value.error());
     assignment.values.push_back(std::move(*value));
   }
@@ -127,6 +170,18 @@ std::string quoted(const std::string& text) {
     }
   }
   return line + '"';
+}
+
+/// `{ chain = "a.pem", key = "a.key" }`
+std::string inline_table(const OptionFacts& option, std::string_view value) {
+  std::vector<std::string> parts;
+  for (const OptionFacts::Field& field : option.fields) {
+    const std::size_t end = std::min(value.find('\0'), value.size());
+    const std::string text(value.substr(0, end));
+    value.remove_prefix(std::min(end + 1, value.size()));
+    if (!text.empty()) parts.push_back(fmt::format("{} = {}", field.name, quoted(text)));
+  }
+  return fmt::format("{{ {} }}", fmt::join(parts, ", "));
 }
 
 }  // namespace
@@ -161,9 +216,12 @@ std::string config_line(const OptionFacts& option, std::vector<std::string> valu
     case Kind::Positional:
       return fmt::format("{} = {}", option.name, quoted(values.front()));
     case Kind::List:
+    case Kind::Tables:
       break;
   }
-  for (std::string& value : values) value = quoted(value);
+  for (std::string& value : values) {
+    value = option.kind == Kind::Tables ? inline_table(option, value) : quoted(value);
+  }
   return fmt::format("{} = [{}]", option.name, fmt::join(values, ", "));
 }
 

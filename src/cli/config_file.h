@@ -1,4 +1,5 @@
-// The TOML file of a command's --config: flat, its keys are the names of the options.
+// The TOML file of a command's --config: its keys are the names of the options; flat, but for
+// options that are tables.
 #pragma once
 
 #include <string>

@@ -39,6 +39,7 @@ CLI::Option* add_entry(CLI::App& app, Entry& entry) {
     case Kind::Size:
     case Kind::Text:
     case Kind::List:
+    case Kind::Tables:  // has none
       break;
   }
   const char letter = entry.option->short_name;
@@ -84,7 +85,7 @@ UsageError unplaced(const CommandTable& table, const std::vector<std::string>& a
   const std::string name = flag->substr(0, flag->find('='));
   std::vector<std::string> known{"--help"};
   for (const OptionFacts* const option : table.options) {
-    if (option->kind == Kind::Positional) continue;
+    if (option->kind == Kind::Positional || option->kind == Kind::Tables) continue;
     known.push_back(fmt::format("--{}", option->name));
     if (option->kind == Kind::Switch) known.push_back(fmt::format("--no-{}", option->name));
   }
@@ -129,6 +130,7 @@ OrUsageError<Flags> parse_flags(const CommandTable& table, std::span<const std::
   app.add_flag("-h,--help", flags.help);
   std::deque<Entry> entries;  // CLI11 keeps references to the texts
   for (const OptionFacts* const option : table.options) {
+    if (option->kind == Kind::Tables) continue;
     Entry& entry =
         entries.emplace_back(Entry{.option = option, .parsed = nullptr, .text = {}, .texts = {}});
     entry.parsed = add_entry(app, entry);

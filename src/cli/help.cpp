@@ -51,18 +51,19 @@ std::string help_text() {
 
 std::string serve_help_text() {
   return "Usage: pagewire serve [ROOT] [flags]\n\n"
-         "Serves the files beneath ROOT over HTTP/1.1.\n"
+         "Serves the files beneath ROOT over HTTP/1.1, and over HTTPS with --tls-cert.\n"
          "SIZE is bytes, or K, M, G, T of 1024 (16K); TIME has a unit: ms, s, m, h (500ms).\n"
          "A switch such as --cors is undone by --no-cors.\n" +
          options_help(serve_options(), default_settings()) +
          "\nSignals:\n"
          "  SIGTERM, SIGINT (Ctrl-C): accept nothing new, finish what is being sent within\n"
          "  --drain-timeout, exit 0; a second one exits at once with status 1.\n"
-         "  SIGHUP: open the access log anew (after a rename).\n\n"
+         "  SIGHUP: open the access log anew (after a rename), read the certificates anew.\n\n"
          "Exit status: 0 ended by a signal, 1 it could not start (port in use, ROOT missing\n"
          "or unreadable ...), 2 flags or file are wrong.\n\n"
          "Examples:\n"
          "  pagewire serve /srv/hls --cors --listen :80\n"
+         "  pagewire serve . --listen :80 --listen-tls :443 --tls-cert c.pem --tls-key k.pem\n"
          "  pagewire serve --config edge.toml --check-config\n"
          "  pagewire bench sweep --save c.json && pagewire serve --calibration c.json\n"
          "  pagewire serve . --cache-control '*.m3u8=no-cache' --access-log access.log\n";

@@ -22,6 +22,12 @@ struct OptionFacts {
     Text,        ///< --path copy; path = "copy"
     List,        ///< repeatable; listen = [":80", ":8080"], or a single string
     Positional,  ///< without a flag; a text in the file
+    Tables,      ///< without a flag; [[certificate]] once or more in the file, of texts
+  };
+  /// A key of such a table.
+  struct Field {
+    std::string_view name;
+    bool required = true;
   };
   Kind kind = Kind::Text;
   std::string_view name;  ///< the flag without its dashes, and the key
@@ -33,16 +39,18 @@ struct OptionFacts {
   std::string takes;                    ///< "a number from 1 to 256"
   std::vector<std::string_view> words;  ///< what a wrong value may have been meant to be
   bool required = false;                ///< there is no default
+  std::vector<Field> fields = {};       ///< of Tables
   bool in_file = true;
 };
 
 template <class Settings>
 struct BasicOption : OptionFacts {
-  /// Takes one value; a list's is added. False: it is not what the option takes.
+  /// Takes one value; a list's is added. False: it is not what the option takes. A table's are the
+  /// texts of its fields in their order ("" for one that is not there) with '\0' between them.
   std::function<bool(std::string_view value, Settings& settings)> set;
-  /// Lists only: forgets what a weaker source (default, file) said.
+  /// Lists and tables only: forgets what a weaker source (default, file) said.
   std::function<void(Settings& settings)> clear;
-  /// The values as set() would take them; one unless it is a list.
+  /// The values as set() would take them; one unless it is a list or tables.
   std::function<std::vector<std::string>(const Settings& settings)> show;
 };
 

@@ -50,6 +50,8 @@ std::string left_of(const HelpEntry& entry) {
       return fmt::format("  --{}{}", entry.shown == "true" ? "no-" : "", option.name);
     case Kind::Positional:
       return fmt::format("  {}", option.placeholder);
+    case Kind::Tables:
+      return fmt::format("  [[{}]]", option.name);
     case Kind::OnOff:
     case Kind::Number:
     case Kind::Size:

@@ -187,20 +187,22 @@ int next_signal(const sigset_t& signals, std::optional<std::int64_t> timeout_ms)
 // ---------------------------------------------------------------- what the user sees
 
 /// How to reach an address from this machine: nobody can browse to [::].
-std::string url_of(const sys::Address& address) {
+std::string url_of(std::string_view scheme, const sys::Address& address) {
   std::array<char, 64> buffer;
   const std::string_view host = address.host(buffer);
-  const std::string url = fmt::format("http://{}/", address.to_string());
+  const std::string url = fmt::format("{}://{}/", scheme, address.to_string());
   if (host != "::" && host != "0.0.0.0") return url;
-  return fmt::format("http://127.0.0.1:{}/ (every interface: {})", address.port(),
+  return fmt::format("{}://127.0.0.1:{}/ (every interface: {})", scheme, address.port(),
                      address.to_string());
 }
 
 void announce(const server::Server& server, const ServeSettings& settings) {
-  for (const sys::Address& address : server.addresses()) {
+  const auto name = [&](std::string_view scheme, const sys::Address& address) {
     say(fmt::format("pagewire " PAGEWIRE_VERSION " serving {} on {}", settings.server.site.root,
-                    url_of(address)));
-  }
+                    url_of(scheme, address)));
+  };
+  for (const sys::Address& address : server.addresses()) name("http", address);
+  for (const sys::Address& address : server.tls_addresses()) name("https", address);
   if (settings.server.admin_enabled) {
     say(fmt::format("admin on http://{0}/metrics and http://{0}/healthz",
                     server.admin_address().to_string()));
@@ -223,13 +225,27 @@ void announce(const server::Server& server, const ServeSettings& settings) {
 
 // ---------------------------------------------------------------- until it ends
 
+/// After a SIGHUP: log files that were renamed, certificates that were renewed.
+void reopen(server::Server& server) {
+  server.reopen_logs();
+  if (server.tls_addresses().empty()) return;
+  if (const auto reloaded = server.reload_certificates(); !reloaded) {
+    (void)complain(fmt::format("pagewire serve: the certificates stay as they were: {}",
+                               reloaded.error().text),
+                   exit_done);
+    return;
+  }
+  say("certificates read anew");
+}
+
 void wait_for_stop(server::Server& server, StatusLine& status, const sigset_t& signals) {
   const std::optional<std::int64_t> period =
       status.enabled() ? std::optional(status_period_ms) : std::nullopt;
   for (;;) {
     switch (next_signal(signals, period)) {
       case SIGHUP:
-        server.reopen_logs();
+        status.clear();
+        reopen(server);
         break;
       case SIGINT:
       case SIGTERM:
@@ -261,7 +277,7 @@ void drain(server::Server& server, std::int64_t timeout_ms) {
   ::sigemptyset(&hangup);
   ::sigaddset(&hangup, SIGHUP);
   while (!server.drained()) {
-    if (next_signal(hangup, drain_poll_ms) == SIGHUP) server.reopen_logs();
+    if (next_signal(hangup, drain_poll_ms) == SIGHUP) reopen(server);
   }
   if (!server.drain()) say("the drain timeout was over: unfinished responses were cut off");
 }

@@ -20,9 +20,10 @@ enum class PinMode : std::uint8_t { Off, Auto, List };
 /// machine.
 struct ServeSettings {
   server::Settings server;
-  tls::CertificateFiles certificate;  ///< of the flags; no chain: none
-  tls::Settings tls;                  ///< becomes server.tls where there is a certificate
-  std::size_t workers = 0;            ///< 0: as many as CPUs
+  tls::CertificateFiles certificate;                ///< of tls-cert and tls-key; no chain: none
+  std::vector<tls::CertificateFiles> certificates;  ///< of the file's tables
+  tls::Settings tls;        ///< becomes server.tls where there is a certificate
+  std::size_t workers = 0;  ///< 0: as many as CPUs
   PinMode pin_mode = PinMode::Off;
   std::vector<int> pin_list;
   StatusMode status = StatusMode::Auto;

@@ -20,10 +20,12 @@ ServeOption listen_option() {
        .group = "Listening",
        .placeholder = "ADDR:PORT",
        .help = "listen here; repeatable. IPv6 stands in brackets ([::1]:8080); without an address "
-               "(:8080) it is every interface; port 0 lets the kernel choose",
+               "(:8080) it is every interface; port 0 lets the kernel choose; off: nowhere, where "
+               "--listen-tls is all",
        .default_text = ":8080"},
-      "an address with a port, such as 127.0.0.1:8080, [::1]:8080 or :8080");
+      "an address with a port, such as 127.0.0.1:8080, [::1]:8080 or :8080, or off");
   option.set = [](std::string_view value, ServeSettings& settings) {
+    if (value == "off") return true;
     const Result<sys::Address> address = sys::Address::parse(value);
     if (address) settings.server.listen.push_back(*address);
     return address.has_value();

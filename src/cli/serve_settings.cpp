@@ -35,27 +35,35 @@ OrUsageError<void> resolve_workers(const Machine& machine, ServeSettings& settin
   return {};
 }
 
-/// HTTPS is served where there is a certificate.
-OrUsageError<void> resolve_tls(ServeSettings& settings) {
+OrUsageError<void> check_tls(const ServeSettings& settings) {
   const tls::CertificateFiles& first = settings.certificate;
-  if (first.chain.empty() != first.key.empty()) {
-    return tl::unexpected(UsageError{first.chain.empty()
-                                         ? "pagewire serve: tls-key is given without tls-cert"
-                                         : "pagewire serve: tls-cert is given without tls-key"});
-  }
-  std::vector<sys::Address>& listen = settings.server.listen_tls;
-  if (first.chain.empty()) {
-    if (listen.empty()) return {};
-    return tl::unexpected(UsageError{"pagewire serve: listen-tls is given without a certificate"});
-  }
-  if (listen.empty()) listen.push_back(sys::Address::parse(":8443").value());
-  settings.server.tls = settings.tls;
-  settings.server.tls->certificates = {first};
+  const auto wrong = [](std::string_view what) {
+    return tl::unexpected(UsageError{fmt::format("pagewire serve: {}", what)});
+  };
+  if (first.chain.empty() && !first.key.empty()) return wrong("tls-key is given without tls-cert");
+  if (first.key.empty() && !first.chain.empty()) return wrong("tls-cert is given without tls-key");
+  if (first.chain.empty() && !first.ocsp.empty())
+    return wrong("tls-ocsp is given without tls-cert");
+  if (!first.chain.empty() || !settings.certificates.empty()) return {};
+  if (!settings.server.listen_tls.empty())
+    return wrong("listen-tls is given without a certificate");
+  if (!settings.tls.client_ca.empty()) return wrong("tls-client-ca is given without a certificate");
   return {};
 }
 
+/// HTTPS is served where there is a certificate.
+void resolve_tls(ServeSettings& settings) {
+  std::vector<tls::CertificateFiles> all = settings.certificates;
+  if (!settings.certificate.chain.empty()) all.insert(all.begin(), settings.certificate);
+  if (all.empty()) return;
+  settings.server.tls = settings.tls;
+  settings.server.tls->certificates = std::move(all);
+  std::vector<sys::Address>& listen = settings.server.listen_tls;
+  if (listen.empty()) listen.push_back(sys::Address::parse(":8443").value());
+}
+
 OrUsageError<void> check_whole(const ServeSettings& settings) {
-  if (settings.server.listen.empty()) {
+  if (settings.server.listen.empty() && settings.server.listen_tls.empty()) {
     return tl::unexpected(UsageError{"pagewire serve: listen names no address"});
   }
   return {};
@@ -68,7 +76,8 @@ OrUsageError<ServeSettings> build_settings(const Sources& sources, const Machine
   return apply(serve_options(), sources.file, settings)
       .and_then([&] { return apply(serve_options(), sources.flags, settings); })
       .and_then([&] { return resolve_workers(machine, settings); })
-      .and_then([&] { return resolve_tls(settings); })
+      .and_then([&] { return check_tls(settings); })
+      .map([&] { resolve_tls(settings); })
       .and_then([&] { return check_whole(settings); })
       .map([&] { return settings; });
 }

@@ -1,6 +1,7 @@
 #include "server/server.h"
 
 #include <csignal>
+#include <cstdio>
 
 #include "server/admin.h"
 #include "server/worker.h"
@@ -26,7 +27,7 @@ struct Server::Parts {
   ~Parts();
 
   tl::expected<void, StartError> open();
-  tl::expected<void, StartError> load_tls();
+  tl::expected<tls::Contexts, StartError> load_tls();
   void name_tls();
   tl::expected<void, StartError> open_admin();
   std::vector<const metrics::WorkerMetrics*> worker_metrics() const;
@@ -94,7 +95,12 @@ tl::expected<void, StartError> Server::Parts::open() {
   for (std::size_t i = 0; i < settings.workers; ++i) {
     workers.push_back(std::make_unique<Worker>(i, shared));
   }
-  if (auto loaded = load_tls(); !loaded) return loaded;
+  if (settings.tls) {
+    shared.tls = tls::probe_session_facts(settings.tls->kernel_tls, settings.tls->zero_copy_ro);
+    const auto contexts = load_tls();
+    if (!contexts) return tl::unexpected(contexts.error());
+    for (std::size_t i = 0; i < workers.size(); ++i) workers[i]->use_tls((*contexts)[i]);
+  }
   for (const std::unique_ptr<Worker>& worker : workers) {
     if (auto opened = worker->open({.http = addresses, .https = tls_addresses}); !opened)
       return opened;
@@ -126,15 +132,14 @@ void Server::Parts::name_tls() {
   }
 }
 
-tl::expected<void, StartError> Server::Parts::load_tls() {
-  if (!settings.tls) return {};
-  shared.tls = tls::probe_session_facts(settings.tls->kernel_tls);
+/// One for each worker.
+tl::expected<tls::Contexts, StartError> Server::Parts::load_tls() {
   auto contexts = tls::load_contexts(*settings.tls, ticket_keys, workers.size());
   if (!contexts) return tl::unexpected(StartError{contexts.error()});
-  for (std::size_t i = 0; i < workers.size(); ++i) {
-    workers[i]->use_tls(std::move((*contexts)[i]));
+  for (const std::string& note : contexts->front()->notes()) {
+    (void)std::fprintf(stderr, "pagewire: %s\n", note.c_str());
   }
-  return {};
+  return *contexts;
 }
 
 tl::expected<void, StartError> Server::Parts::open_admin() {
@@ -190,6 +195,16 @@ bool Server::drain() {
 
 void Server::reopen_logs() {
   if (parts_->access_log != nullptr) parts_->access_log->reopen();
+}
+
+tl::expected<void, StartError> Server::reload_certificates() {
+  if (!parts_->settings.tls) return {};
+  auto contexts = parts_->load_tls();
+  if (!contexts) return tl::unexpected(contexts.error());
+  for (std::size_t i = 0; i < contexts->size(); ++i) {
+    parts_->workers[i]->post_tls(std::move((*contexts)[i]));
+  }
+  return {};
 }
 
 metrics::Totals Server::totals() const {

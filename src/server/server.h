@@ -90,6 +90,9 @@ class Server {
   bool drained() const;
 
   void reopen_logs();
+  /// Reads the certificates anew; connections that come from now on get them, those that are there
+  /// keep what they began with. Errors: as at start; then everybody keeps the old ones.
+  tl::expected<void, StartError> reload_certificates();
 
   metrics::Totals totals() const;
   std::string metrics_text() const;

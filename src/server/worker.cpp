@@ -1,6 +1,7 @@
 #include "server/worker.h"
 
 #include <fcntl.h>
+#include <malloc.h>
 
 #include <cstdio>
 
@@ -155,6 +156,10 @@ void Worker::join() {
   if (thread_.joinable()) thread_.join();
 }
 
+void Worker::post_tls(std::shared_ptr<const tls::Context> context) {
+  loop_->post([this, context = std::move(context)]() mutable { use_tls(std::move(context)); });
+}
+
 void Worker::begin_drain() {
   loop_->post([this] { drain_now(); });
 }
@@ -183,6 +188,7 @@ void Worker::tick() {
   metrics_.disk.looks.set(resources_.residency.looks);
   metrics_.disk.unseen.set(resources_.residency.unseen);
   disk_->tick();
+  if (tls_ != nullptr) give_memory_back();
   if (index_ == 0) metrics_.disk.queued.set(shared_.disk_helpers->queued());
   const loop::Counters loop = loop_->counters();
   metrics_.uring_enters.set(loop.enters);
@@ -208,6 +214,19 @@ void Worker::count_lanes() {
   metrics_.uring_without_buffer.set(lanes.without_buffer);
   metrics_.uring_buffers_in_flight.set(lanes.buffers_in_flight);
   metrics_.uring_operations_in_flight.set(lanes.operations_in_flight);
+}
+
+/// A connection in its handshake holds about 50 KiB of OpenSSL's, in pieces of all sizes. After
+/// thousands at once malloc(3) keeps those pages, and more with each such wave.
+void Worker::give_memory_back() {
+  constexpr std::size_t wave = 500;
+  constexpr std::int64_t pause_ms = 1'000;
+  const std::size_t now = loop_->stream_count();
+  most_streams_ = std::max(most_streams_, now);
+  if (most_streams_ - now < wave || loop_->now_ms() < next_trim_ms_) return;
+  most_streams_ = now;
+  next_trim_ms_ = loop_->now_ms() + pause_ms;
+  ::malloc_trim(0);
 }
 
 void Worker::tell_zero_copy() {

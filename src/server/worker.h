@@ -62,9 +62,11 @@ class Worker final : public loop::Acceptor {
     std::vector<sys::Address>& https;
   };
   tl::expected<void, StartError> open(const Addresses& addresses);
-  /// The certificates from now on. Before start(), or on the worker's own thread.
+  /// The certificates from now on. Before start().
   void use_tls(std::shared_ptr<const tls::Context> context) { tls_ = std::move(context); }
   void start();
+  /// The same while it runs: its own thread takes the new ones, and lets the old ones go.
+  void post_tls(std::shared_ptr<const tls::Context> context);
   void begin_drain();
   void stop();
   void join();
@@ -111,6 +113,7 @@ class Worker final : public loop::Acceptor {
   void equip_paths();
   void tick();
   void tell_zero_copy();
+  void give_memory_back();
   void count_lanes();
   void drain_now();
   void open_spare();
@@ -122,6 +125,8 @@ class Worker final : public loop::Acceptor {
   TlsDoor tls_door_{*this};
   tls::SendBuffers send_buffers_;
   std::vector<char> plain_bytes_;
+  std::size_t most_streams_ = 0;  // since memory was last given back
+  std::int64_t next_trim_ms_ = 0;
   std::uint64_t handshakes_ = 0;  // begun in this second
   std::int64_t handshake_second_ = 0;
   sys::Fd spare_;  // given up to refuse one connection when descriptors have run out

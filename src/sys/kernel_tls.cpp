@@ -74,6 +74,14 @@ Result<void> start_tls_transmit(int fd, const TlsTransmit& keys) {
   return set_transmit(fd, info);
 }
 
+Result<void> allow_tls_zero_copy(int fd) {
+  const unsigned on = 1;
+  if (::setsockopt(fd, tls_level, TLS_TX_ZEROCOPY_RO, &on, sizeof on) != 0) {
+    return last_error("setsockopt(TLS_TX_ZEROCOPY_RO)");
+  }
+  return {};
+}
+
 Result<void> attach_tls(int fd) {
   if (::setsockopt(fd, IPPROTO_TCP, ulp_option, "tls", sizeof "tls") != 0) {
     return last_error("setsockopt(TCP_ULP)");

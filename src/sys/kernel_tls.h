@@ -28,6 +28,10 @@ struct TlsTransmit {
 /// EBUSY (done already).
 Result<void> start_tls_transmit(int fd, const TlsTransmit& keys);
 
+/// TLS_TX_ZEROCOPY_RO: a network card that encrypts reads sendfile's pages without a copy. Errors:
+/// EINVAL (the kernel encrypts, not a card), ENOPROTOOPT (before Linux 5.19).
+Result<void> allow_tls_zero_copy(int fd);
+
 /// Makes the socket one that start_tls_transmit() may be called for; nothing else changes for it.
 /// Errors: ENOENT (this kernel has no TLS, or its module is not loaded and this process may not
 /// load it), ENOTCONN (reset already), EEXIST (done already).

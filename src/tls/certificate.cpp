@@ -40,10 +40,12 @@ int note_that_it_is_encrypted(char*, int, int, void* encrypted) {
   return -1;
 }
 
-OrText<KeyPtr> parse_key(const std::string& pem, const std::string& name) {
+OrText<KeyPtr> parse_key(OSSL_LIB_CTX* library, const CertificateTexts& texts) {
+  const std::string& name = texts.files.key;
   bool encrypted = false;
-  const BioPtr bio = bio_over(pem);
-  KeyPtr key(PEM_read_bio_PrivateKey(bio.get(), nullptr, note_that_it_is_encrypted, &encrypted));
+  const BioPtr bio = bio_over(texts.key);
+  KeyPtr key(PEM_read_bio_PrivateKey_ex(bio.get(), nullptr, note_that_it_is_encrypted, &encrypted,
+                                        library, nullptr));
   const std::string reason = last_reason();
   if (key != nullptr) return key;
   if (encrypted) {
@@ -67,7 +69,8 @@ OrText<std::string> read_file(std::string_view what, const std::string& name) {
 }
 
 OrText<CertificateTexts> read_certificate(const CertificateFiles& files) {
-  CertificateTexts texts{.files = files, .chain = {}, .key = {}, .ocsp = {}};
+  CertificateTexts texts;
+  texts.files = files;
   OrText<std::string> chain = read_file("certificate", files.chain);
   if (!chain) return wrong(chain.error());
   texts.chain = std::move(*chain);
@@ -81,9 +84,10 @@ OrText<CertificateTexts> read_certificate(const CertificateFiles& files) {
   return texts;
 }
 
-OrText<Certificate> parse_certificate(const CertificateTexts& texts, std::time_t now) {
+OrText<Certificate> parse_certificate(OSSL_LIB_CTX* library, const CertificateTexts& texts,
+                                      std::time_t now) {
   const std::string& chain_name = texts.files.chain;
-  OrText<std::vector<X509Ptr>> chain = parse_pem_certificates(texts.chain);
+  OrText<std::vector<X509Ptr>> chain = parse_pem_certificates(library, texts.chain);
   if (!chain) {
     return wrong(fmt::format("the certificate {} is broken ({})", chain_name, chain.error()));
   }
@@ -95,7 +99,7 @@ OrText<Certificate> parse_certificate(const CertificateTexts& texts, std::time_t
   if (OrText<void> valid = check_dates(*certificate.leaf, chain_name, now); !valid) {
     return wrong(valid.error());
   }
-  OrText<KeyPtr> key = parse_key(texts.key, texts.files.key);
+  OrText<KeyPtr> key = parse_key(library, texts);
   if (!key) return wrong(key.error());
   certificate.key = std::move(*key);
   if (X509_check_private_key(certificate.leaf.get(), certificate.key.get()) != 1) {
@@ -106,10 +110,15 @@ OrText<Certificate> parse_certificate(const CertificateTexts& texts, std::time_t
   return certificate;
 }
 
-OrText<std::vector<X509Ptr>> parse_pem_certificates(std::string_view pem) {
+OrText<std::vector<X509Ptr>> parse_pem_certificates(OSSL_LIB_CTX* library, std::string_view pem) {
   std::vector<X509Ptr> certificates;
   const BioPtr bio = bio_over(pem);
-  while (X509* const certificate = PEM_read_bio_X509_AUX(bio.get(), nullptr, nullptr, nullptr)) {
+  for (;;) {
+    X509* certificate = X509_new_ex(library, nullptr);
+    if (PEM_read_bio_X509(bio.get(), &certificate, nullptr, nullptr) == nullptr) {
+      X509_free(certificate);  // null where it was freed because its bytes are wrong
+      break;
+    }
     certificates.emplace_back(certificate);
   }
   // No further "-----BEGIN": the end. Anything else stands in the middle of one.

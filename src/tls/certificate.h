@@ -1,7 +1,9 @@
 // A certificate with its chain and its key: read from files, parsed, and checked.
 #pragma once
 
+#include <atomic>
 #include <ctime>
+#include <memory>
 #include <string>
 #include <tl/expected.hpp>
 #include <vector>
@@ -20,6 +22,8 @@ struct CertificateTexts {
   std::string chain;
   std::string key;
   std::string ocsp;
+  /// Whether somebody has said that the OCSP response became stale: one of all workers does.
+  std::shared_ptr<std::atomic<bool>> told_stale = std::make_shared<std::atomic<bool>>(false);
 };
 OrText<CertificateTexts> read_certificate(const CertificateFiles& files);
 
@@ -34,10 +38,11 @@ struct Certificate {
 
 /// Pure but for OpenSSL's memory. What is wrong when: not PEM, no certificate, not yet or no longer
 /// valid at `now`, no key, an encrypted key, a key of another certificate.
-OrText<Certificate> parse_certificate(const CertificateTexts& texts, std::time_t now);
+OrText<Certificate> parse_certificate(OSSL_LIB_CTX* library, const CertificateTexts& texts,
+                                      std::time_t now);
 
 /// Every certificate of a PEM file; empty where there is none. The error is OpenSSL's reason.
-OrText<std::vector<X509Ptr>> parse_pem_certificates(std::string_view pem);
+OrText<std::vector<X509Ptr>> parse_pem_certificates(OSSL_LIB_CTX* library, std::string_view pem);
 
 /// "2026-01-31 23:59:59 UTC"
 std::string show_time(const ASN1_TIME& time);

@@ -3,7 +3,6 @@
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
-#include <openssl/hmac.h>
 #include <openssl/kdf.h>
 #include <openssl/params.h>
 #include <openssl/ssl.h>
@@ -18,6 +17,42 @@ namespace pagewire::tls {
 namespace {
 
 using Bytes = std::span<const unsigned char>;
+
+/// HMAC with a context that is kept: HMAC(3) fetches the algorithm anew each time, which costs as
+/// much as the HMAC itself. One for each thread and hash.
+class Hmac {
+ public:
+  explicit Hmac(const EVP_MD* digest) {
+    EVP_MAC* const mac = ::EVP_MAC_fetch(nullptr, "HMAC", nullptr);
+    context_ = ::EVP_MAC_CTX_new(mac);
+    ::EVP_MAC_free(mac);
+    const std::array<OSSL_PARAM, 2> parameters = {
+        ::OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST,
+                                           const_cast<char*>(::EVP_MD_get0_name(digest)), 0),
+        ::OSSL_PARAM_construct_end()};
+    PW_CHECK(context_ != nullptr && ::EVP_MAC_CTX_set_params(context_, parameters.data()) == 1);
+  }
+  Hmac(const Hmac&) = delete;
+  Hmac& operator=(const Hmac&) = delete;
+  ~Hmac() { ::EVP_MAC_CTX_free(context_); }
+
+  static Hmac& of(const EVP_MD* digest) {
+    thread_local Hmac sha256(::EVP_sha256());
+    thread_local Hmac sha384(::EVP_sha384());
+    return ::EVP_MD_get_size(digest) == 48 ? sha384 : sha256;
+  }
+  std::size_t operator()(Bytes key, Bytes message, std::span<unsigned char> into) {
+    std::size_t size = 0;
+    const bool made = ::EVP_MAC_init(context_, key.data(), key.size(), nullptr) == 1 &&
+                      ::EVP_MAC_update(context_, message.data(), message.size()) == 1 &&
+                      ::EVP_MAC_final(context_, into.data(), &size, into.size()) == 1;
+    PW_CHECK(made);
+    return size;
+  }
+
+ private:
+  EVP_MAC_CTX* context_ = nullptr;
+};
 
 /// RFC 8446 7.1, with an empty context. Everything asked for here is at most one block of the hash,
 /// so that HKDF-Expand (RFC 5869 2.3) is one HMAC.
@@ -35,10 +70,8 @@ void expand_label(const EVP_MD* digest, Bytes secret, std::string_view label,
   put(0);  // the context is empty
   put(1);  // the first block
   std::array<unsigned char, EVP_MAX_MD_SIZE> block;
-  unsigned int block_size = 0;
-  const unsigned char* const made = ::HMAC(digest, secret.data(), static_cast<int>(secret.size()),
-                                           info.data(), size, block.data(), &block_size);
-  PW_CHECK(made != nullptr && block_size >= into.size());
+  const std::size_t block_size = Hmac::of(digest)(secret, std::span(info).first(size), block);
+  PW_CHECK(block_size >= into.size());
   std::memcpy(into.data(), block.data(), into.size());
   ::OPENSSL_cleanse(block.data(), block.size());
 }

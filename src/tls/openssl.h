@@ -2,6 +2,7 @@
 #pragma once
 
 #include <openssl/bio.h>
+#include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/ssl.h>
@@ -24,7 +25,17 @@ struct Free {
 using BioPtr = std::unique_ptr<BIO, Free<BIO_free>>;
 using X509Ptr = std::unique_ptr<X509, Free<X509_free>>;
 using KeyPtr = std::unique_ptr<EVP_PKEY, Free<EVP_PKEY_free>>;
+using CipherPtr = std::unique_ptr<EVP_CIPHER, Free<EVP_CIPHER_free>>;
 using SslCtxPtr = std::unique_ptr<SSL_CTX, Free<SSL_CTX_free>>;
+
+/// The thread that lets a library context go also lets go of its own random number generator in
+/// there, which only a thread itself can free.
+inline void free_library(OSSL_LIB_CTX* library) {
+  OPENSSL_thread_stop_ex(library);
+  OSSL_LIB_CTX_free(library);
+}
+/// Algorithms as they were looked up. It must outlive everything that was made with it.
+using LibraryPtr = std::unique_ptr<OSSL_LIB_CTX, Free<free_library>>;
 
 /// Reads from `bytes`, which must outlive it.
 inline BioPtr bio_over(std::string_view bytes) {
@@ -32,7 +43,7 @@ inline BioPtr bio_over(std::string_view bytes) {
 }
 
 /// The reason of the last error of this thread in OpenSSL's words, without its numbers and file
-/// names; forgets the errors. "" when there is none.
+/// names; forgets the errors.
 std::string last_reason();
 
 }  // namespace pagewire::tls

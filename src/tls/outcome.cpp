@@ -49,8 +49,8 @@ Outcome outcome_of(unsigned long error, bool first_record) {
 
 /// OpenSSL has its alert in the outlet already, or queued through the message callback.
 void Session::note_failure() {
-  const unsigned long error = ::ERR_peek_error();
-  outcome_ = error == 0 ? Outcome::Protocol : outcome_of(error, first_record_);
+  const unsigned long error = ::ERR_peek_last_error();  // before it: what a provider said
+  outcome_ = error == 0 ? Outcome::Protocol : outcome_of(error, records_read_ <= 1);
   ::ERR_clear_error();
 }
 
@@ -71,8 +71,9 @@ std::string_view Session::cipher() const {
   return cipher == nullptr ? std::string_view() : ::SSL_CIPHER_get_name(cipher);
 }
 
-SessionFacts probe_session_facts(bool kernel_tls_wanted) {
+SessionFacts probe_session_facts(bool kernel_tls_wanted, bool zero_copy_ro) {
   SessionFacts facts;
+  facts.zero_copy_ro = zero_copy_ro;
   if (!kernel_tls_wanted) return facts;
   const sys::KernelTls kernel = sys::probe_kernel_tls();
   facts.no_kernel = kernel.available                       ? KernelReason::None

@@ -23,6 +23,10 @@ namespace {
 constexpr std::size_t tag_bytes = 16;
 constexpr std::size_t idle_buffers = 64;
 
+/// RFC 8446 5.5: AES-GCM may seal 2^24.5 full records under one key. A response of more than 100
+/// GiB, which goes on over this, stays below that.
+constexpr std::uint64_t records_per_key = std::uint64_t{1} << 24U;
+
 /// What fits into one TCP segment of an Ethernet, with record header, tag and type.
 constexpr std::size_t small_record = 1'400;
 /// So much of a response goes out in them after an idle time: the congestion window has grown by
@@ -86,6 +90,8 @@ bool Outlet::install(const WriteKeys& keys, std::uint64_t sequence) {
 }
 
 void Outlet::begin_response(std::int64_t now_ms, ByteCount size) {
+  const bool worn = keys_.version == Version::Tls13 && sequence_ >= records_per_key;
+  if (worn && held_.value == 0) static_cast<void>(update_keys());  // no room: the next time
   if (busy_at_ms_ == 0 || now_ms - busy_at_ms_ > idle_ms) small_left_ = small_start;
   busy_at_ms_ = now_ms;
   whole_ = size.value <= most_plain_bytes;

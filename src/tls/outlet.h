@@ -88,7 +88,8 @@ class Outlet {
   /// first. After an idle time records begin small, so that a client need not wait for 16 KiB to
   /// decrypt the first byte, except that a response which fits into one record is one.
   std::size_t next_record(ByteCount left) const;
-  /// A response begins: `now_ms` tells whether the connection was idle.
+  /// A response begins: `now_ms` tells whether the connection was idle. Changes the keys when they
+  /// have sealed enough.
   void begin_response(std::int64_t now_ms, ByteCount size);
   /// Seals one record of application data out of `pieces`; at most what next_record() said.
   void seal(std::span<const iovec> pieces);

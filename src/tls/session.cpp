@@ -58,14 +58,26 @@ struct SessionHooks {
     }
     secret.size = text.size() / 2;
     session->records_written_ = 0;
+    ::SSL_CTX_set_keylog_callback(::SSL_get_SSL_CTX(ssl), nullptr);
   }
 
-  static void message(int written, int /*version*/, int content_type, const void* data,
+  /// Our Finished is written, and OpenSSL derives the application keys next. It logs each secret
+  /// byte by byte through sprintf(3), 5% of a resumed handshake for all of them, so the log is only
+  /// on for these. A context has one thread.
+  static void listen_for_secret(const SSL* ssl) {
+    ::SSL_CTX_set_keylog_callback(::SSL_get_SSL_CTX(ssl), key_logged);
+  }
+
+  static void message(int written, int version, int content_type, const void* data,
                       std::size_t size, SSL* ssl, void* /*argument*/) {
     Session& session = *session_of(ssl);
     const std::span bytes(static_cast<const unsigned char*>(data), size);
+    if (written != 0 && version == TLS1_3_VERSION && content_type == SSL3_RT_HANDSHAKE &&
+        bytes[0] == SSL3_MT_FINISHED) {
+      listen_for_secret(ssl);
+    }
     if (written != 0) return session_wrote(session, content_type, bytes);
-    if (content_type == SSL3_RT_HEADER) session.first_record_ = false;
+    if (content_type == SSL3_RT_HEADER) ++session.records_read_;
     const bool key_update = content_type == SSL3_RT_HANDSHAKE && size == 5 &&
                             bytes[0] == SSL3_MT_KEY_UPDATE && session.ours_;
     if (!key_update) return;
@@ -91,6 +103,7 @@ struct SessionHooks {
       ::BIO_set_retry_read(bio);
       return 0;
     }
+    session.touched_ = true;
     std::memcpy(into, session.input_.data(), *count);
     session.input_ = session.input_.subspan(*count);
     return 1;
@@ -126,10 +139,6 @@ struct SessionHooks {
     return bio;
   }
 };
-
-void Session::prepare(SSL_CTX& context) {
-  ::SSL_CTX_set_keylog_callback(&context, SessionHooks::key_logged);
-}
 
 std::unique_ptr<Session> Session::make(SSL_CTX& context, std::shared_ptr<const void> owner,
                                        SendBuffers& buffers, const SessionFacts& facts) {
@@ -213,6 +222,10 @@ KernelReason Session::hand_over(int fd) {
   // ENOENT, EINVAL, EOPNOTSUPP: see there. The socket goes on as a plain one then.
   if (!sys::start_tls_transmit(fd, transmit)) return KernelReason::Cipher;
   kernel_ = sys::device_tls_connections() > 0 ? Kernel::Nic : Kernel::Software;
+  // Refused where the card does not do this connection after all: it is copied then.
+  if (kernel_ == Kernel::Nic && facts_.zero_copy_ro) {
+    static_cast<void>(sys::allow_tls_zero_copy(fd));
+  }
   return KernelReason::None;
 }
 

@@ -72,18 +72,17 @@ struct SessionFacts {
   /// None: the kernel is asked for each connection; else why it is not.
   KernelReason no_kernel = KernelReason::Off;
   std::uint32_t key_updates = 32;  ///< of the peer, on one connection
+  bool zero_copy_ro = false;       ///< Nic: the card reads the file's pages themselves
 };
 /// Asks the kernel, once, at start.
-SessionFacts probe_session_facts(bool kernel_tls_wanted);
+SessionFacts probe_session_facts(bool kernel_tls_wanted, bool zero_copy_ro);
 
 class Session {
  public:
-  /// Of a server; `context` must have been through prepare(). `owner` keeps it alive.
+  /// Of a server; no other thread may have sessions of `context`. `owner` keeps it alive.
   /// nullptr: out of memory.
   static std::unique_ptr<Session> make(SSL_CTX& context, std::shared_ptr<const void> owner,
                                        SendBuffers& buffers, const SessionFacts& facts);
-  /// Lets sessions learn their write keys. For every SSL_CTX that a session may come to (SNI).
-  static void prepare(SSL_CTX& context);
   ~Session();
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
@@ -97,8 +96,8 @@ class Session {
   /// outcome() says why, and the outlet has the alert for the peer.
   Step handshake();
   bool established() const { return established_; }
-  /// Nothing of the peer's has been a record yet.
-  bool is_untouched() const { return first_record_; }
+  /// No byte of the peer's has been taken yet.
+  bool is_untouched() const { return !touched_; }
   /// Once the handshake is done: hands the sending to the kernel, where it can take it.
   void begin_sending(int fd);
 
@@ -148,7 +147,8 @@ class Session {
   Outcome outcome_ = Outcome::Ok;
   Kernel kernel_ = Kernel::None;
   KernelReason kernel_reason_ = KernelReason::None;
-  bool first_record_ = true;  ///< nothing of the peer's has been a record yet
+  std::uint64_t records_read_ = 0;  ///< begun to be: their headers
+  bool touched_ = false;            ///< a byte of the peer's has been taken
   bool established_ = false;
   bool ours_ = false;           ///< OpenSSL's writing is over
   bool answer_wanted_ = false;  ///< the peer asked for a KeyUpdate

@@ -1,8 +1,8 @@
 // tls: certificates, contexts and ticket keys of HTTPS, on OpenSSL 3.0.
 //
 // A worker has a Context of its own: an SSL_CTX and a private key have locks and reference counts
-// that every handshake writes. What workers share are the ticket keys, which a handshake only
-// reads. Nothing here touches a socket.
+// that every handshake writes. What workers share are the ticket keys, of which each keeps a copy.
+// Nothing here touches a socket.
 //
 // RFC 8446 and 5246 (TLS), 6066 (SNI, OCSP stapling), 7301 (ALPN), 5077 (tickets), 9325
 // (recommendations); the ciphers and groups are those of Mozilla's "intermediate".
@@ -26,9 +26,9 @@ namespace pagewire::tls {
 
 /// Names of files.
 struct CertificateFiles {
-  std::string chain;  ///< PEM: the server's certificate, then those between it and the root
-  std::string key;    ///< PEM, not encrypted
-  std::string ocsp;   ///< DER, stapled; "": none
+  std::string chain;      ///< PEM: the server's certificate, then those between it and the root
+  std::string key;        ///< PEM, not encrypted
+  std::string ocsp = {};  ///< DER, stapled; "": none
 };
 
 enum class ClientCertificates : std::uint8_t {
@@ -38,9 +38,9 @@ enum class ClientCertificates : std::uint8_t {
 
 struct Settings {
   /// The first one answers where SNI fits none or is missing.
-  std::vector<CertificateFiles> certificates;
+  std::vector<CertificateFiles> certificates = {};
   Version min_version = Version::Tls12;
-  std::string client_ca;  ///< PEM, the roots of client certificates; "": none is asked for
+  std::string client_ca = {};  ///< PEM, the roots of client certificates; "": none is asked for
   ClientCertificates client_certificates = ClientCertificates::Required;
   bool kernel_tls = true;     ///< the kernel encrypts where it can
   bool zero_copy_ro = false;  ///< TLS_TX_ZEROCOPY_RO: only for files that never change in place
@@ -84,8 +84,9 @@ class TicketKeys {
   TicketKeySet set_;
 };
 
-/// What a worker's handshakes rest on. Immutable but for what its one worker's handshakes keep; a
-/// connection holds the one that it began with, so that a reload disturbs nobody.
+/// What a worker's handshakes rest on. A connection holds the one that it began with, so that a
+/// reload disturbs nobody. It is used, and let go of, by its worker's thread alone once that runs;
+/// the SSL objects made from it go first.
 class Context {
  public:
   /// Reads and checks every file. The error is one line for the user and names the file.
@@ -95,7 +96,8 @@ class Context {
 
   /// For SSL_new(); of the first certificate, the SNI callback switches.
   ssl_ctx_st* handle() const;
-  const Settings& settings() const;
+  /// Lines for the log about what was left out, such as a stale OCSP response.
+  const std::vector<std::string>& notes() const;
 
   struct Parts;  // private to the room
   explicit Context(std::unique_ptr<Parts> parts);
@@ -104,9 +106,11 @@ class Context {
   std::unique_ptr<Parts> parts_;
 };
 
-/// One Context for each of `count` workers, from files that are read once, so that all have the
-/// same.
-tl::expected<std::vector<std::shared_ptr<const Context>>, std::string> load_contexts(
-    const Settings& settings, TicketKeys& keys, std::size_t count);
+/// One for each worker.
+using Contexts = std::vector<std::shared_ptr<const Context>>;
+
+/// `count` of them, from files that are read once, so that all have the same.
+tl::expected<Contexts, std::string> load_contexts(const Settings& settings, TicketKeys& keys,
+                                                  std::size_t count);
 
 }  // namespace pagewire::tls

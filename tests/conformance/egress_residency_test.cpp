@@ -274,8 +274,7 @@ TEST_P(ColdFiles, OfSomebodyElse) {
 }
 
 INSTANTIATE_TEST_SUITE_P(AllPaths, ColdFiles,
-                         ::testing::ValuesIn(egress::socket_paths().begin(),
-                                             egress::socket_paths().end()),
+                         ::testing::ValuesIn(egress::paths().begin(), egress::paths().end()),
                          path_name);
 
 }  // namespace

@@ -10,7 +10,7 @@ namespace {
 constexpr std::string_view head = "HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n";
 
 class Socket : public EveryPath {};
-INSTANTIATE_TEST_SUITE_P(Egress, Socket, ::testing::ValuesIn(egress::socket_paths()), path_name);
+INSTANTIATE_TEST_SUITE_P(Egress, Socket, ::testing::ValuesIn(egress::paths()), path_name);
 
 TEST_P(Socket, TinyBuffersMakeEveryWritePartial) {
   const FileRef file = make_file(dir_.file("f"), 400'001);

@@ -16,7 +16,7 @@ namespace {
 constexpr std::string_view head = "HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n";
 
 class Source : public EveryPath {};
-INSTANTIATE_TEST_SUITE_P(Egress, Source, ::testing::ValuesIn(egress::socket_paths()), path_name);
+INSTANTIATE_TEST_SUITE_P(Egress, Source, ::testing::ValuesIn(egress::paths()), path_name);
 
 /// Small steps, so that what is done between two of them can hit the file anywhere.
 SendOptions in_small_steps() {
@@ -265,7 +265,8 @@ TEST_P(Source, AFileThatCannotBeSplicedGoesByAnotherPath) {
 
   Connection connection = connect_over_loopback({});
   Expectation expectation(as_memory);
-  Peer peer(std::move(connection.peer), expectation, {});
+  const bool sealed = kind_for(path()) != egress::Transport::Kind::Plain;
+  Peer peer(std::move(connection.peer), expectation, {.opens_records = sealed});
   WorkerParts parts(path());
   Transfer transfer;
   begin(transfer, path(), segments, connection, parts);

@@ -25,9 +25,12 @@
 
 #include "content/content.h"
 #include "egress/egress.h"
+#include "expectation.h"
+#include "record_reader.h"
 #include "support/position_code.h"
 #include "sys/clock.h"
 #include "sys/file.h"
+#include "sys/kernel_tls.h"
 #include "sys/socket.h"
 #include "test_files.h"
 #include "worker_parts.h"
@@ -79,88 +82,20 @@ inline Connection connect_over_loopback(BufferSizes sizes) {
 
 // ---------------------------------------------------------------- the peer
 
-/// Compares a stream with what the segments promise, as it comes. Data of a file is position-coded;
-/// where a sparse file has no island it is zeros.
-class Expectation {
- public:
-  explicit Expectation(std::span<const Segment> segments) : segments_(segments) {
-    for (const Segment& segment : segments) total_ += segment.size().value;
-  }
-  /// Only these parts of files hold data, the rest are holes.
-  void set_islands(std::vector<ByteRange> islands) { islands_ = std::move(islands); }
-
-  std::uint64_t total() const { return total_; }
-  std::uint64_t received() const { return received_; }
-  bool complete() const { return received_ == total_; }
-  /// Where in the stream the first wrong or surplus byte was; npos if none.
-  static constexpr std::uint64_t npos = ~std::uint64_t{0};
-  std::uint64_t wrong_at() const { return wrong_at_; }
-
-  void consume(std::string_view bytes) {
-    while (!bytes.empty()) {
-      while (index_ < segments_.size() && segments_[index_].size().value == in_segment_) {
-        ++index_;
-        in_segment_ = 0;
-      }
-      if (index_ == segments_.size()) return note_wrong(0, bytes.size());
-      const Segment& segment = segments_[index_];
-      const std::size_t size =
-          std::min<std::size_t>(bytes.size(), segment.size().value - in_segment_);
-      const std::size_t right = compare(segment, bytes.substr(0, size));
-      if (right < size) note_wrong(right, 0);
-      in_segment_ += size;
-      received_ += size;
-      bytes.remove_prefix(size);
-    }
-  }
-
- private:
-  void note_wrong(std::size_t at, std::size_t surplus) {
-    wrong_at_ = std::min(wrong_at_, received_ + at);
-    received_ += surplus;
-  }
-  std::size_t compare(const Segment& segment, std::string_view bytes) const {
-    if (segment.kind == Segment::Kind::Memory) {
-      const std::string_view promised = segment.memory.substr(in_segment_, bytes.size());
-      return static_cast<std::size_t>(
-          std::mismatch(bytes.begin(), bytes.end(), promised.begin()).first - bytes.begin());
-    }
-    const std::uint64_t offset = segment.slice.offset.value + in_segment_;
-    return islands_.empty() ? first_wrong(offset, bytes) : compare_sparse(offset, bytes);
-  }
-  std::size_t compare_sparse(std::uint64_t offset, std::string_view bytes) const {
-    static const std::string zeros(1 << 20, '\0');
-    bool near_data = bytes.size() > zeros.size();
-    for (const ByteRange& island : islands_) {
-      near_data |= offset < island.end().value && island.offset.value < offset + bytes.size();
-    }
-    if (!near_data && std::memcmp(bytes.data(), zeros.data(), bytes.size()) == 0) {
-      return bytes.size();
-    }
-    for (std::size_t i = 0; i < bytes.size(); ++i) {
-      bool data = false;
-      for (const ByteRange& island : islands_) {
-        data |= island.offset.value <= offset + i && offset + i < island.end().value;
-      }
-      if (bytes[i] != (data ? position_byte(offset + i) : '\0')) return i;
-    }
-    return bytes.size();
-  }
-
-  std::span<const Segment> segments_;
-  std::vector<ByteRange> islands_;
-  std::size_t index_ = 0;
-  std::uint64_t in_segment_ = 0;
-  std::uint64_t total_ = 0;
-  std::uint64_t received_ = 0;
-  std::uint64_t wrong_at_ = npos;
-};
+/// How the connection of a transfer by `path` is encrypted: not at all, or by the path, or, when
+/// PAGEWIRE_TEST_KTLS is set, by the kernel.
+inline egress::Transport::Kind kind_for(const egress::Path& path) {
+  if (path.name == "tls_copy") return egress::Transport::Kind::UserTls;
+  return std::getenv("PAGEWIRE_TEST_KTLS") != nullptr ? egress::Transport::Kind::KernelTls
+                                                      : egress::Transport::Kind::Plain;
+}
 
 struct PeerHabits {
   std::size_t chunk = 256 * 1024;                        ///< bytes a recv asks for
   std::chrono::microseconds pause{0};                    ///< between two recvs
   std::uint64_t reset_after = Expectation::npos;         ///< RST once this many bytes have come
   std::uint64_t stop_writing_after = Expectation::npos;  ///< shutdown(SHUT_WR), and reads on
+  bool opens_records = false;                            ///< what comes is sealed
 };
 
 /// Reads in a thread of its own until the stream ends, and compares.
@@ -180,6 +115,7 @@ class Peer {
   void run(sys::Fd fd, Expectation& expectation, const PeerHabits& habits) {
     std::string buffer(habits.chunk, '\0');
     bool writing = true;
+    RecordReader records;
     for (;;) {
       if (expectation.received() >= habits.reset_after) return sys::abort_on_close(fd.get());
       if (writing && expectation.received() >= habits.stop_writing_after) {
@@ -189,7 +125,13 @@ class Peer {
       const ssize_t n = ::recv(fd.get(), buffer.data(), buffer.size(), 0);
       saw_reset_ = n < 0;
       if (n <= 0) return;
-      expectation.consume(std::string_view(buffer).substr(0, static_cast<std::size_t>(n)));
+      const auto bytes = std::string_view(buffer).substr(0, static_cast<std::size_t>(n));
+      if (habits.opens_records) {
+        const auto take = [&](std::string_view plain) { expectation.consume(plain); };
+        EXPECT_TRUE(records.feed(bytes, take)) << "record " << records.records();
+      } else {
+        expectation.consume(bytes);
+      }
       if (habits.pause.count() > 0) std::this_thread::sleep_for(habits.pause);
     }
   }
@@ -378,10 +320,30 @@ inline const egress::Path& start_of(const egress::Path& path, std::span<const Se
   return path;
 }
 
+/// Gives the transport of `kind` its keys.
+inline void encrypt(egress::Transport& transport, egress::Transport::Kind kind,
+                    WorkerParts& parts) {
+  transport.kind = kind;
+  const tls::WriteKeys keys = fixed_keys();
+  if (kind == egress::Transport::Kind::UserTls) {
+    EXPECT_TRUE(parts.outlet.seals() || parts.outlet.install(keys, 0));
+    transport.outlet = &parts.outlet;
+  }
+  if (kind != egress::Transport::Kind::KernelTls) return;
+  EXPECT_TRUE(sys::attach_tls(transport.socket_fd).has_value());
+  const sys::TlsTransmit transmit{.tls13 = true,
+                                  .cipher = sys::TlsCipher::Aes128Gcm,
+                                  .key = std::span(keys.key).first(16),
+                                  .iv = keys.iv,
+                                  .sequence = 0};
+  EXPECT_TRUE(sys::start_tls_transmit(transport.socket_fd, transmit).has_value());
+}
+
 /// Must not move, nor be copied: `transfer` is set in place.
 inline void begin(Transfer& transfer, const egress::Path& path, std::span<const Segment> segments,
                   const Connection& connection, WorkerParts& parts) {
   transfer.transport = {.socket_fd = connection.sender.get(), .state = &parts.state};
+  encrypt(transfer.transport, kind_for(path), parts);
   transfer.path = &start_of(path, segments, transfer.transport);
   transfer.resources = &parts.resources;
   transfer.segments = segments;
@@ -397,7 +359,9 @@ inline Outcome send_by(const egress::Path& path, std::span<const Segment> segmen
   expectation.set_islands(options.islands);
   Outcome outcome;
   outcome.promised = expectation.total();
-  Peer peer(std::move(connection.peer), expectation, options.habits);
+  PeerHabits habits = options.habits;
+  habits.opens_records = kind_for(path) != egress::Transport::Kind::Plain;
+  Peer peer(std::move(connection.peer), expectation, habits);
   WorkerParts parts(path, options.pipes);
   parts.resources.zero_copy.limits = options.zero_copy;
   parts.resources.residency.on = options.gated;
@@ -451,12 +415,19 @@ inline std::size_t open_descriptors() {
 class EveryPath : public ::testing::TestWithParam<const egress::Path*> {
  protected:
   void SetUp() override {
+    if (kind_for(path()) == egress::Transport::Kind::KernelTls &&
+        !sys::probe_kernel_tls().available) {
+      GTEST_SKIP() << "kernel TLS: " << sys::probe_kernel_tls().reason;
+    }
     ::signal(SIGPIPE, SIG_IGN);  // sendfile and splice have no MSG_NOSIGNAL: the process's duty
     const egress::Availability available = path().probe();
     descriptors_ = open_descriptors();
     if (!available.available) GTEST_SKIP() << available.reason;
   }
-  void TearDown() override { EXPECT_EQ(open_descriptors(), descriptors_); }
+  void TearDown() override {
+    if (IsSkipped()) return;
+    EXPECT_EQ(open_descriptors(), descriptors_);
+  }
   static const egress::Path& path() { return *GetParam(); }
   /// Whether the path has the bytes in a pipe on their way.
   const TempDir dir_;

@@ -12,6 +12,7 @@
 #include "egress/uring_lane.h"
 #include "sys/fd.h"
 #include "sys/pipe.h"
+#include "tls/tls.h"
 
 namespace pagewire::test {
 
@@ -23,6 +24,8 @@ struct WorkerParts {
   egress::Resources resources{
       .pipes = pool, .scratch = scratch, .masters = masters.get(), .lanes = &lanes};
   egress::SocketState state;  // goes before the resources
+  tls::SendBuffers send_buffers;
+  tls::Outlet outlet{send_buffers};  // for tls_copy
 
   /// Equipped for `path`. The descriptors that it needs are open from here on.
   explicit WorkerParts(const egress::Path& path, sys::PipePool::Limits pipes = {},

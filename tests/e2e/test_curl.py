@@ -12,8 +12,8 @@ TEXT = "p { color: #123456 }\n" * 400
 
 
 def curl(*arguments, check=True):
-    done = subprocess.run(["curl", "--silent", "--show-error", "--max-time", "20", *arguments],
-                          capture_output=True, check=False)
+    done = subprocess.run(["curl", "--insecure", "--silent", "--show-error", "--max-time", "20",
+                           *arguments], capture_output=True, check=False)
     if check and done.returncode != 0:
         raise AssertionError(f"curl {arguments}: {done.returncode} {done.stderr.decode()}")
     return done.stdout

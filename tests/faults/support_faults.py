@@ -17,8 +17,8 @@ import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 
-from support import (BINARY, SANITIZER, Pagewire, RawClient, TestFolder, coded_bytes,  # noqa: E402
-                     fetch_metrics, first_difference, request_head, wait_until)
+from support import (BINARY, SANITIZER, TLS, Pagewire, RawClient, TestFolder,  # noqa: E402
+                     coded_bytes, fetch_metrics, first_difference, request_head, wait_until)
 
 __all__ = ["BINARY", "LIBC", "MIB", "PATHS", "SANITIZER", "FaultTest", "Held", "Pagewire",
            "RawClient", "Strace", "TestFolder", "coded_bytes", "dies_with_us", "drain", "ends",
@@ -26,7 +26,7 @@ __all__ = ["BINARY", "LIBC", "MIB", "PATHS", "SANITIZER", "FaultTest", "Held", "
            "request_head", "total", "wait_until", "why_no_strace"]
 
 LIBC = ctypes.CDLL(None, use_errno=True)
-PATHS = ("sendfile", "splice", "vmsplice", "zerocopy", "mmap", "copy")
+PATHS = ("tls_copy",) if TLS else ("sendfile", "splice", "vmsplice", "zerocopy", "mmap", "copy")
 MIB = 1 << 20
 
 

@@ -5,6 +5,9 @@ import re
 import socket
 import time
 
+from .server import TLS, TLS_PORTS
+from .tls_socket import TlsSocket
+
 TIMEOUT_S = 15.0
 STATUS_LINE = re.compile(rb"HTTP/1\.1 ([1-5][0-9][0-9]) [\t\x20-\x7e]*")
 FIELD_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([\t\x20-\x7e]*?)[ \t]*")
@@ -62,13 +65,15 @@ class Message:
 class RawClient:
     """One connection. Use as a context manager."""
 
-    def __init__(self, address, receive_buffer=None, timeout=TIMEOUT_S):
+    def __init__(self, address, receive_buffer=None, timeout=TIMEOUT_S, tls=None):
         self.socket = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET)
         if receive_buffer is not None:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.socket.settimeout(timeout)
         self.socket.connect(address)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if TLS and address[1] in TLS_PORTS if tls is None else tls:
+            self.socket = TlsSocket(self.socket)
         self.buffer = b""
 
     def __enter__(self):

@@ -21,7 +21,13 @@ SANITIZER = os.environ.get("PAGEWIRE_SANITIZER", "")
 # The event loop of every server that a script starts; empty: what the program takes by itself.
 ENGINE = os.environ.get("PAGEWIRE_ENGINE", "")
 
+# Every server listens with TLS as well, and the clients of this package speak TLS with it.
+TLS = bool(os.environ.get("PAGEWIRE_TLS"))
+# Where the servers of this process speak https.
+TLS_PORTS = set()
+
 ADDRESS = re.compile(r"http://(\[[0-9a-f:]+\]|[0-9.]+):([0-9]+)/")
+TLS_ADDRESS = re.compile(r"https://(\[[0-9a-f:]+\]|[0-9.]+):([0-9]+)/")
 # A sanitized program starts and answers several times more slowly.
 PATIENCE_S = 60.0 if SANITIZER else 15.0
 
@@ -44,6 +50,24 @@ def run_pagewire(*arguments, timeout=PATIENCE_S, **others):
                           stdin=subprocess.DEVNULL, check=False, **others)
 
 
+def make_certificate(folder):
+    """A self-signed certificate for localhost; returns the names of its file and its key's."""
+    chain, key = os.path.join(folder, "cert.pem"), os.path.join(folder, "key.pem")
+    if not os.path.exists(chain):
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+             "-nodes", "-keyout", key, "-out", chain, "-days", "30", "-subj", "/CN=localhost",
+             "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"],
+            check=True, capture_output=True)
+    return chain, key
+
+
+def tls_flags(folder=CACHE.name):
+    """What makes a server speak https on a port that the kernel chooses."""
+    chain, key = make_certificate(folder)
+    return ("--listen-tls", "127.0.0.1:0", "--tls-cert", chain, "--tls-key", key)
+
+
 class Pagewire:
     """`pagewire serve ROOT FLAGS`, started and listening. Use as a context manager, or stop().
     `under` is a command that runs it and becomes it: ("strace", "-D", ...)."""
@@ -60,6 +84,11 @@ class Pagewire:
         if ENGINE and "--engine" not in flags:
             command += ["--engine", ENGINE]
         command += flags
+        if TLS and "--tls-cert" not in flags:
+            command += tls_flags()
+        if "tls_copy" in command:  # which is no choice: such connections have no other path
+            at = command.index("tls_copy")
+            del command[at - 1:at + 1]
         self.command = command
         self.lines = []
         self.process = subprocess.Popen(
@@ -67,7 +96,7 @@ class Pagewire:
             text=True, errors="replace", **popen)
         self.reader = threading.Thread(target=self.collect, daemon=True)
         self.reader.start()
-        self.addresses, self.admin = [], None
+        self.addresses, self.tls_addresses, self.admin = [], [], None
         self.wait_for_addresses(len(listen), admin not in (None, "off"))
 
     def collect(self):
@@ -79,12 +108,14 @@ class Pagewire:
         return "\n".join(self.lines)
 
     def wait_for_addresses(self, count, with_admin):
+        command = self.command
+
         def look():
             if self.process.poll() is not None:
                 self.reader.join(5)
                 raise AssertionError(f"{self.command} ended with {self.process.returncode}:\n"
                                      f"{self.output}")
-            served, admin = [], None
+            served, served_tls, admin = [], [], None
             for line in list(self.lines):
                 for host, port in ADDRESS.findall(line):
                     address = (host.strip("[]"), int(port))
@@ -92,8 +123,12 @@ class Pagewire:
                         admin = address
                     elif address not in served:
                         served.append(address)
-            self.addresses, self.admin = served, admin
-            return len(served) >= count and (admin is not None or not with_admin)
+                for host, port in TLS_ADDRESS.findall(line):
+                    served_tls.append((host.strip("[]"), int(port)))
+            TLS_PORTS.update(port for _, port in served_tls)
+            self.addresses, self.tls_addresses, self.admin = served, served_tls, admin
+            complete = len(served) >= count and (bool(served_tls) or "--tls-cert" not in command)
+            return complete and (admin is not None or not with_admin)
         try:
             wait_until(look, "the start-up lines with the addresses")
         except AssertionError:
@@ -102,7 +137,8 @@ class Pagewire:
 
     @property
     def address(self):
-        return self.addresses[0]
+        """Where its clients go: with PAGEWIRE_TLS, to the port that speaks https."""
+        return self.tls_addresses[0] if TLS else self.addresses[0]
 
     @property
     def pid(self):
@@ -110,7 +146,7 @@ class Pagewire:
 
     def url(self, target="/"):
         host, port = self.address
-        return f"http://{f'[{host}]' if ':' in host else host}:{port}{target}"
+        return f"http{'s' if TLS else ''}://{f'[{host}]' if ':' in host else host}:{port}{target}"
 
     def signal(self, number):
         self.process.send_signal(number)

@@ -188,8 +188,8 @@ TEST(ServeSettings, AWrongFlagIsOneLineThatNamesItAndWhatItTakes) {
       {{"--workers"}, "--workers takes a number from 1 to 256, but nothing follows it"},
       {{"--workers", "--cors"}, "--workers takes a number from 1 to 256, not \"--cors\""},
       {{"--listen", ":80", "--listen", "nowhere"},
-       "--listen takes an address with a port, such as 127.0.0.1:8080, [::1]:8080 or :8080, not "
-       "\"nowhere\""},
+       "--listen takes an address with a port, such as 127.0.0.1:8080, [::1]:8080 or :8080, or "
+       "off, not \"nowhere\""},
       {{"--path", "fast"}, "--path takes auto, "},
       {{"--log-format", "jsn"},
        "--log-format takes combined or json, not \"jsn\" (did you mean json?)"},
@@ -244,8 +244,9 @@ TEST(ServeSettings, AWrongLineOfTheFileIsNamed) {
        "edge.toml:1: quantum takes a size from 4K to 1G (K, M, G are of 1024), not \"big\""},
       {"listen = [\":80\",\n \"x\"]\n",
        "edge.toml:2: listen takes an address with a port, such as 127.0.0.1:8080, [::1]:8080 or "
-       ":8080, not \"x\""},
+       ":8080, or off, not \"x\""},
       {"listen = []\n", "pagewire serve: listen names no address"},
+      {"listen = \"off\"\n", "pagewire serve: listen names no address"},
       {"a = 1\nzz = 2\n", "edge.toml:1: unknown key 'a'"},
       {"zz = 2\na = 1\n", "edge.toml:1: unknown key 'zz'"},  // by line, not by name
   };
@@ -283,8 +284,9 @@ TEST(Options, NamesAreUniqueGroupsStandTogetherAndDefaultsAreAccepted) {
       EXPECT_TRUE(groups.insert(option.group).second) << option.group << " stands twice";
     }
     group = option.group;
-    EXPECT_EQ(option.kind == OptionFacts::Kind::List, static_cast<bool>(option.clear))
-        << option.name;
+    const bool many =
+        option.kind == OptionFacts::Kind::List || option.kind == OptionFacts::Kind::Tables;
+    EXPECT_EQ(many, static_cast<bool>(option.clear)) << option.name;
     // workers is 0 and config empty only until they are resolved.
     if (option.name == "workers" || option.name == "config") continue;
     for (const std::string& value : option.show(defaults)) {
@@ -299,7 +301,8 @@ TEST(Help, NamesEveryOptionWithinTheWidth) {
   for (const ServeOption& option : serve_options()) {
     if (option.kind == OptionFacts::Kind::Positional) continue;
     EXPECT_TRUE(help.find("  --" + std::string(option.name)) != std::string::npos ||
-                help.find("  --no-" + std::string(option.name)) != std::string::npos)
+                help.find("  --no-" + std::string(option.name)) != std::string::npos ||
+                help.find("  [[" + std::string(option.name) + "]]") != std::string::npos)
         << option.name;
   }
   for (const std::string& text : {help, help_text(), overview_text()}) {
