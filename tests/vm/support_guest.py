@@ -2,9 +2,9 @@
 
 The guest has no disk that lasts and asks for no login: init (beside this file) runs what the host
 sends over a port of the virtio console and answers with its output and exit status. The console
-itself, a serial line, is passed on to stderr. Nothing is left behind, whatever ends the test: qemu dies
-with its parent, the tap device belongs to no more than a descriptor, and lives in a network
-namespace of the test's own.
+itself, a serial line, is passed on to stderr. Nothing is left behind, whatever ends the test: qemu
+dies with its parent; the tap device lives as long as its descriptor, in a network namespace of the
+test's own.
 
 Rests on: qemu(1); Documentation/networking/tuntap.rst; network_namespaces(7)."""
 
