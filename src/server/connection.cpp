@@ -110,6 +110,8 @@ void Connection::ended() {
   // The client will send nothing more. A request it has sent is answered by now (reading is paused
   // until then), so what is left is at most a broken-off head or body.
   count_tls_end();
+  if (fin_owed_)
+    return;  // the kernel would drop what it still holds; then linger's timeout ends it
   close();
 }
 
@@ -157,6 +159,7 @@ void Connection::timed_out() {
       count_end(metrics::ConnectionEnd::HeadTimeout);
       return close();
     case State::Linger:
+      if (fin_until_ms_ != 0 && fin_owed_) return send_fin();
       if (still_reading()) return;
       return close();
     case State::Draining:  // what the kernel still holds, it holds by references of its own

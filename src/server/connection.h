@@ -103,6 +103,7 @@ class Connection final : public loop::Stream, private DiskWaiter {
   void count_tls_end();
   void flush_tls();
   bool say_goodbye();
+  bool wait_for_kernel();
   void send_fin();
   bool peer_is_done() const;
   egress::Transport transport();
@@ -178,9 +179,10 @@ class Connection final : public loop::Stream, private DiskWaiter {
   // small response costs.
   bool answers_later_ = false;
   bool over_loopback_ = false;
-  bool busy_ = false;       // Handshake: the answer will be 503
-  bool peer_gone_ = false;  // there is nobody to say close_notify to
-  bool fin_owed_ = false;   // Linger: close_notify waits for room, and the FIN for it
+  bool busy_ = false;              // Handshake: the answer will be 503
+  bool peer_gone_ = false;         // there is nobody to say close_notify to
+  bool fin_owed_ = false;          // Linger: close_notify waits for room, and the FIN for it
+  std::int64_t fin_until_ms_ = 0;  // Linger: when the kernel is not waited for any more
 };
 
 }  // namespace pagewire::server

@@ -135,15 +135,39 @@ bool Connection::say_goodbye() {
   if (tls_ == nullptr || peer_gone_ || !has_ears) return true;
   tls_->close_notify();
   const Result<bool> flushed = tls_->flush(fd());
-  return !flushed || *flushed;
+  if (!flushed) return true;
+  return *flushed && tls_->kernel_holds(fd(), ByteCount{sent_bytes_}).value == 0;
 }
 
 /// Linger: the FIN, behind everything that TLS has to say.
 void Connection::send_fin() {
   const Result<bool> flushed = tls_->flush(fd());
   if (flushed && !*flushed) return worker_.loop().await_writable(*this);
+  if (flushed && wait_for_kernel()) return;
   fin_owed_ = false;
   sys::finish_sending(fd());
+  set_timeout(worker_.settings().timeouts.linger_ms);
+}
+
+/// Under kernel TLS a FIN must not come before the last record is in TCP's queue. Nothing tells
+/// when it is; a peer that reads too slowly for the minimum rate is not waited for.
+bool Connection::wait_for_kernel() {
+  const ByteCount held = tls_->kernel_holds(fd(), ByteCount{sent_bytes_});
+  if (held.value == 0) return false;
+  const Settings& settings = worker_.settings();
+  const std::int64_t now_ms = worker_.loop().now_ms();
+  if (fin_until_ms_ == 0) {
+    const std::uint64_t rate = std::max<std::uint64_t>(settings.limits.min_rate, 1);
+    fin_until_ms_ = now_ms + settings.timeouts.rate_window_ms +
+                    static_cast<std::int64_t>(held.value * 1'000 / rate);
+  }
+  if (now_ms >= fin_until_ms_) {
+    break_off(metrics::ConnectionEnd::SlowReader);
+    return true;
+  }
+  constexpr std::int64_t look_again_ms = 50;
+  set_timeout(look_again_ms);
+  return true;
 }
 
 /// It has said close_notify, and has its answers.

@@ -44,6 +44,19 @@ Info gcm_info(const TlsTransmit& keys, std::uint16_t cipher) {
 }
 
 template <class Info>
+Result<std::uint64_t> get_sequence(int fd) {
+  Info info{};
+  socklen_t size = sizeof info;
+  const int got = ::getsockopt(fd, tls_level, TLS_TX, &info, &size);
+  const int errno_value = errno;
+  std::uint64_t sequence = 0;
+  for (const unsigned char byte : info.rec_seq) sequence = sequence << 8U | byte;
+  ::explicit_bzero(&info, sizeof info);
+  if (got != 0) return failure("getsockopt(TLS_TX)", errno_value);
+  return sequence;
+}
+
+template <class Info>
 Result<void> set_transmit(int fd, Info info) {
   const int set = ::setsockopt(fd, tls_level, TLS_TX, &info, sizeof info);
   const int errno_value = errno;
@@ -72,6 +85,18 @@ Result<void> start_tls_transmit(int fd, const TlsTransmit& keys) {
   std::copy_n(keys.iv.data(), sizeof info.iv, info.iv);
   put_u64(info.rec_seq, keys.sequence);
   return set_transmit(fd, info);
+}
+
+Result<std::uint64_t> next_tls_sequence(int fd, TlsCipher cipher) {
+  switch (cipher) {
+    case TlsCipher::Aes128Gcm:
+      return get_sequence<tls12_crypto_info_aes_gcm_128>(fd);
+    case TlsCipher::Aes256Gcm:
+      return get_sequence<tls12_crypto_info_aes_gcm_256>(fd);
+    case TlsCipher::ChaCha20Poly1305:
+      return get_sequence<tls12_crypto_info_chacha20_poly1305>(fd);
+  }
+  return failure("getsockopt(TLS_TX)", EINVAL);
 }
 
 Result<void> allow_tls_zero_copy(int fd) {

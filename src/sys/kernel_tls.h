@@ -40,6 +40,10 @@ Result<void> attach_tls(int fd);
 /// One record of another type than application data: 21 alert, 22 handshake. Errors: as send(2).
 Result<void> send_tls_record(int fd, std::uint8_t type, std::span<const unsigned char> bytes);
 
+/// The sequence number of the next record that the kernel makes on this socket. Errors: EINVAL
+/// (kernels that do not tell it of this cipher), EBUSY.
+Result<std::uint64_t> next_tls_sequence(int fd, TlsCipher cipher);
+
 /// What this kernel can do, found by trying it on a connection over loopback.
 struct KernelTls {
   bool available = false;

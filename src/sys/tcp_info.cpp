@@ -19,7 +19,8 @@ Result<TcpInfo> tcp_info(int fd) {
   constexpr socklen_t needed =
       offsetof(struct tcp_info, tcpi_sndbuf_limited) + sizeof raw.tcpi_sndbuf_limited;
   if (size < needed) return failure("getsockopt(TCP_INFO)", ENODATA);
-  return TcpInfo{.retransmits = raw.tcpi_total_retrans,
+  return TcpInfo{.acknowledged_bytes = raw.tcpi_bytes_acked,
+                 .retransmits = raw.tcpi_total_retrans,
                  .busy_us = raw.tcpi_busy_time,
                  .receiver_limited_us = raw.tcpi_rwnd_limited,
                  .send_buffer_limited_us = raw.tcpi_sndbuf_limited};

@@ -11,8 +11,9 @@
 namespace pagewire::sys {
 
 struct TcpInfo {
-  std::uint64_t retransmits = 0;  ///< segments, since the connection began
-  std::uint64_t busy_us = 0;      ///< time with something to send; the two below are parts of it
+  std::uint64_t acknowledged_bytes = 0;  ///< by the peer, since the connection began
+  std::uint64_t retransmits = 0;         ///< segments, likewise
+  std::uint64_t busy_us = 0;  ///< time with something to send; the two below are parts of it
   std::uint64_t receiver_limited_us = 0;     ///< the receiver's window was full
   std::uint64_t send_buffer_limited_us = 0;  ///< our send buffer was too small
 };

@@ -50,6 +50,10 @@ std::size_t overhead(const WriteKeys& keys) {
 
 }  // namespace
 
+std::size_t Outlet::record_overhead() const {
+  return overhead(keys_);
+}
+
 std::unique_ptr<SendBuffer> SendBuffers::take() {
   if (idle_.empty()) return std::unique_ptr<SendBuffer>(new SendBuffer);
   std::unique_ptr<SendBuffer> buffer = std::move(idle_.back());

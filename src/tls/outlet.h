@@ -81,6 +81,8 @@ class Outlet {
   bool records_limited() const { return most_plain_ < most_plain_bytes; }
   /// Records written under the present keys, and so how near their limit is (RFC 8446 5.5).
   std::uint64_t sequence() const { return sequence_; }
+  /// What a record costs on the wire beside its plain bytes.
+  std::size_t record_overhead() const;
   const WriteKeys& keys() const { return keys_; }
 
   bool empty() const { return buffer_ == nullptr; }

@@ -11,6 +11,8 @@
 
 #include "base/check.h"
 #include "sys/kernel_tls.h"
+#include "sys/socket.h"
+#include "sys/tcp_info.h"
 
 namespace pagewire::tls {
 
@@ -204,6 +206,17 @@ bool Session::take_over() {
   return true;
 }
 
+namespace {
+
+/// Acknowledged first: what is acknowledged in between is missed, and never counted twice.
+std::uint64_t given_to_tcp(int fd) {
+  const Result<sys::TcpInfo> info = sys::tcp_info(fd);
+  const ByteCount queued = sys::unacknowledged(fd).value_or(ByteCount{});
+  return (info ? info->acknowledged_bytes : 0) + queued.value;
+}
+
+}  // namespace
+
 void Session::begin_sending(int fd) {
   PW_CHECK(established_);
   if (facts_.no_kernel != KernelReason::None) return;
@@ -228,6 +241,7 @@ KernelReason Session::hand_over(int fd) {
                                   .key = std::span(keys.key).first(key_size(keys.aead)),
                                   .iv = keys.iv,
                                   .sequence = outlet_.sequence()};
+  wire_at_handover_ = given_to_tcp(fd);
   // ENOENT, EINVAL, EOPNOTSUPP: see there. The socket goes on as a plain one then.
   if (!sys::start_tls_transmit(fd, transmit)) return KernelReason::Cipher;
   kernel_ = sys::device_tls_connections() > 0 ? Kernel::Nic : Kernel::Software;
@@ -308,7 +322,19 @@ Result<bool> Session::flush(int fd) {
   if (!sent && sent.error().errno_value == EAGAIN) return false;
   control_waits_ = 0;
   if (!sent) return tl::unexpected(sent.error());
+  control_sent_ += control_.size();
   return true;
+}
+
+ByteCount Session::kernel_holds(int fd, ByteCount plain) const {
+  if (kernel_ == Kernel::None) return {};
+  const auto cipher = static_cast<sys::TlsCipher>(outlet_.keys().aead);
+  const Result<std::uint64_t> next = sys::next_tls_sequence(fd, cipher);
+  if (!next) return sys::unacknowledged(fd).value_or(ByteCount{});  // then all of it has to go
+  const std::uint64_t records = *next - outlet_.sequence();
+  const std::uint64_t wire = plain.value + control_sent_ + records * outlet_.record_overhead();
+  const std::uint64_t given = given_to_tcp(fd) - wire_at_handover_;
+  return ByteCount{wire - std::min(wire, given)};
 }
 
 }  // namespace pagewire::tls

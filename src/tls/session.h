@@ -115,6 +115,10 @@ class Session {
   void close_notify();
   /// Sends what waits. True: nothing does any more; false: the socket is full. Errors: as send(2).
   Result<bool> flush(int fd);
+  /// Under kernel TLS: how much of what was sent, `plain` bytes of responses since begin_sending(),
+  /// is not in TCP's queue yet. Kernels (6.1, not 7.3) take more than fits there and drop the rest
+  /// at shutdown(2) and close(2): neither while this is > 0. Two system calls.
+  ByteCount kernel_holds(int fd, ByteCount plain) const;
   bool wants_flush() const { return !outlet_.empty() || control_waits_ > 0; }
 
   Outlet& outlet() { return outlet_; }
@@ -162,6 +166,8 @@ class Session {
   /// Under kernel TLS: an alert that the socket had no room for.
   std::array<unsigned char, 2> control_{};
   std::uint8_t control_waits_ = 0;
+  std::uint64_t control_sent_ = 0;      ///< under kernel TLS: bytes of alerts
+  std::uint64_t wire_at_handover_ = 0;  ///< bytes that TCP had been given before
 };
 
 }  // namespace pagewire::tls

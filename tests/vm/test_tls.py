@@ -289,9 +289,6 @@ class Tls:
                    "both are counted, when the connection has gone")
         self.assert_served("small.bin")
 
-
-    @unittest.skip("on 6.1 the kernel drops at a FIN what it has not yet put into the TCP queue,"
-                   " of nginx as well; nothing waits for it so far")
     def test_6_a_slow_reader_gets_the_end(self):
         """The kernel takes more than the TCP queue has room for, and drops it at a FIN that comes
         too early: the last answer's end has to arrive, and close_notify behind it."""
