@@ -144,6 +144,12 @@ class Tap:
         os.close(self.fd)
 
 
+# Emulated, everything takes ten times as long: ./dev test runs what only a guest can show, and
+# ./dev vm all of it.
+WHOLE = os.environ.get("PAGEWIRE_VM") == "whole"
+NOT_WHOLE = "left to ./dev vm, for its time in an emulated machine"
+
+
 class Guest:
     """Use as a context manager, or stop()."""
 

@@ -13,8 +13,9 @@ import tempfile
 import time
 import unittest
 
-from support_guest import (BINARY, BUILD, GUEST_ADDRESS, TEST_FLAGS, Guest, GuestServer, Image,
-                           Tap, enter_network_namespace, report, report_tests, why_no_guest)
+from support_guest import (BINARY, BUILD, GUEST_ADDRESS, NOT_WHOLE, TEST_FLAGS, WHOLE, Guest,
+                           GuestServer, Image, Tap, enter_network_namespace, report, report_tests,
+                           why_no_guest)
 
 from support import (RawClient, TestFolder, coded_bytes, fetch_metrics, first_difference,
                      request_head, wait_until)
@@ -316,6 +317,7 @@ class Debian12(Tls, unittest.TestCase):
                     limit_s=300, check=False)
                 self.assertEqual(done.status, 0, report_tests(program, done.output))
 
+    @unittest.skipUnless(WHOLE, NOT_WHOLE)
     def test_8_beside_nginx(self):
         """CPU in the same boot, as ratios; where the machine is emulated AES costs so much that
         they say little else. Nothing is asserted about them."""
@@ -344,6 +346,7 @@ class Debian12(Tls, unittest.TestCase):
             report(f"  {label:24}{cost / least['nginx + kernel TLS']:6.2f}")
 
 
+@unittest.skipUnless(WHOLE, NOT_WHOLE)
 class Newest(Tls, unittest.TestCase):
     kernel = "newest"
 
