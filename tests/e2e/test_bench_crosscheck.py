@@ -155,10 +155,10 @@ class BytesTest(unittest.TestCase):
     SENT_BY = {"sendfile": {"sendfile"}, "splice": {"splice"}, "vmsplice": {"splice", "sendto"},
                "zerocopy": {"sendto", "sendmsg"}, "mmap": {"sendto", "sendmsg"},
                "copy": {"sendto", "sendmsg"}}
-    # Into the program. All read a byte of each 64 KiB or so, to see whether it is in memory. mmap,
-    # zerocopy and vmsplice read the last page, so that they see a file that has become shorter;
-    # copy reads again what the socket did not take.
-    LOOKS = SIZE // 8192
+    # Into the program. All read a byte of each 64 KiB or so, to see whether it is in memory; for a
+    # while after one was not, of each page. mmap, zerocopy and vmsplice read the last page, so that
+    # they see a file that has become shorter; copy reads again what the socket did not take.
+    LOOKS = 2 * SIZE // mmap.PAGESIZE
     LAST_PAGE = (1, mmap.PAGESIZE + LOOKS)
     READS = {"sendfile": (0, LOOKS), "splice": (0, LOOKS), "vmsplice": LAST_PAGE,
              "zerocopy": LAST_PAGE, "mmap": LAST_PAGE, "copy": (SIZE, 16 * SIZE)}

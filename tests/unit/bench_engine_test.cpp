@@ -72,9 +72,15 @@ void sample_both(ServerProcess& server, ClientProcess& client, std::uint64_t byt
   into = {*server_before, *server_after, *client_before, *client_after};
 }
 
-void expect_consistent(const Samples& samples) {
+/// A ring's sends are counted when their completions are taken, and the client may be faster: by
+/// what the buffers of a lane hold.
+std::uint64_t not_counted_yet(const egress::Path& path) {
+  return path.name.starts_with("uring_") ? 4 * mib : 0;
+}
+
+void expect_consistent(const Samples& samples, const egress::Path& path) {
   const auto& [server_before, server_after, client_before, client_after] = samples;
-  EXPECT_LE(client_after.received_bytes, server_after.sent_bytes);
+  EXPECT_LE(client_after.received_bytes, server_after.sent_bytes + not_counted_yet(path));
   EXPECT_LT(server_before.sent_bytes, server_after.sent_bytes);
   EXPECT_LE(server_before.copied_bytes, server_after.copied_bytes);
   EXPECT_LT(server_before.at_ns, server_after.at_ns);
@@ -94,7 +100,7 @@ TEST_P(EveryPathAndSize, AStreamGoesRoundTheFile) {
   ASSERT_TRUE(client.has_value()) << client.error().text;
   Samples samples;
   sample_both(*server, *client, std::min<std::uint64_t>(100 * size(), 20 * mib), samples);
-  expect_consistent(samples);
+  expect_consistent(samples, by());
   EXPECT_EQ(samples.client_after.answers, 0U);
   EXPECT_FALSE(samples.client_after.latency_us.has_value());
   const auto& [before, after, client_before, client_after] = samples;
@@ -118,7 +124,7 @@ TEST_P(EveryPathAndSize, RequestsAreAnsweredWhole) {
   const std::uint64_t answer_bytes = size() + answer_head_bytes;
   Samples samples;
   sample_both(*server, *client, 20 * answer_bytes, samples);
-  expect_consistent(samples);
+  expect_consistent(samples, by());
   const ClientSample& received = samples.client_after;
   EXPECT_GE(received.received_bytes, received.answers * answer_bytes);
   EXPECT_LE(received.received_bytes, (received.answers + connections) * answer_bytes);
