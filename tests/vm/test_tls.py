@@ -34,8 +34,9 @@ SUITES = {
 }
 # The tests of these that encrypt little, for AES is emulated, on both ends, and that leave no send
 # buffer full when they close (see test_6).
+SOME_PATHS = "--gtest_filter=*/sendfile:*/splice:*/copy:-*BeyondFourGibibytes*"
 CONFORMANCE = {
-    "egress_slices_test": TEST_FLAGS,
+    "egress_slices_test": TEST_FLAGS if WHOLE else SOME_PATHS,
     "egress_socket_test": "--gtest_filter=*ASlowReader*:*AnEmptyPipeGoesBack*",
     "egress_source_test": "--gtest_filter=*OverwrittenInPlace*:*BeforeTheFirstStep*:*DeletedGoes*",
 }
