@@ -47,18 +47,6 @@ const Path* next_path(const Transfer& transfer) {
   return nullptr;
 }
 
-/// The kernel ends a TLS record with each call that sends of a file. So a call ends where a record
-/// does that began at a round offset: none is short, and none but the first (which has the head)
-/// touches a fifth page.
-ByteCount to_end_of_record(const Transfer& transfer, ByteCount quantum) {
-  constexpr std::uint64_t record = 16 * kib;
-  const Segment& next = transfer.segments[transfer.index];
-  if (next.kind != Segment::Kind::File) return quantum;
-  const std::uint64_t begin = (next.slice.offset + transfer.sent_of_segment).value;
-  const std::uint64_t end = (begin + quantum.value) / record * record;
-  return end > begin ? ByteCount{end - begin} : quantum;
-}
-
 StepResult want_pages(Transfer& transfer) {
   transfer.stepped = true;  // the head ages while the disk is waited for: look at the file again
   return {.status = Status::WantPages,
@@ -87,9 +75,6 @@ StepResult step(Transfer& transfer, ByteCount quantum) {
   if (transfer.resources->residency.on && transfer.lane.operation < 0) {
     quantum = resident_ahead(transfer, quantum);
     if (quantum.value == 0) return want_pages(transfer);
-  }
-  if (transfer.transport.kind == Transport::Kind::KernelTls) {
-    quantum = to_end_of_record(transfer, quantum);
   }
   transfer.stepped = true;
   for (;;) {
