@@ -14,18 +14,13 @@
 #include <string>
 #include <vector>
 
+#include "base/free.h"
+
 namespace pagewire::bench {
 
-template <auto free_function>
-struct FreeBy {
-  template <class T>
-  void operator()(T* pointer) const {
-    free_function(pointer);
-  }
-};
-using SslContext = std::unique_ptr<SSL_CTX, FreeBy<SSL_CTX_free>>;
-using Ssl = std::unique_ptr<SSL, FreeBy<SSL_free>>;
-using SslSession = std::unique_ptr<SSL_SESSION, FreeBy<SSL_SESSION_free>>;
+using SslContext = std::unique_ptr<SSL_CTX, Free<SSL_CTX_free>>;
+using Ssl = std::unique_ptr<SSL, Free<SSL_free>>;
+using SslSession = std::unique_ptr<SSL_SESSION, Free<SSL_SESSION_free>>;
 
 /// On stderr, with OpenSSL's reason for what failed last.
 inline void complain_of_tls(const char* what) {

@@ -110,8 +110,10 @@ void Connection::ended() {
   // The client will send nothing more. A request it has sent is answered by now (reading is paused
   // until then), so what is left is at most a broken-off head or body.
   count_tls_end();
-  if (fin_owed_)
-    return;  // the kernel would drop what it still holds; then linger's timeout ends it
+  if (fin_owed_) {  // what goes before our FIN has not all gone; then nothing is left to wait for
+    linger_left_ = {};
+    return;
+  }
   close();
 }
 

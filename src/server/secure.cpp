@@ -145,6 +145,7 @@ void Connection::send_fin() {
   if (flushed && !*flushed) return worker_.loop().await_writable(*this);
   if (flushed && wait_for_kernel()) return;
   fin_owed_ = false;
+  if (linger_left_.value == 0) return close();  // the peer's FIN has come
   sys::finish_sending(fd());
   set_timeout(worker_.settings().timeouts.linger_ms);
 }

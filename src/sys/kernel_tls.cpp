@@ -1,5 +1,6 @@
 #include "sys/kernel_tls.h"
 
+#include <endian.h>
 #include <linux/tls.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -23,7 +24,8 @@ constexpr int ulp_option = 31;  // TCP_ULP of linux/tcp.h
 constexpr int tls_level = 282;  // SOL_TLS
 
 void put_u64(unsigned char* into, std::uint64_t value) {
-  for (int i = 7; i >= 0; --i, value >>= 8U) into[i] = static_cast<unsigned char>(value & 0xffU);
+  const std::uint64_t big_endian = ::htobe64(value);
+  std::memcpy(into, &big_endian, sizeof big_endian);
 }
 
 /// The kernel's structures of AES-GCM differ in the size of their key only.
@@ -50,10 +52,10 @@ Result<std::uint64_t> get_sequence(int fd) {
   const int got = ::getsockopt(fd, tls_level, TLS_TX, &info, &size);
   const int errno_value = errno;
   std::uint64_t sequence = 0;
-  for (const unsigned char byte : info.rec_seq) sequence = sequence << 8U | byte;
+  std::memcpy(&sequence, info.rec_seq, sizeof info.rec_seq);
   ::explicit_bzero(&info, sizeof info);
   if (got != 0) return failure("getsockopt(TLS_TX)", errno_value);
-  return sequence;
+  return ::be64toh(sequence);
 }
 
 template <class Info>

@@ -12,15 +12,9 @@
 #include <string>
 #include <string_view>
 
-namespace pagewire::tls {
+#include "base/free.h"
 
-template <auto free_it>
-struct Free {
-  template <class T>
-  void operator()(T* object) const {
-    free_it(object);
-  }
-};
+namespace pagewire::tls {
 
 using BioPtr = std::unique_ptr<BIO, Free<BIO_free>>;
 using X509Ptr = std::unique_ptr<X509, Free<X509_free>>;

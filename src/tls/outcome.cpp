@@ -150,7 +150,7 @@ std::string_view describe(KernelReason reason) {
     case KernelReason::Cipher:
       return "this kernel does not have the cipher";
     case KernelReason::SocketState:
-      return "the socket was full or half-closed when the handshake ended";
+      return "the socket was full or half-closed, or memory short, when the handshake ended";
     case KernelReason::RecordSize:
       return "the client takes small records only (max_fragment_length)";
   }

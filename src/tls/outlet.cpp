@@ -8,6 +8,7 @@
 // bytes that the socket did not take stay in the buffer until it does.
 #include "tls/outlet.h"
 
+#include <endian.h>
 #include <openssl/evp.h>
 
 #include <cerrno>
@@ -35,7 +36,8 @@ constexpr ByteCount small_start{64 * kib};
 constexpr std::int64_t idle_ms = 1'000;
 
 void put_u64(unsigned char* into, std::uint64_t value) {
-  for (int i = 7; i >= 0; --i, value >>= 8U) into[i] = static_cast<unsigned char>(value & 0xffU);
+  const std::uint64_t big_endian = ::htobe64(value);
+  std::memcpy(into, &big_endian, sizeof big_endian);
 }
 
 bool has_explicit_nonce(const WriteKeys& keys) {

@@ -2,6 +2,7 @@
 #include "tls/session.h"
 
 #include <openssl/bio.h>
+#include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 
@@ -30,13 +31,6 @@ Session* session_of(const SSL* ssl) {
   return static_cast<Session*>(::SSL_get_ex_data(ssl, session_index()));
 }
 
-int hex_digit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
-
 }  // namespace
 
 /// What OpenSSL calls.
@@ -50,15 +44,12 @@ struct SessionHooks {
     if (session == nullptr || !text.starts_with(label)) return;
     text.remove_prefix(std::min(text.size(), text.rfind(' ') + 1));
     Secret& secret = session->traffic_secret_;
-    secret.size = 0;
-    if (text.size() % 2 != 0 || text.size() / 2 > secret.bytes.size()) return;
-    for (std::size_t i = 0; i < text.size(); i += 2) {
-      const int high = hex_digit(text[i]);
-      const int low = hex_digit(text[i + 1]);
-      if (high < 0 || low < 0) return;
-      secret.bytes[i / 2] = static_cast<unsigned char>(high * 16 + low);
+    // Both end with the line.
+    if (::OPENSSL_hexstr2buf_ex(secret.bytes.data(), secret.bytes.size(), &secret.size, text.data(),
+                                '\0') != 1) {
+      secret.size = 0;
+      return;
     }
-    secret.size = text.size() / 2;
     session->records_written_ = 0;
     ::SSL_CTX_set_keylog_callback(::SSL_get_SSL_CTX(ssl), nullptr);
   }
@@ -208,11 +199,14 @@ bool Session::take_over() {
 
 namespace {
 
-/// Acknowledged first: what is acknowledged in between is missed, and never counted twice.
-std::uint64_t given_to_tcp(int fd) {
+/// Acknowledged first: what is acknowledged in between is missed, and never counted twice. Errors:
+/// only of a socket that has gone.
+Result<std::uint64_t> given_to_tcp(int fd) {
   const Result<sys::TcpInfo> info = sys::tcp_info(fd);
-  const ByteCount queued = sys::unacknowledged(fd).value_or(ByteCount{});
-  return (info ? info->acknowledged_bytes : 0) + queued.value;
+  if (!info) return tl::unexpected(info.error());
+  const Result<ByteCount> queued = sys::unacknowledged(fd);
+  if (!queued) return tl::unexpected(queued.error());
+  return info->acknowledged_bytes + queued->value;
 }
 
 }  // namespace
@@ -241,9 +235,15 @@ KernelReason Session::hand_over(int fd) {
                                   .key = std::span(keys.key).first(key_size(keys.aead)),
                                   .iv = keys.iv,
                                   .sequence = outlet_.sequence()};
-  wire_at_handover_ = given_to_tcp(fd);
-  // ENOENT, EINVAL, EOPNOTSUPP: see there. The socket goes on as a plain one then.
-  if (!sys::start_tls_transmit(fd, transmit)) return KernelReason::Cipher;
+  const Result<std::uint64_t> given = given_to_tcp(fd);
+  if (!given) return KernelReason::SocketState;
+  wire_at_handover_ = *given;
+  // Whatever it says, the socket goes on as a plain one.
+  if (const Result<void> started = sys::start_tls_transmit(fd, transmit); !started) {
+    const int why = started.error().errno_value;
+    const bool lacks_cipher = why == ENOENT || why == EINVAL || why == EOPNOTSUPP;
+    return lacks_cipher ? KernelReason::Cipher : KernelReason::SocketState;  // ENOMEM
+  }
   kernel_ = sys::device_tls_connections() > 0 ? Kernel::Nic : Kernel::Software;
   // Refused where the card does not do this connection after all: it is copied then.
   if (kernel_ == Kernel::Nic && facts_.zero_copy_ro) {
@@ -333,8 +333,9 @@ ByteCount Session::kernel_holds(int fd, ByteCount plain) const {
   if (!next) return sys::unacknowledged(fd).value_or(ByteCount{});  // then all of it has to go
   const std::uint64_t records = *next - outlet_.sequence();
   const std::uint64_t wire = plain.value + control_sent_ + records * outlet_.record_overhead();
-  const std::uint64_t given = given_to_tcp(fd) - wire_at_handover_;
-  return ByteCount{wire - std::min(wire, given)};
+  const Result<std::uint64_t> given = given_to_tcp(fd);
+  if (!given) return {};
+  return ByteCount{wire - std::min(wire, *given - wire_at_handover_)};
 }
 
 }  // namespace pagewire::tls

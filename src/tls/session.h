@@ -60,7 +60,7 @@ enum class KernelReason : std::uint8_t {
   NoKernelTls,      ///< "no-kernel-tls"
   ModuleNotLoaded,  ///< "module-not-loaded"
   Cipher,           ///< "cipher": this kernel has not the cipher, or not for this version of TLS
-  SocketState,      ///< "socket-state": full, or half-closed by the peer, when the handshake ended
+  SocketState,      ///< "socket-state": full, half-closed, or memory short, as the handshake ended
   RecordSize,       ///< "record-size": the client takes smaller records only than the kernel makes
 };
 inline constexpr std::size_t kernel_reasons = 7;

@@ -69,8 +69,9 @@ class Held:
         self.sockets = sum(link.startswith("socket:") for link in links)
         self.pipes = sum(link.startswith("pipe:") for link in links)
         self.files = sum(link.startswith("/") for link in links)
+        served = server.command[server.command.index("serve") + 1] + os.sep
         with open(f"/proc/{server.pid}/maps", encoding="ascii") as file:
-            self.mappings = sum("/root/" in line for line in file)
+            self.mappings = sum(served in line for line in file)
         with open(f"/proc/{server.pid}/status", encoding="ascii") as file:
             self.resident_mib = int(re.search(r"VmRSS:\s+(\d+) kB", file.read())[1]) / 1024
 

@@ -27,12 +27,13 @@ import unittest
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, ".."))
 
+from support import TestFolder, coded_bytes  # noqa: E402
 from support.server import BINARY, SANITIZER, SOURCE  # noqa: E402
 from support_image import BUSYBOX, Image, Kernel  # noqa: E402
 
-__all__ = ["BINARY", "BUILD", "GUEST_ADDRESS", "HERE", "KERNELS", "TEST_FLAGS", "Guest",
-           "GuestServer", "Image", "Kernel", "Tap", "enter_network_namespace", "report",
-           "report_tests", "why_no_guest"]
+__all__ = ["BINARY", "BUILD", "GUEST_ADDRESS", "HERE", "KERNELS", "NOT_WHOLE", "TEST_FLAGS",
+           "WHOLE", "Guest", "GuestServer", "Image", "Kernel", "Tap", "coded_folder",
+           "enter_network_namespace", "report", "report_tests", "why_no_guest"]
 
 BUILD = os.path.dirname(BINARY)
 # Folder of build/vm -> what it holds. Filled by `./dev setup vm`.
@@ -54,6 +55,16 @@ TEST_FLAGS = ("--gtest_filter=-*BeyondFourGibibytes*"
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 Done = collections.namedtuple("Done", "status output")
+
+
+def coded_folder(case, sizes):
+    """A folder of position-coded files that goes with the test class, and their bytes by name."""
+    folder, bodies = TestFolder(), {}
+    case.addClassCleanup(folder.close)
+    for salt, (name, size) in enumerate(sizes.items(), 1):
+        folder.coded(name, size, salt)
+        bodies[name] = coded_bytes(0, size, salt)
+    return folder, bodies
 
 
 def report(text):

@@ -62,13 +62,13 @@ class Conformance(unittest.TestCase):
                                  to_read)
 
     def test_the_server(self):
-        self.guest.run("mkdir -p /disk/root && head -c 3000001 /dev/urandom > /disk/root/f")
-        server = GuestServer(self.guest, "pagewire serve /disk/root --listen :8080 --admin :9180"
+        self.guest.run("mkdir -p /disk/www && head -c 3000001 /dev/urandom > /disk/www/f")
+        server = GuestServer(self.guest, "pagewire serve /disk/www --listen :8080 --admin :9180"
                              " --workers 2 --engine auto")
         self.addCleanup(server.stop)
         report(server.output.splitlines()[-1])
         self.assertIn("engine uring", server.output)
-        explained = self.guest.run("pagewire serve /disk/root --explain /f").output
+        explained = self.guest.run("pagewire serve /disk/www --explain /f").output
         paths = re.findall(r"^ +(\w+): (.*)$", explained, re.M)
         for name, use in paths:
             report(f"{name}: {use}")
@@ -76,7 +76,7 @@ class Conformance(unittest.TestCase):
         self.assertEqual([name for name, use in paths if use != "usable"], ["uring_zc_sqpoll"])
         self.assertIn("Linux 6.14", dict(paths)["uring_zc_sqpoll"])
         for _ in range(3):
-            self.guest.run("wget -q -O /tmp/got http://127.0.0.1:8080/f && cmp /tmp/got /disk/root/f")
+            self.guest.run("wget -q -O /tmp/got http://127.0.0.1:8080/f && cmp /tmp/got /disk/www/f")
 
 
 if __name__ == "__main__":

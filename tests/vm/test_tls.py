@@ -14,11 +14,10 @@ import time
 import unittest
 
 from support_guest import (BINARY, BUILD, GUEST_ADDRESS, NOT_WHOLE, TEST_FLAGS, WHOLE, Guest,
-                           GuestServer, Image, Tap, enter_network_namespace, report, report_tests,
-                           why_no_guest)
+                           GuestServer, Image, Tap, coded_folder, enter_network_namespace, report,
+                           report_tests, why_no_guest)
 
-from support import (RawClient, TestFolder, coded_bytes, fetch_metrics, first_difference,
-                     request_head, wait_until)
+from support import RawClient, fetch_metrics, first_difference, request_head, wait_until
 
 MIB = 1 << 20
 SIZES = {"small.bin": 17_000, "odd.bin": 3 * MIB + 123, "big.bin": 16 * MIB}
@@ -137,12 +136,7 @@ class Tls:
     def setUpClass(cls):
         if why := why_no_guest(cls.kernel, network=True):
             raise unittest.SkipTest(why)
-        folder = TestFolder()
-        cls.addClassCleanup(folder.close)
-        for salt, (name, size) in enumerate(SIZES.items(), 1):
-            folder.coded(name, size, salt)
-        cls.bodies = {name: coded_bytes(0, size, salt)
-                      for salt, (name, size) in enumerate(SIZES.items(), 1)}
+        folder, cls.bodies = coded_folder(cls, SIZES)
         tap = Tap()
         cls.addClassCleanup(tap.close)
         cls.guest = Guest(cls.kernel, cls.make_image(), tap=tap, disk_mib=256,

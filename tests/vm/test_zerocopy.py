@@ -7,11 +7,10 @@ server over the guest's loopback shows that both would have noticed."""
 import collections
 import unittest
 
-from support_guest import (BINARY, GUEST_ADDRESS, Guest, GuestServer, Image, Tap,
+from support_guest import (BINARY, GUEST_ADDRESS, Guest, GuestServer, Image, Tap, coded_folder,
                            enter_network_namespace, report, why_no_guest)
 
-from support import (RawClient, TestFolder, coded_bytes, fetch_metrics, first_difference,
-                     request_head, wait_until)
+from support import RawClient, fetch_metrics, first_difference, request_head, wait_until
 
 MIB = 1 << 20
 SIZES = {"small.bin": 17_000, "odd.bin": 3 * MIB + 123, "big.bin": 16 * MIB}
@@ -53,12 +52,7 @@ class ZeroCopy:
     def setUpClass(cls):
         if why := why_no_guest(cls.kernel, network=True):
             raise unittest.SkipTest(why)
-        folder = TestFolder()
-        cls.addClassCleanup(folder.close)
-        for salt, (name, size) in enumerate(SIZES.items(), 1):
-            folder.coded(name, size, salt)
-        cls.bodies = {name: coded_bytes(0, size, salt)
-                      for salt, (name, size) in enumerate(SIZES.items(), 1)}
+        folder, cls.bodies = coded_folder(cls, SIZES)
         image = Image()
         image.add_program(BINARY, "/bin/pagewire", strip=True)
         tap = Tap()
