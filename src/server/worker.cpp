@@ -214,15 +214,19 @@ void Worker::count_lanes() {
   metrics_.uring_operations_in_flight.set(lanes.operations_in_flight);
 }
 
-/// A connection in its handshake holds about 50 KiB of OpenSSL's, in pieces of all sizes. After
-/// thousands at once malloc(3) keeps those pages, and more with each such wave.
+/// A connection in its handshake holds about 50 KiB of OpenSSL's, in pieces of all sizes, and after
+/// a wave of them malloc(3) keeps those pages. So once many have come or gone it is told to give
+/// them back: when things are calm, or after a while at the latest, since that takes milliseconds.
 void Worker::give_memory_back() {
-  constexpr std::size_t wave = 500;
-  constexpr std::int64_t pause_ms = 1'000;
-  const std::size_t now = loop_->stream_count();
-  most_streams_ = std::max(most_streams_, now);
-  if (most_streams_ - now < wave || loop_->now_ms() < next_trim_ms_) return;
-  most_streams_ = now;
+  constexpr std::uint64_t wave = 128;
+  constexpr std::int64_t pause_ms = 10'000;
+  const std::uint64_t accepted = metrics_.connections_accepted.value();
+  const std::uint64_t turnover = 2 * accepted - loop_->stream_count();  // have come, or gone
+  const bool calm = turnover == turnover_at_tick_;
+  turnover_at_tick_ = turnover;
+  if (turnover - turnover_at_trim_ < wave) return;
+  if (!calm && loop_->now_ms() < next_trim_ms_) return;
+  turnover_at_trim_ = turnover;
   next_trim_ms_ = loop_->now_ms() + pause_ms;
   ::malloc_trim(0);
 }

@@ -125,7 +125,8 @@ class Worker final : public loop::Acceptor {
   TlsDoor tls_door_{*this};
   tls::SendBuffers send_buffers_;
   std::vector<char> plain_bytes_;
-  std::size_t most_streams_ = 0;  // since memory was last given back
+  std::uint64_t turnover_at_trim_ = 0;  // connections that had come or gone
+  std::uint64_t turnover_at_tick_ = 0;
   std::int64_t next_trim_ms_ = 0;
   std::uint64_t handshakes_ = 0;  // begun in this second
   std::int64_t handshake_second_ = 0;

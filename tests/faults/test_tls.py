@@ -152,7 +152,6 @@ class Tls(FaultTest):
             wait_until(lambda: total(server, "pagewire_connections_open") == 0, "all are gone")
             self.assertEqual(total(server, "pagewire_connections_accepted_total"), DROPPED)
             self.assert_goes_on(server)
-            time.sleep(1.5)  # then the worker gives the allocator's free pages back
 
     def s_client(self, server, text, *flags):
         """openssl s_client, told `text`; returns what it printed."""
