@@ -100,13 +100,16 @@ class ExplainTest(unittest.TestCase):
         self.refused(2, "--explain", "", naming=("explain",))
 
     def test_the_second_start_finds_the_result_of_the_first(self):
-        self.assertNotEqual(self.explain("--explain", "/large.bin")["self-test"],
-                            "from an earlier start")
         kept = os.path.join(self.environment["XDG_CACHE_HOME"], "pagewire")
+        self.assertRegex(self.explain("--explain", "/large.bin")["self-test"], "^took ")
+
+        # A self-test that ran out of time, on a busy machine, is not kept.
+        def found():
+            explained = self.explain("--explain", "/large.bin")
+            return explained["self-test"] == "from an earlier start" and explained
+        found_paths = wait_until(found, "a start that finds the result of an earlier one")["paths"]
+        self.assertEqual(found_paths["sendfile"], "usable")
         [name] = os.listdir(kept)
-        found = self.explain("--explain", "/large.bin")
-        self.assertEqual(found["self-test"], "from an earlier start")
-        self.assertEqual(found["paths"]["sendfile"], "usable")
         always = self.explain("--explain", "/large.bin", "--self-test", "always")
         self.assertRegex(always["self-test"], "^took ")
         off = self.explain("--explain", "/large.bin", "--self-test", "off")
@@ -115,8 +118,7 @@ class ExplainTest(unittest.TestCase):
             file.write("nonsense\n")
         self.assertRegex(self.explain("--explain", "/large.bin")["self-test"], "^took ")
         self.assertEqual(os.listdir(kept), [name])
-        self.assertEqual(self.explain("--explain", "/large.bin")["self-test"],
-                         "from an earlier start")
+        wait_until(found, "a start that finds what replaced the nonsense")
 
     def test_nothing_is_left_in_root(self):
         before = sorted(os.listdir(self.root))
