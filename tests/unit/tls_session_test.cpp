@@ -290,6 +290,21 @@ TEST(TlsSession, TooManyKeyUpdatesEndTheConnection) {
   EXPECT_EQ(both.client_error, SSL_ERROR_ZERO_RETURN) << "a clean end";
 }
 
+TEST(TlsSession, BehindOneKeyUpdateTooManyNothingIsRead) {
+  Both both({.key_updates = 2});
+  ASSERT_EQ(both.shake(), Session::Step::Done);
+  std::string all_at_once;
+  for (int i = 0; i < 10; ++i) {
+    ASSERT_EQ(::SSL_key_update(both.client, SSL_KEY_UPDATE_NOT_REQUESTED), 1);
+    ASSERT_EQ(::SSL_do_handshake(both.client), 1);
+    all_at_once += both.client_bytes();
+  }
+  EXPECT_EQ(both.receive(all_at_once), Kind::Failed);
+  EXPECT_EQ(both.session->outcome(), Outcome::KeyUpdates);
+  EXPECT_EQ(both.session->key_updates(), 3U);
+  EXPECT_TRUE(both.session->input_left());
+}
+
 TEST(TlsSession, RenegotiationIsRefused) {
   Both both({.version = TLS1_2_VERSION});
   ASSERT_EQ(both.shake(), Session::Step::Done);
