@@ -67,7 +67,12 @@ void sample_both(ServerProcess& server, ClientProcess& client, std::uint64_t byt
     return !client_after || client_after->received_bytes >= client_before->received_bytes + bytes;
   }));
   ASSERT_TRUE(client_after.has_value()) << client_after.error().text;
-  const OrFault<ServerSample> server_after = server.sample();
+  // Its socket may have held all of that already, and on a busy machine it did not run since.
+  OrFault<ServerSample> server_after = server_before;
+  ASSERT_TRUE(wait_until([&] {
+    server_after = server.sample();
+    return !server_after || server_after->sent_bytes > server_before->sent_bytes;
+  }));
   ASSERT_TRUE(server_after.has_value()) << server_after.error().text;
   into = {*server_before, *server_after, *client_before, *client_after};
 }
