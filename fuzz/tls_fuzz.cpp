@@ -4,11 +4,6 @@
 // Beyond not crashing: a session that failed says why, what it would send has room in its buffer,
 // and once the handshake is over (which takes a key that the fuzzer does not have) nothing would be
 // plain.
-#include <openssl/evp.h>
-#include <openssl/rand.h>
-#include <openssl/ssl.h>
-#include <openssl/x509.h>
-
 #include <cstdint>
 #include <memory>
 #include <string_view>
@@ -16,26 +11,12 @@
 
 #include "base/check.h"
 #include "tls/tls.h"
+#include "tls_server.h"
 
 namespace {
 
 using namespace pagewire;
 using namespace pagewire::tls;
-
-std::shared_ptr<SSL_CTX> make_context() {
-  std::shared_ptr<SSL_CTX> context(::SSL_CTX_new(::TLS_server_method()), ::SSL_CTX_free);
-  EVP_PKEY* const key = EVP_EC_gen("P-256");
-  X509* const certificate = ::X509_new();
-  ::X509_gmtime_adj(::X509_getm_notBefore(certificate), 0);
-  ::X509_gmtime_adj(::X509_getm_notAfter(certificate), 86'400);
-  ::X509_set_pubkey(certificate, key);
-  ::X509_sign(certificate, key, ::EVP_sha256());
-  ::SSL_CTX_use_certificate(context.get(), certificate);
-  ::SSL_CTX_use_PrivateKey(context.get(), key);
-  ::X509_free(certificate);
-  ::EVP_PKEY_free(key);
-  return context;
-}
 
 /// Offers `bytes` as the connection of a server does.
 void feed(Session& session, std::string_view bytes) {
@@ -55,10 +36,11 @@ void feed(Session& session, std::string_view bytes) {
 
 /// The first byte says into how many cuts the rest comes.
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  static const std::shared_ptr<SSL_CTX> context = make_context();
+  static const std::shared_ptr<SSL_CTX> context = fuzz::make_server_context();
   static SendBuffers buffers;
   static const SessionFacts facts{.no_kernel = KernelReason::Off, .key_updates = 4};
   if (size < 2) return 0;
+  fuzz::begin_random_numbers_again();
   const std::size_t cuts = 1 + data[0] % 4U;
   const std::vector<char> copy(data + 1, data + size);
   const std::string_view input(copy.data(), copy.size());
