@@ -382,12 +382,13 @@ inline Outcome send_by(const egress::Path& path, std::span<const Segment> segmen
   outcome.sent = options.gone_before.value;
   PeerHabits habits = options.habits;
   habits.opens_records = kind_for(path) != egress::Transport::Kind::Plain;
-  Peer peer(std::move(connection.peer), expectation, habits);
   WorkerParts parts(path, options.pipes);
   parts.resources.zero_copy.limits = options.zero_copy;
   parts.resources.residency.on = options.gated;
   Transfer transfer;
   begin(transfer, path, segments, connection, parts);
+  // Not before: kernel TLS is refused where the peer's FIN or RST has come already.
+  Peer peer(std::move(connection.peer), expectation, habits);
   transfer.advance(options.gone_before);
   outcome.fitted = transfer.path == &path;  // zerocopy may give itself up on the way
   drive(transfer, parts, options, outcome);
