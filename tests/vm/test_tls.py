@@ -31,12 +31,14 @@ SUITES = {
     ("1.2", "AES-256-GCM"): "ECDHE-ECDSA-AES256-GCM-SHA384",
     ("1.2", "ChaCha20"): "ECDHE-ECDSA-CHACHA20-POLY1305",
 }
-# The tests of these that encrypt little, for AES is emulated, on both ends, and that leave no send
-# buffer full when they close (see test_6).
+# The tests of these that encrypt little, for AES is emulated, on both ends. TinyBuffers: with 6.1
+# the pipes' paths waited for ever (docs/KERNEL_NOTES.md).
 SOME_PATHS = "--gtest_filter=*/sendfile:*/splice:*/copy:-*BeyondFourGibibytes*"
+SOME_SOCKETS = ("--gtest_filter=*ASlowReader*:*AnEmptyPipeGoesBack*:*TinyBuffers*/sendfile"
+                ":*TinyBuffers*splice")
 CONFORMANCE = {
     "egress_slices_test": TEST_FLAGS if WHOLE else SOME_PATHS,
-    "egress_socket_test": "--gtest_filter=*ASlowReader*:*AnEmptyPipeGoesBack*",
+    "egress_socket_test": TEST_FLAGS if WHOLE else SOME_SOCKETS,
     "egress_source_test": "--gtest_filter=*OverwrittenInPlace*:*BeforeTheFirstStep*:*DeletedGoes*",
 }
 NGINX = """
@@ -50,6 +52,7 @@ http {
   }
 }
 """
+SLOW_READERS, SLOWLY_READ = 40, 400_000
 ROUNDS = 3
 COMPARED = "TLS_AES_256_GCM_SHA384"
 
@@ -340,17 +343,23 @@ class Tls:
 
     def test_6_a_slow_reader_gets_the_end(self):
         """The kernel takes more than the TCP queue has room for, and drops it at a FIN that comes
-        too early: the last answer's end has to arrive, and close_notify behind it."""
-        self.serve()
-        for name in ("small.bin", "odd.bin"):
-            for _ in range(3):
-                with RawClient((GUEST_ADDRESS, 8443), receive_buffer=4096, timeout=60,
-                               tls=True) as client:
-                    client.send(request_head(f"/{name}", fields=("Connection: close",)))
-                    time.sleep(0.5)
-                    got = client.read().body
-                    self.assertIsNone(first_difference(got, self.bodies[name]), name)
-                    self.assertEqual(client.read_rest(), b"")
+        too early: the last answer's end has to arrive, and close_notify behind it. With small send
+        buffers a FIN at once loses some of it each third time on 6.1."""
+        self.guest.load("tls", *AES_MODULES)
+        setting = "/proc/sys/net/ipv4/tcp_wmem"
+        usual = self.guest.run(f"cat {setting}").output.strip()
+        self.addCleanup(self.guest.run, f"echo {usual} > {setting}")
+        self.guest.run(f"echo 4096 16384 32768 > {setting}")
+        server = self.serve()
+        for number in range(SLOW_READERS):
+            with self.subTest(reader=number), RawClient(
+                    (GUEST_ADDRESS, 8443), receive_buffer=4096, timeout=60, tls=True) as client:
+                client.send(request_head("/odd.bin", fields=(
+                    f"Range: bytes=0-{SLOWLY_READ - 1}", "Connection: close")))
+                got = client.read().body
+                self.assertIsNone(first_difference(got, self.bodies["odd.bin"][:SLOWLY_READ]))
+                self.assertEqual(client.read_rest(), b"")
+        self.assertEqual(self.connections(server, ktls="kernel"), SLOW_READERS)
 
 
 class Debian12(Tls, unittest.TestCase):
@@ -361,7 +370,7 @@ class Debian12(Tls, unittest.TestCase):
             with self.subTest(program=program):
                 done = self.guest.run(
                     "mkdir -p /disk/tests && cd /disk/tests && TMPDIR=/disk/tests"
-                    f" PAGEWIRE_TEST_KTLS=1 /tests/{program} {flags}",
+                    f" PAGEWIRE_ROUNDS=5 PAGEWIRE_TEST_KTLS=1 /tests/{program} {flags}",
                     limit_s=300, check=False)
                 self.assertEqual(done.status, 0, report_tests(program, done.output))
 
