@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "egress/egress.h"
 #include "egress/residency.h"
+#include "sys/socket.h"
 
 namespace pagewire::egress {
 
@@ -47,6 +48,17 @@ const Path* next_path(const Transfer& transfer) {
   return nullptr;
 }
 
+/// Kernel TLS asks for room before it gives TCP anything, and a call that stopped at a full socket
+/// has left its records in TCP's queue as "more to come": nobody sends them, no acknowledgement
+/// makes room, and so the socket never becomes writable. Seen with Linux 6.1 (MSG_SENDPAGE_NOTLAST)
+/// and send buffers that hold less than TCP sends by itself; later kernels lose 200 ms.
+StepResult want_write(const Transfer& transfer, const StepResult& result) {
+  if (transfer.transport.kind == Transport::Kind::KernelTls) {
+    sys::push_queued(transfer.transport.socket_fd);
+  }
+  return result;
+}
+
 StepResult want_pages(Transfer& transfer) {
   transfer.stepped = true;  // the head ages while the disk is waited for: look at the file again
   return {.status = Status::WantPages,
@@ -81,6 +93,7 @@ StepResult step(Transfer& transfer, ByteCount quantum) {
     const StepResult result = transfer.path->step(transfer, quantum);
     transfer.just_fetched = false;
     if (result.status == Status::WantPages) return want_pages(transfer);
+    if (result.status == Status::WantWrite) return want_write(transfer, result);
     if (result.status != Status::Unsupported) return result;
     transfer.path->cancel(transfer);
     transfer.path = next_path(transfer);

@@ -207,6 +207,7 @@ bool Connection::turn_is_over() const {
 void Connection::settle() {
   if (is_over()) return;
   if (tls_ != nullptr && state_ != State::Respond && tls_->wants_flush()) flush_tls();
+  if (is_over()) return;
   if (peer_is_done()) return close();
   if (pending_.empty() && pending_.capacity() > 0) std::string().swap(pending_);
   const bool pause = exchange_ != nullptr || turn_given_up_;

@@ -101,7 +101,7 @@ class Connection final : public loop::Stream, private DiskWaiter {
   void tls_failed();
   void count_handshake(tls::Outcome outcome);
   void count_tls_end();
-  void flush_tls();
+  bool flush_tls();
   bool say_goodbye();
   bool wait_for_kernel();
   void send_fin();

@@ -130,6 +130,7 @@ void Connection::start_transfer() {
 /// loop can do that: one system call for all. sent() goes on.
 bool Connection::submit_transfer() {
   if (worker_.settings().engine != loop::Engine::Uring) return false;
+  if (tls_ != nullptr && tls_->owes_key_update()) return false;  // run_transfer() sends it first
   const egress::Reason reason = exchange_->reason;
   const bool in_memory = reason == egress::Reason::HeadOnly || reason == egress::Reason::InMemory;
   if (!in_memory) return false;
@@ -146,6 +147,10 @@ bool Connection::submit_transfer() {
 /// Steps until the response is out, the socket is full, or this connection's turn is over.
 void Connection::run_transfer() {
   PW_CHECK(!send_submitted_);  // the loop would send the same bytes a second time
+  if (tls_ != nullptr && tls_->owes_key_update() && !flush_tls()) {
+    if (!is_over()) wait_for_room();
+    return;
+  }
   const ByteCount quantum = worker_.settings().limits.quantum;
   worker_.resources().residency.now_ms = worker_.loop().now_ms();
   while (turn_bytes_ < quantum) {

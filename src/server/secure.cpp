@@ -121,12 +121,20 @@ void Connection::count_tls_end() {
   if (!tls_->peer_closed()) worker_.metrics().tls.truncations.add(1);
 }
 
-/// What TLS itself has to say, outside a response.
-void Connection::flush_tls() {
-  if (send_submitted_) return;  // the loop sends from the same buffer
+/// What TLS itself has to say: outside a response, but for a KeyUpdate. True: nothing waits.
+bool Connection::flush_tls() {
+  if (send_submitted_) return false;  // the loop sends from the same buffer
   const Result<bool> flushed = tls_->flush(fd());
-  // EPIPE, ECONNRESET: the loop tells of it, too.
-  if (flushed && !*flushed) worker_.loop().await_writable(*this);
+  if (flushed) {
+    if (!*flushed) worker_.loop().await_writable(*this);
+    return *flushed;
+  }
+  // Else EPIPE, ECONNRESET: the loop tells of it, too.
+  if (tls_->outcome() == Outcome::Internal) {
+    worker_.metrics().tls.failures[static_cast<std::size_t>(Outcome::Internal)].add(1);
+    break_off(metrics::ConnectionEnd::TlsError);
+  }
+  return false;
 }
 
 /// close_notify, before the socket is closed. False: it has to wait for room.

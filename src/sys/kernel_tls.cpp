@@ -136,13 +136,28 @@ Result<void> send_tls_record(int fd, std::uint8_t type, std::span<const unsigned
   }
 }
 
+namespace {
+
+/// Of a socket that nothing is sent on.
+bool takes_second_key(int fd) {
+  const std::array<unsigned char, 16> key{};
+  const TlsTransmit keys{
+      .tls13 = true, .cipher = TlsCipher::Aes128Gcm, .key = key, .iv = {}, .sequence = 0};
+  return start_tls_transmit(fd, keys).has_value() && start_tls_transmit(fd, keys).has_value();
+}
+
+}  // namespace
+
 KernelTls probe_kernel_tls() {
   const Result<SocketPair> pair = tcp_pair_over_loopback();
   if (!pair) return {};  // no loopback, no descriptors: then nobody can say
-  if (attach_tls(pair->sender.get())) return {.available = true, .reason = {}};
+  const int fd = pair->sender.get();
+  if (attach_tls(fd)) return {.available = true, .rekeys = takes_second_key(fd), .reason = {}};
   const std::optional<KernelConfig> config = KernelConfig::load();
   const bool is_module = config && config->value_of("TLS") == "m";
-  return {.available = false, .reason = is_module ? "module-not-loaded" : "no-kernel-tls"};
+  return {.available = false,
+          .rekeys = false,
+          .reason = is_module ? "module-not-loaded" : "no-kernel-tls"};
 }
 
 std::uint64_t device_tls_connections() {

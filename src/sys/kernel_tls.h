@@ -24,8 +24,8 @@ struct TlsTransmit {
 
 /// Of the connected socket, whose send queue holds only whole records, all but sealed ones: from
 /// the next send on the kernel encrypts. Needs attach_tls() before. Errors: ENOENT, EINVAL,
-/// EOPNOTSUPP (this kernel lacks the cipher, or has it not for this version of TLS), ENOMEM,
-/// EBUSY (done already).
+/// EOPNOTSUPP (this kernel lacks the cipher, or has it not for this version of TLS; a second key,
+/// and a card encrypts), ENOMEM, EBUSY (a second key before Linux 6.14, or under TLS 1.2).
 Result<void> start_tls_transmit(int fd, const TlsTransmit& keys);
 
 /// TLS_TX_ZEROCOPY_RO: a network card that encrypts reads sendfile's pages without a copy. Errors:
@@ -47,6 +47,7 @@ Result<std::uint64_t> next_tls_sequence(int fd, TlsCipher cipher);
 /// What this kernel can do, found by trying it on a connection over loopback.
 struct KernelTls {
   bool available = false;
+  bool rekeys = false;  ///< takes a second key, for KeyUpdate (Linux 6.14)
   /// Why not: "no-kernel-tls" or "module-not-loaded" (it is a module, and CAP_NET_ADMIN would be
   /// needed to load it).
   std::string_view reason = "no-kernel-tls";

@@ -222,6 +222,11 @@ Result<void> set_no_delay(int fd) {
   return {};
 }
 
+void push_queued(int fd) {
+  // Fails only on a socket that has gone, which whoever sends next is told.
+  static_cast<void>(set_no_delay(fd));
+}
+
 Result<void> limit_unsent(int fd, ByteCount limit) {
   const auto value = static_cast<unsigned>(limit.value);
   if (::setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &value, sizeof value) != 0) {

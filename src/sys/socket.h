@@ -81,6 +81,9 @@ Result<SocketPair> tcp_pair_over_loopback();
 /// TCP_NODELAY: the last partial segment leaves at once; MSG_MORE does the gathering.
 Result<void> set_no_delay(int fd);
 
+/// TCP_NODELAY set again sends what MSG_MORE and the like hold back in the queue (tcp(7)).
+void push_queued(int fd);
+
 /// TCP_NOTSENT_LOWAT (tcp(7)): a send that would queue more unsent bytes than this says EAGAIN,
 /// also from sendfile(2), and the socket is writable again below half of it.
 Result<void> limit_unsent(int fd, ByteCount limit);

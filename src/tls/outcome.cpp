@@ -81,6 +81,7 @@ SessionFacts probe_session_facts(bool kernel_tls_wanted, bool zero_copy_ro) {
   facts.zero_copy_ro = zero_copy_ro;
   if (!kernel_tls_wanted) return facts;
   const sys::KernelTls kernel = sys::probe_kernel_tls();
+  facts.kernel_rekeys = kernel.rekeys;
   facts.no_kernel = kernel.available                       ? KernelReason::None
                     : kernel.reason == "module-not-loaded" ? KernelReason::ModuleNotLoaded
                                                            : KernelReason::NoKernelTls;

@@ -201,8 +201,7 @@ void Outlet::encrypt(std::span<const iovec> pieces, RecordType type, unsigned ch
 }
 
 bool Outlet::update_keys() {
-  constexpr std::array<unsigned char, 5> key_update = {24, 0, 0, 1, 0};  // update_not_requested
-  if (!seal_control(RecordType::Handshake, key_update)) return false;
+  if (!seal_control(RecordType::Handshake, key_update_message)) return false;
   return install(updated(keys_), 0);
 }
 

@@ -26,6 +26,9 @@ namespace pagewire::tls {
 /// Of RFC 8446 5.1.
 enum class RecordType : std::uint8_t { Alert = 21, Handshake = 22, ApplicationData = 23 };
 
+/// KeyUpdate, update_not_requested (RFC 8446 4.6.3).
+inline constexpr std::array<unsigned char, 5> key_update_message = {24, 0, 0, 1, 0};
+
 inline constexpr std::size_t record_header_bytes = 5;
 inline constexpr std::size_t most_plain_bytes = 16 * 1024;  ///< of one record
 

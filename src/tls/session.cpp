@@ -231,17 +231,11 @@ KernelReason Session::hand_over(int fd) {
     return attached.error().errno_value == ENOENT ? KernelReason::NoKernelTls
                                                   : KernelReason::SocketState;
   }
-  const WriteKeys& keys = outlet_.keys();
-  const sys::TlsTransmit transmit{.tls13 = keys.version == Version::Tls13,
-                                  .cipher = static_cast<sys::TlsCipher>(keys.aead),
-                                  .key = std::span(keys.key).first(key_size(keys.aead)),
-                                  .iv = keys.iv,
-                                  .sequence = outlet_.sequence()};
   const Result<std::uint64_t> given = given_to_tcp(fd);
   if (!given) return KernelReason::SocketState;
   wire_at_handover_ = *given;
   // Whatever it says, the socket goes on as a plain one.
-  if (const Result<void> started = sys::start_tls_transmit(fd, transmit); !started) {
+  if (const Result<void> started = give_keys_to_kernel(fd); !started) {
     const int why = started.error().errno_value;
     const bool lacks_cipher = why == ENOENT || why == EINVAL || why == EOPNOTSUPP;
     return lacks_cipher ? KernelReason::Cipher : KernelReason::SocketState;  // ENOMEM
@@ -252,6 +246,15 @@ KernelReason Session::hand_over(int fd) {
     static_cast<void>(sys::allow_tls_zero_copy(fd));
   }
   return KernelReason::None;
+}
+
+Result<void> Session::give_keys_to_kernel(int fd) {
+  const WriteKeys& keys = outlet_.keys();
+  return sys::start_tls_transmit(fd, {.tls13 = keys.version == Version::Tls13,
+                                      .cipher = static_cast<sys::TlsCipher>(keys.aead),
+                                      .key = std::span(keys.key).first(key_size(keys.aead)),
+                                      .iv = keys.iv,
+                                      .sequence = outlet_.sequence()});
 }
 
 Session::Read Session::read(std::span<char> into) {
@@ -282,10 +285,18 @@ Session::Read Session::after_read() {
   if (key_updates_ > facts_.key_updates) return fail(Outcome::KeyUpdates);
   answer_wanted_ = false;
   if (close_notify_sent_) return {Read::Kind::WantInput, 0};  // nothing may follow it
-  // Before Linux 6.14 the kernel cannot take a second key; a peer that waits for our KeyUpdate
-  // must not wait without end.
-  if (kernel_ != Kernel::None) return fail(Outcome::CannotRekey);
-  if (!outlet_.update_keys()) return fail(Outcome::KeyUpdates);
+  switch (kernel_) {
+    case Kernel::None:
+      if (!outlet_.update_keys()) return fail(Outcome::KeyUpdates);
+      break;
+    case Kernel::Software:
+      // A peer that waits for our KeyUpdate must not wait without end.
+      if (!facts_.kernel_rekeys) return fail(Outcome::CannotRekey);
+      key_update_owed_ = true;
+      break;
+    case Kernel::Nic:  // a card keeps the key that it has
+      return fail(Outcome::CannotRekey);
+  }
   return {Read::Kind::WantInput, 0};
 }
 
@@ -297,6 +308,7 @@ Session::Read Session::fail(Outcome outcome) {
 void Session::close_notify() {
   if (!ours_ || close_notify_sent_) return;
   close_notify_sent_ = true;
+  key_update_owed_ = false;  // it is for what would follow
   constexpr std::array<unsigned char, 2> alert = {warning, close_notify_alert};
   queue_control(RecordType::Alert, alert);
 }
@@ -318,6 +330,10 @@ Result<bool> Session::flush(int fd) {
     if (sent.error().errno_value == EAGAIN) return false;
     return tl::unexpected(sent.error());
   }
+  if (key_update_owed_) {
+    const Result<bool> updated = update_kernel_keys(fd);
+    if (!updated || !*updated) return updated;
+  }
   if (control_waits_ == 0) return true;
   const Result<void> sent =
       sys::send_tls_record(fd, static_cast<std::uint8_t>(RecordType::Alert), control_);
@@ -328,12 +344,33 @@ Result<bool> Session::flush(int fd) {
   return true;
 }
 
+/// The last record under the old key, and the new one at once.
+Result<bool> Session::update_kernel_keys(int fd) {
+  const Result<void> sent = sys::send_tls_record(
+      fd, static_cast<std::uint8_t>(RecordType::Handshake), key_update_message);
+  if (!sent && sent.error().errno_value == EAGAIN) return false;
+  key_update_owed_ = false;
+  if (!sent) return tl::unexpected(sent.error());
+  control_sent_ += key_update_message.size();
+  const auto cipher = static_cast<sys::TlsCipher>(outlet_.keys().aead);
+  const Result<void> given =
+      sys::next_tls_sequence(fd, cipher).and_then([&](std::uint64_t next) -> Result<void> {
+        records_before_ += next - outlet_.sequence();
+        if (!outlet_.install(updated(outlet_.keys()), 0)) return failure("EVP_EncryptInit", ENOMEM);
+        return give_keys_to_kernel(fd);
+      });
+  if (given) return true;
+  outcome_ = Outcome::Internal;
+  close_notify_sent_ = true;  // the peer could not read it
+  return tl::unexpected(given.error());
+}
+
 ByteCount Session::kernel_holds(int fd, ByteCount plain) const {
   if (kernel_ == Kernel::None) return {};
   const auto cipher = static_cast<sys::TlsCipher>(outlet_.keys().aead);
   const Result<std::uint64_t> next = sys::next_tls_sequence(fd, cipher);
   if (!next) return sys::unacknowledged(fd).value_or(ByteCount{});  // then all of it has to go
-  const std::uint64_t records = *next - outlet_.sequence();
+  const std::uint64_t records = records_before_ + *next - outlet_.sequence();
   const std::uint64_t wire = plain.value + control_sent_ + records * outlet_.record_overhead();
   const Result<std::uint64_t> given = given_to_tcp(fd);
   if (!given) return {};

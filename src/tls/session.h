@@ -39,7 +39,7 @@ enum class Outcome : std::uint8_t {
   Protocol,       ///< "protocol": anything else that TLS forbids
   Renegotiation,  ///< "renegotiation": asked for, and refused
   KeyUpdates,     ///< "key-updates": more of them than a connection may have
-  CannotRekey,    ///< "cannot-rekey": a KeyUpdate under kernel TLS
+  CannotRekey,    ///< "cannot-rekey": a KeyUpdate, and this kernel takes no second key
   PeerGone,       ///< "peer-gone": FIN or reset in the middle of the handshake
   Timeout,        ///< "timeout"
   OverLimit,      ///< "over-limit": too many handshakes a second
@@ -72,6 +72,7 @@ std::string_view describe(KernelReason reason);
 struct SessionFacts {
   /// None: the kernel is asked for each connection; else why it is not.
   KernelReason no_kernel = KernelReason::Off;
+  bool kernel_rekeys = false;      ///< it takes a second key (Linux 6.14)
   std::uint32_t key_updates = 32;  ///< of the peer, on one connection
   bool zero_copy_ro = false;       ///< Nic: the card reads the file's pages themselves
 };
@@ -113,13 +114,18 @@ class Session {
 
   /// The end of what we send. Once; flush() sends it.
   void close_notify();
-  /// Sends what waits. True: nothing does any more; false: the socket is full. Errors: as send(2).
+  /// Sends what waits. True: nothing does any more; false: the socket is full. Errors: as send(2);
+  /// or the kernel has not taken the new key (ENOMEM): then outcome() is Internal, and nothing can
+  /// be sent any more.
   Result<bool> flush(int fd);
   /// Under kernel TLS: how much of what was sent, `plain` bytes of responses since begin_sending(),
   /// is not in TCP's queue yet. Kernels (6.1, not 7.3) take more than fits there and drop the rest
   /// at shutdown(2) and close(2): neither while this is > 0. Two system calls.
   ByteCount kernel_holds(int fd, ByteCount plain) const;
-  bool wants_flush() const { return !outlet_.empty() || control_waits_ > 0; }
+  bool wants_flush() const { return !outlet_.empty() || control_waits_ > 0 || key_update_owed_; }
+  /// Under kernel TLS: the peer has asked for a KeyUpdate, which goes before anything else
+  /// (RFC 8446 4.6.3): flush() first.
+  bool owes_key_update() const { return key_update_owed_; }
 
   Outlet& outlet() { return outlet_; }
   Outcome outcome() const { return outcome_; }
@@ -139,6 +145,8 @@ class Session {
   Session(std::shared_ptr<const void> owner, SendBuffers& buffers, const SessionFacts& facts);
   bool take_over();
   KernelReason hand_over(int fd);
+  Result<void> give_keys_to_kernel(int fd);
+  Result<bool> update_kernel_keys(int fd);
   void queue_control(RecordType type, std::span<const unsigned char> message);
   Read after_read();
   Read fail(Outcome outcome);
@@ -158,15 +166,17 @@ class Session {
   std::uint64_t records_read_ = 0;  ///< begun to be: their headers
   bool touched_ = false;            ///< a byte of the peer's has been taken
   bool established_ = false;
-  bool ours_ = false;           ///< OpenSSL's writing is over
-  bool answer_wanted_ = false;  ///< the peer asked for a KeyUpdate
-  bool renegotiation_ = false;  ///< the peer asked for one
+  bool ours_ = false;             ///< OpenSSL's writing is over
+  bool answer_wanted_ = false;    ///< the peer asked for a KeyUpdate
+  bool key_update_owed_ = false;  ///< and the kernel is to seal it
+  bool renegotiation_ = false;    ///< the peer asked for one
   bool peer_closed_ = false;
   bool close_notify_sent_ = false;
   /// Under kernel TLS: an alert that the socket had no room for.
   std::array<unsigned char, 2> control_{};
   std::uint8_t control_waits_ = 0;
-  std::uint64_t control_sent_ = 0;      ///< under kernel TLS: bytes of alerts
+  std::uint64_t control_sent_ = 0;      ///< under kernel TLS: bytes of alerts and KeyUpdates
+  std::uint64_t records_before_ = 0;    ///< under kernel TLS: made with keys before these
   std::uint64_t wire_at_handover_ = 0;  ///< bytes that TCP had been given before
 };
 

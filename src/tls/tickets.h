@@ -22,9 +22,8 @@ class Tickets {
   /// Sets up both contexts, and chooses name and iv. What the callback returns: 1, or -1.
   int encrypt(const Ticket& ticket);
   /// 0: the key is unknown, the handshake is a full one; 1: set up; 2: and the client is to have a
-  /// new ticket, because the key of this one grows old. Not for each handshake, as RFC 8446 C.4
-  /// asks of clients: a ticket costs a tenth of a resumed handshake, and a client that uses each
-  /// once has two more after its next full one.
+  /// new ticket, because the key of this one grows old. Not at each resumption, as would suit
+  /// clients that use a ticket once (RFC 8446 C.4): docs/adr/0008 says why.
   int decrypt(const Ticket& ticket);
 
  private:

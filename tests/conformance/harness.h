@@ -110,9 +110,16 @@ class Peer {
     if (thread_.joinable()) thread_.join();
   }
   bool saw_reset() const { return saw_reset_; }
+  /// Plain bytes that have come.
+  std::uint64_t received() const { return received_; }
+  bool has_ended() const { return ended_; }
 
  private:
   void run(sys::Fd fd, Expectation& expectation, const PeerHabits& habits) {
+    read(std::move(fd), expectation, habits);
+    ended_ = true;
+  }
+  void read(sys::Fd fd, Expectation& expectation, const PeerHabits& habits) {
     std::string buffer(habits.chunk, '\0');
     bool writing = true;
     RecordReader records;
@@ -132,11 +139,14 @@ class Peer {
       } else {
         expectation.consume(bytes);
       }
+      received_ = expectation.received();
       if (habits.pause.count() > 0) std::this_thread::sleep_for(habits.pause);
     }
   }
 
   std::atomic<bool> saw_reset_ = false;
+  std::atomic<bool> ended_ = false;
+  std::atomic<std::uint64_t> received_ = 0;
   std::thread thread_;
 };
 
@@ -302,6 +312,13 @@ inline void await_acknowledgement(int fd) {
   }
 }
 
+/// Under kernel TLS, close(2) may drop what is not in TCP's queue yet (docs/KERNEL_NOTES.md).
+inline void await_arrival(const Peer& peer, std::uint64_t sent) {
+  for (int ms = 0; ms < 20'000 && !peer.has_ended() && peer.received() < sent; ++ms) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+}
+
 /// Until the kernel has let go of everything that went out on the socket.
 inline void await_completions(const egress::Transport& transport, Outcome& outcome) {
   for (int ms = 0; ms < 20'000 && transport.state->busy(); ++ms) {
@@ -365,12 +382,13 @@ inline Outcome send_by(const egress::Path& path, std::span<const Segment> segmen
   outcome.sent = options.gone_before.value;
   PeerHabits habits = options.habits;
   habits.opens_records = kind_for(path) != egress::Transport::Kind::Plain;
-  Peer peer(std::move(connection.peer), expectation, habits);
   WorkerParts parts(path, options.pipes);
   parts.resources.zero_copy.limits = options.zero_copy;
   parts.resources.residency.on = options.gated;
   Transfer transfer;
   begin(transfer, path, segments, connection, parts);
+  // Not before: kernel TLS is refused where the peer's FIN or RST has come already.
+  Peer peer(std::move(connection.peer), expectation, habits);
   transfer.advance(options.gone_before);
   outcome.fitted = transfer.path == &path;  // zerocopy may give itself up on the way
   drive(transfer, parts, options, outcome);
@@ -379,6 +397,10 @@ inline Outcome send_by(const egress::Path& path, std::span<const Segment> segmen
   if (options.await_acknowledgement) await_acknowledgement(connection.sender.get());
   if (parts.state.busy()) sys::finish_sending(connection.sender.get());
   await_completions(transfer.transport, outcome);
+  if (transfer.transport.kind == egress::Transport::Kind::KernelTls &&
+      outcome.status == Status::Done) {
+    await_arrival(peer, outcome.sent);
+  }
   connection.sender.close();
   peer.wait();
   outcome.zero_copy = parts.resources.zero_copy;

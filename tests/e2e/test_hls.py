@@ -9,6 +9,7 @@ import urllib.parse
 import urllib.request
 
 from support import SOURCE, Pagewire, ServedCase
+from support.tls_socket import CONTEXT
 
 SECONDS = 12
 FRAMES_A_SECOND = 10
@@ -37,7 +38,8 @@ class HlsTest(ServedCase):
         make_stream(folder.root)
 
     def fetch(self, url):
-        with urllib.request.urlopen(url, timeout=20) as answer:
+        context = CONTEXT if url.startswith("https:") else None
+        with urllib.request.urlopen(url, timeout=20, context=context) as answer:
             return answer.read(), answer.headers
 
     def playlist(self, url):
@@ -106,7 +108,7 @@ class DemoTest(unittest.TestCase):
         if not os.path.exists(segment):
             self.skipTest("no build/demo: ./dev serve or ./dev test makes it")
         with Pagewire(demo, admin="off") as server, open(segment, "rb") as file:
-            got = subprocess.run(["curl", "-s", "-r", "1000-1999",
+            got = subprocess.run(["curl", "-s", "-k", "-r", "1000-1999",
                                   server.url("/v0/seg_000.ts")], capture_output=True, check=True)
             self.assertEqual(got.stdout, file.read()[1000:2000])
 

@@ -6,13 +6,19 @@ import re
 import signal
 import unittest
 
-from support import (Pagewire, RawClient, TestFolder, coded_bytes, request_head, run_pagewire,
+from support import (TLS, Pagewire, RawClient, TestFolder, coded_bytes, request_head, run_pagewire,
                      wait_until)
 
 SIZE = 300_000
 COMBINED = re.compile(
     r'(\S+) - - \[\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\] "([^"]*)" (\d{3}) (\d+) '
-    r'"([^"]*)" "([^"]*)" rt=(\d+\.\d+) path=(\S+) reason=(\S+)( incomplete)?')
+    r'"([^"]*)" "([^"]*)" rt=(\d+\.\d+) path=(\S+) reason=(\S+)( incomplete)?'
+    + (r' tls=TLSv1\.3 cipher=TLS_\w+ ktls=\S+' if TLS else ""))
+# What sends a large body, and a small one of a file; and a large one where that path is pinned.
+LARGE = ("tls_copy", "tls-user") if TLS else ("sendfile", "large-body")
+SMALL = ("tls_copy", "tls-user") if TLS else ("copy", "small-body")
+PINNED = (2 * [("tls_copy", "pin-unfit")] if TLS
+          else [("splice", "pinned"), ("mmap", "pinned")])
 
 
 class LogTest(unittest.TestCase):
@@ -61,8 +67,8 @@ class LogTest(unittest.TestCase):
         self.assertEqual(rows[0][1], "127.0.0.1")
         self.assertEqual(rows[0][2], "GET /big.bin HTTP/1.1")
         self.assertEqual((rows[0][5], rows[0][6]), ("http://a.test/", "probe/1"))
-        self.assertEqual((rows[0][8], rows[0][9]), ("sendfile", "large-body"))
-        self.assertEqual((rows[2][8], rows[2][9]), ("copy", "small-body"))
+        self.assertEqual((rows[0][8], rows[0][9]), LARGE)
+        self.assertEqual((rows[2][8], rows[2][9]), SMALL)
         self.assertEqual(rows[1][9], "in-memory")
         self.assertEqual(rows[4][9], "head-only")
         self.assertLess(float(rows[0][7]), 5)
@@ -76,7 +82,7 @@ class LogTest(unittest.TestCase):
         self.assertTrue(all(row["complete"] for row in rows))
         first = rows[0]
         self.assertEqual((first["method"], first["target"]), ("GET", "/big.bin"))
-        self.assertEqual((first["path"], first["reason"]), ("sendfile", "large-body"))
+        self.assertEqual((first["path"], first["reason"]), LARGE)
         self.assertEqual((first["user_agent"], first["referer"]), ("probe/1", "http://a.test/"))
         self.assertEqual(rows[2]["range"], "bytes=10-19")
         self.assertEqual(rows[4]["reason"], "head-only")
@@ -88,8 +94,7 @@ class LogTest(unittest.TestCase):
             with RawClient(self.serve("json", "--path", path).address) as client:
                 client.get("/big.bin")
         rows = [json.loads(line) for line in self.lines(2)]
-        self.assertEqual([(row["path"], row["reason"]) for row in rows],
-                         [("splice", "pinned"), ("mmap", "pinned")])
+        self.assertEqual([(row["path"], row["reason"]) for row in rows], PINNED)
 
     def test_nothing_sent_can_forge_a_line(self):
         evil = 'x" 200 0 "-" "-" \\ \u00ff'

@@ -18,6 +18,7 @@ BIG = 12 * MIB + 77
 HOT = coded_bytes(0, 100_000, salt=3)
 SMALL = coded_bytes(0, 5_000, salt=9)
 BODY = coded_bytes(0, BIG, salt=4)
+BIG_FILES = 6  # one for each path
 UNSEEN = 24
 HOT_REQUESTS = 60
 DESERTERS = 300
@@ -41,7 +42,7 @@ def listed_names():
 def fill(folder):
     write(folder, "hot.bin", HOT)
     write(folder, "small.bin", SMALL)
-    for number in range(len(PATHS)):
+    for number in range(BIG_FILES):
         write(folder, f"big{number}.bin", BODY)
     os.mkdir(os.path.join(folder, "quick"))
     os.mkdir(os.path.join(folder, "listed"))

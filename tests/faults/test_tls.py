@@ -21,6 +21,8 @@ from support.tls_socket import client_context, wait_for_fin
 BIG = 8 * MIB
 SMALL = 1000
 DROPPED = 10_000
+# States of /proc/net/tcp (net/tcp_states.h).
+ESTABLISHED, CLOSE_WAIT = 1, 8
 
 
 def client_hello():
@@ -208,6 +210,69 @@ class Tls(FaultTest):
                 self.assertEqual(client.socket.recv(1), b"", "close_notify is answered")
             wait_until(lambda: total(server, "pagewire_tls_clean_closes_total") == 1, "counted")
             self.assertEqual(total(server, "pagewire_tls_truncations_total"), 1)
+
+    def test_a_fin_that_comes_while_ours_is_owed(self):
+        """The last answer fits into a full socket, and close_notify behind it does not: the
+        client's FIN ends nothing before both have gone."""
+        for way in ("close_notify", "fin"):
+            with self.subTest(way=way), self.serving_tls(workers=1) as server:
+                client, size = self.client_that_is_owed_a_fin(server)
+                before = total(server, "pagewire_connection_ends_total")
+                if way == "close_notify":
+                    self.open_what_is_here(client)
+                    client.half_close()
+                else:
+                    client.socket.raw.shutdown(socket.SHUT_WR)
+                wait_until(lambda: self.state_of(server, client) == CLOSE_WAIT, "the FIN is there")
+                self.assert_goes_on(server)  # a turn of the worker's, which has seen it by then
+                self.assertIsNone(first_difference(client.read_exactly(size), self.big[:size]))
+                self.assertEqual(client.read_rest(), b"")
+                self.assertTrue(client.socket.peer_closed, "close_notify has come")
+                self.assertTrue(wait_for_fin(client.socket.raw, 10))
+                client.close()
+                wait_until(lambda: total(server, "pagewire_connections_open") == 0, "it has gone")
+                self.assertEqual(total(server, "pagewire_connection_ends_total"), before)
+
+    @staticmethod
+    def open_what_is_here(client):
+        """OpenSSL would throw away the records that it finds behind our close_notify."""
+        try:
+            while True:
+                client.buffer += client.socket.tls.read(MIB)
+        except ssl.SSLWantReadError:
+            pass
+
+    def client_that_is_owed_a_fin(self, server):
+        """Which body fills the socket depends on the kernel: found by halving. With a smaller one
+        the server has sent its FIN, with a larger one it has not sent the body. Returns the client,
+        which has read no more than the head, and the size of the body."""
+        small, large = 100_000, BIG
+        while large - small > 16:
+            size = (small + large) // 2
+            client = self.client(server, receive_buffer=16384)
+            answered = total(server, "pagewire_requests_total")
+            client.send(request_head("/big.bin", fields=(f"Range: bytes=0-{size - 1}",
+                                                         "Connection: close")))
+            self.assertEqual(client.read_head().status, 206)
+            self.wait_until_stuck(server, "tls_copy")
+            whole = total(server, "pagewire_requests_total") > answered
+            if whole and self.state_of(server, client) == ESTABLISHED:
+                print(f"    {size} bytes fill a socket", file=sys.stderr)
+                return client, size
+            small, large = (size, large) if whole else (small, size)
+            client.close()
+        raise AssertionError(f"close_notify found room behind every body, up to {small} bytes")
+
+    @staticmethod
+    def state_of(server, client):
+        """Of the server's end (/proc/net/tcp); None when there is none."""
+        ports = f":{server.tls_addresses[0][1]:04X}", f":{client.socket.getsockname()[1]:04X}"
+        with open("/proc/net/tcp", encoding="ascii") as file:
+            for line in file:
+                _, ours, theirs, state, *_ = line.split()
+                if ours.endswith(ports[0]) and theirs.endswith(ports[1]):
+                    return int(state, 16)
+        return None
 
     def test_a_request_behind_close_notify_is_answered(self):
         with self.serving_tls() as server, self.client(server) as client:

@@ -87,8 +87,9 @@ class RawClient:
 
     def reset(self):
         """Closes with a RST instead of a FIN."""
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-        self.socket.close()
+        raw = self.socket.raw if isinstance(self.socket, TlsSocket) else self.socket
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        raw.close()
 
     def send(self, data):
         self.socket.sendall(data)

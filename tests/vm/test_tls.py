@@ -31,12 +31,14 @@ SUITES = {
     ("1.2", "AES-256-GCM"): "ECDHE-ECDSA-AES256-GCM-SHA384",
     ("1.2", "ChaCha20"): "ECDHE-ECDSA-CHACHA20-POLY1305",
 }
-# The tests of these that encrypt little, for AES is emulated, on both ends, and that leave no send
-# buffer full when they close (see test_6).
+# The tests of these that encrypt little, for AES is emulated, on both ends. TinyBuffers: with 6.1
+# the pipes' paths waited for ever (docs/KERNEL_NOTES.md).
 SOME_PATHS = "--gtest_filter=*/sendfile:*/splice:*/copy:-*BeyondFourGibibytes*"
+SOME_SOCKETS = ("--gtest_filter=*ASlowReader*:*AnEmptyPipeGoesBack*:*TinyBuffers*/sendfile"
+                ":*TinyBuffers*splice")
 CONFORMANCE = {
     "egress_slices_test": TEST_FLAGS if WHOLE else SOME_PATHS,
-    "egress_socket_test": "--gtest_filter=*ASlowReader*:*AnEmptyPipeGoesBack*",
+    "egress_socket_test": TEST_FLAGS if WHOLE else SOME_SOCKETS,
     "egress_source_test": "--gtest_filter=*OverwrittenInPlace*:*BeforeTheFirstStep*:*DeletedGoes*",
 }
 NGINX = """
@@ -50,6 +52,7 @@ http {
   }
 }
 """
+SLOW_READERS, SLOWLY_READ = 40, 400_000
 ROUNDS = 3
 COMPARED = "TLS_AES_256_GCM_SHA384"
 
@@ -112,13 +115,25 @@ class OpensslClient:
         self.type(f"{letter}\n")
         told = b""
         while b"KEYUPDATE" not in told:
-            ready, _, _ = select.select([self.process.stderr], [], [], 60)
-            told += os.read(self.process.stderr.fileno(), 4096) if ready else b""
+            # Its body has to go on, too: it waits for nobody while it writes.
+            ready, _, _ = select.select([self.process.stderr, self.process.stdout], [], [], 60)
             if not ready:
                 raise AssertionError(f"s_client has not taken {letter}: {told}")
+            if self.process.stderr in ready:
+                told += os.read(self.process.stderr.fileno(), 4096)
+            if self.process.stdout in ready:
+                self.buffer += os.read(self.process.stdout.fileno(), 1 << 16)
+
+    def wait_for_answer(self):
+        """Until its first bytes have come."""
+        if not select.select([self.process.stdout], [], [], 60)[0]:
+            raise AssertionError("no answer within 60 s")
+
+    def ask(self, name, fields=""):
+        self.type(f"GET /{name} HTTP/1.1\r\nHost: guest\r\n{fields}\r\n")
 
     def get(self, name):
-        self.type(f"GET /{name} HTTP/1.1\r\nHost: guest\r\n\r\n")
+        self.ask(name)
         return self.read()
 
     def close(self):
@@ -131,6 +146,7 @@ class Tls:
     modules to one with all of them, in the order of their names."""
 
     kernel = None
+    rekeys = False  # takes a second key (Linux 6.14)
 
     @classmethod
     def setUpClass(cls):
@@ -175,9 +191,12 @@ class Tls:
         server.admin = (GUEST_ADDRESS, admin)
         return server
 
+    def tls_stat(self, name):
+        return int(self.guest.run(f"grep {name} /proc/net/tls_stat").output.split()[1])
+
     def kernel_connections(self):
-        """TlsTxSw of /proc/net/tls_stat: sockets that the kernel has encrypted for."""
-        return int(self.guest.run("grep TlsTxSw /proc/net/tls_stat").output.split()[1])
+        """Sockets that the kernel has encrypted for."""
+        return self.tls_stat("TlsTxSw")
 
     @staticmethod
     def connections(server, **labels):
@@ -268,8 +287,9 @@ class Tls:
         return lines, taken
 
     def test_5_key_updates(self):
-        """One that asks for no answer is taken; one that asks for a new key of the kernel's ends
-        the connection, with close_notify and the reason counted: it never stalls."""
+        """One that asks for no answer is taken. One that asks for a new key of the kernel's is
+        answered where the kernel takes a second one."""
+        self.guest.load("tls", *AES_MODULES)
         server = self.serve()
         client = OpensslClient()
         self.addCleanup(client.close)
@@ -277,6 +297,42 @@ class Tls:
         client.update_key("k")
         self.assertEqual(client.get("small.bin"), self.bodies["small.bin"])
         self.assertEqual(self.connections(server, ktls="kernel"), 1)
+        if self.rekeys:
+            self.check_that_keys_change(server, client)
+        else:
+            self.check_that_it_ends(server, client)
+
+    def check_that_keys_change(self, server, client):
+        """Between whole bodies, and asked for while one is under way; the end is as prompt as ever,
+        for which the server counts records under all keys."""
+        before = self.tls_stat("TlsTxRekeyOk")
+        bodies = 0
+        for name in ("odd.bin", "small.bin", "odd.bin"):
+            client.update_key("K")
+            self.assertIsNone(first_difference(client.get(name), self.bodies[name]), name)
+            client.ask(name)
+            client.wait_for_answer()
+            client.update_key("K")
+            self.assertIsNone(first_difference(client.read(), self.bodies[name]), name)
+            client.update_key("k")
+            bodies += 2
+        client.ask("odd.bin", "Connection: close\r\n")
+        self.assertIsNone(first_difference(client.read(), self.bodies["odd.bin"]))
+        self.assertIsNone(client.read())
+        wait_until(lambda: fetch_metrics(server).total("^pagewire_connections_open$") == 0, "gone")
+        metrics = fetch_metrics(server)
+        self.assertEqual(metrics.total("^pagewire_tls_key_updates_total$"), 1 + bodies * 3 // 2)
+        self.assertEqual(metrics.total("^pagewire_tls_failures_total$"), 0)
+        self.assertEqual(metrics.total("^pagewire_tls_truncations_total$"), 0)
+        self.assertEqual(metrics.total("^pagewire_connection_ends_total$"), 0)
+        self.assertEqual(self.connections(server, ktls="kernel"), 1)
+        rekeyed = self.tls_stat("TlsTxRekeyOk") - before
+        report(f"{self.guest.release}: {bodies} KeyUpdates answered, TlsTxRekeyOk rose by"
+               f" {rekeyed}")
+        self.assertEqual(rekeyed, bodies)
+
+    def check_that_it_ends(self, server, client):
+        """With close_notify and the reason counted: it never stalls."""
         client.update_key("K")
         self.assertIsNone(client.read())
         wait_until(lambda: fetch_metrics(server).total("^pagewire_tls_failures_total$",
@@ -287,17 +343,23 @@ class Tls:
 
     def test_6_a_slow_reader_gets_the_end(self):
         """The kernel takes more than the TCP queue has room for, and drops it at a FIN that comes
-        too early: the last answer's end has to arrive, and close_notify behind it."""
-        self.serve()
-        for name in ("small.bin", "odd.bin"):
-            for _ in range(3):
-                with RawClient((GUEST_ADDRESS, 8443), receive_buffer=4096, timeout=60,
-                               tls=True) as client:
-                    client.send(request_head(f"/{name}", fields=("Connection: close",)))
-                    time.sleep(0.5)
-                    got = client.read().body
-                    self.assertIsNone(first_difference(got, self.bodies[name]), name)
-                    self.assertEqual(client.read_rest(), b"")
+        too early: the last answer's end has to arrive, and close_notify behind it. With small send
+        buffers a FIN at once loses some of it each third time on 6.1."""
+        self.guest.load("tls", *AES_MODULES)
+        setting = "/proc/sys/net/ipv4/tcp_wmem"
+        usual = self.guest.run(f"cat {setting}").output.strip()
+        self.addCleanup(self.guest.run, f"echo {usual} > {setting}")
+        self.guest.run(f"echo 4096 16384 32768 > {setting}")
+        server = self.serve()
+        for number in range(SLOW_READERS):
+            with self.subTest(reader=number), RawClient(
+                    (GUEST_ADDRESS, 8443), receive_buffer=4096, timeout=60, tls=True) as client:
+                client.send(request_head("/odd.bin", fields=(
+                    f"Range: bytes=0-{SLOWLY_READ - 1}", "Connection: close")))
+                got = client.read().body
+                self.assertIsNone(first_difference(got, self.bodies["odd.bin"][:SLOWLY_READ]))
+                self.assertEqual(client.read_rest(), b"")
+        self.assertEqual(self.connections(server, ktls="kernel"), SLOW_READERS)
 
 
 class Debian12(Tls, unittest.TestCase):
@@ -308,7 +370,7 @@ class Debian12(Tls, unittest.TestCase):
             with self.subTest(program=program):
                 done = self.guest.run(
                     "mkdir -p /disk/tests && cd /disk/tests && TMPDIR=/disk/tests"
-                    f" PAGEWIRE_TEST_KTLS=1 /tests/{program} {flags}",
+                    f" PAGEWIRE_ROUNDS=5 PAGEWIRE_TEST_KTLS=1 /tests/{program} {flags}",
                     limit_s=300, check=False)
                 self.assertEqual(done.status, 0, report_tests(program, done.output))
 
@@ -341,9 +403,13 @@ class Debian12(Tls, unittest.TestCase):
             report(f"  {label:24}{cost / least['nginx + kernel TLS']:6.2f}")
 
 
-@unittest.skipUnless(WHOLE, NOT_WHOLE)
 class Newest(Tls, unittest.TestCase):
     kernel = "newest"
+    rekeys = True
+
+    def setUp(self):
+        if not WHOLE and "key_updates" not in self.id():
+            self.skipTest(NOT_WHOLE)
 
 
 if __name__ == "__main__":
