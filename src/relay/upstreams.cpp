@@ -108,7 +108,7 @@ void Slot::release() {
   if (endpoint_ != nullptr) upstreams_->release(*std::exchange(endpoint_, nullptr), worker_);
 }
 
-Attempt::~Attempt() {
+void Attempt::leave_queue() {
   if (queue_ != nullptr) queue_->leave(*this);
 }
 

@@ -102,7 +102,7 @@ class Attempt : private ListNode {
   static constexpr std::size_t max_tries = 8;
 
   Attempt(std::size_t worker, std::uint64_t key) : worker_(worker), key_(key) {}
-  virtual ~Attempt();
+  virtual ~Attempt() { leave_queue(); }
 
   /// A place has come free for this one. On its worker's thread, from Upstreams::deliver(). It may
   /// destroy this object.
@@ -113,6 +113,10 @@ class Attempt : private ListNode {
   bool has_tried(const Endpoint& endpoint) const;
   std::size_t tries() const { return tried_count_; }
   void forget_tried() { tried_count_ = 0; }
+
+ protected:
+  /// From now on nothing is granted; a place that was given already goes to the next one.
+  void leave_queue();
 
  private:
   friend class Upstreams;

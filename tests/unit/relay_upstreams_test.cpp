@@ -25,6 +25,7 @@ class Client final : public Attempt {
  public:
   explicit Client(std::size_t worker = 0, std::uint64_t key = 0) : Attempt(worker, key) {}
   void granted(Slot given) override { slot = std::move(given); }
+  using Attempt::leave_queue;
   Slot slot;
 };
 
@@ -233,14 +234,17 @@ TEST_F(RelayUpstreams, WhoLeavesTheQueueGivesItsPlaceOn) {
   auto first = std::make_unique<Client>();
   auto second = std::make_unique<Client>();
   Client third;
-  for (Client* client : {first.get(), second.get(), &third}) {
+  Client fourth;
+  for (Client* client : {first.get(), second.get(), &third, &fourth}) {
     ASSERT_EQ(acquire(*client), Answer::Waits);
   }
   second.reset();  // gave up while it waited
   holder.slot.release();
   first.reset();  // gave up after it was given the place, before it heard of that
+  third.leave_queue();
   upstreams_->deliver(0);
-  EXPECT_TRUE(third.slot.taken());
+  EXPECT_FALSE(third.slot.taken());
+  EXPECT_TRUE(fourth.slot.taken());
   EXPECT_EQ(upstreams_->queued(), 0U);
 }
 
