@@ -74,7 +74,7 @@ class Stream : private TimerNode, private ReadyNode, private MemberNode {
   sys::Fd fd_;
   std::int64_t deadline_ms_ = 0;  ///< 0: none
   std::int64_t slot_ms_ = 0;      ///< when the wheel looks at this stream next
-  bool raw_ = false;  ///< it is a RawStream
+  bool raw_ = false;              ///< it is a RawStream
   bool reading_paused_ = false;
   bool readable_ = false;  ///< an edge came that has not been read to its end
   bool hung_up_ = false;   ///< EPOLLRDHUP came: there is a FIN behind the bytes
@@ -170,8 +170,8 @@ class Loop {
   /// all listeners. The descriptors are the caller's to close.
   virtual void unlisten_all() = 0;
 
-  /// Takes the stream over; reading starts. On error the stream is deleted. EOPNOTSUPP: a RawStream,
-  /// and this loop is not epoll's.
+  /// Takes the stream over; reading starts. On error the stream is deleted. EOPNOTSUPP: a
+  /// RawStream, and this loop is not epoll's.
   virtual Result<void> attach(std::unique_ptr<Stream> stream) = 0;
   /// Ends the stream: closes its socket and deletes it after the current batch, or once the kernel
   /// has given back the operations that name it.

@@ -43,8 +43,8 @@ class PipePool {
 
   Result<Pipe> take();
 
-  /// The same for a pipe of which the caller has counted that as much went out as came in: saves the
-  /// question.
+  /// The same for a pipe of which the caller has counted that as much went out as came in: saves
+  /// the question.
   void give_back_empty(Pipe pipe);
 
   /// Gives a pipe back. It is kept if it is empty (the kernel is asked) and there is room, else

@@ -101,6 +101,15 @@ std::uint16_t Address::port() const {
   return ntohs(v4.sin_port);
 }
 
+Address Address::without_port() const {
+  Address same = *this;
+  sockaddr_in v4{};
+  std::memcpy(&v4, raw_.data(), sizeof v4);
+  v4.sin_port = 0;
+  std::memcpy(same.raw_.data(), &v4, offsetof(sockaddr_in, sin_addr));
+  return same;
+}
+
 std::string_view Address::host(std::array<char, 64>& into) const {
   if (size_ == 0) return "-";
   const char* text = nullptr;

@@ -29,7 +29,8 @@ class Address {
   /// The address alone, without port or brackets, written to `into`; returns the view of it.
   std::string_view host(std::array<char, 64>& into) const;
   std::uint16_t port() const;
-  bool is_any_ipv6() const;  ///< [::]
+  Address without_port() const;  ///< the same with port 0: the kernel chooses
+  bool is_any_ipv6() const;      ///< [::]
   /// 127.0.0.0/8 (also IPv4-mapped) or ::1. A peer on this machine that came by the address of a
   /// network interface is not told apart.
   bool is_loopback() const;
