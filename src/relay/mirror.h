@@ -34,7 +34,7 @@ class MirrorLane;
 
 /// Any thread reads them; each is a sum since the start.
 struct MirrorTotals {
-  std::uint64_t mirrored_bytes = 0;   ///< that the sink took, without heads
+  std::uint64_t mirrored_bytes = 0;   ///< of streams, that the sink took
   std::uint64_t dropped_bytes = 0;    ///< that the lanes had no room for
   std::uint64_t dropped_records = 0;  ///< beginnings and ends of connections, likewise
   std::uint64_t gaps = 0;             ///< runs of dropped bytes that a head has marked

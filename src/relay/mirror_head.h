@@ -27,7 +27,7 @@ inline constexpr std::uint8_t all = start | open | gap | end | reset;
 }  // namespace mirror_flag
 
 struct MirrorHead {
-  std::uint64_t connection = 0;  ///< unique within one run; of a start record: the run
+  std::uint64_t connection = 0;  ///< unique, also over restarts; of a start record: the run
   std::uint64_t offset = 0;      ///< of the first byte, in its stream
   std::int64_t realtime_ns = 0;  ///< when the bytes came, nanoseconds since 1970, to a few ms
   std::uint32_t length = 0;      ///< bytes that follow the head
