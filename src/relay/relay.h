@@ -1,0 +1,90 @@
+// relay: TCP connections passed on to upstreams, in the kernel where they are worth it.
+//
+// One thread a worker, each with its own listeners (SO_REUSEPORT), epoll loop, pipe pool, buffer
+// and counters. start() and the signals' calls below come from one controlling thread.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "log/log.h"
+#include "metrics/metrics.h"
+#include "relay/pump.h"
+#include "relay/upstreams.h"
+#include "service/service.h"
+#include "sys/socket.h"
+
+namespace pagewire::relay {
+
+/// One [[relay]]: from its listeners to its upstreams.
+struct Route {
+  std::string name = "relay";
+  std::vector<sys::Address> listen;
+  std::vector<std::string> to;  ///< HOST:PORT
+  Balance balance = Balance::RoundRobin;
+  Path path = Path::Auto;
+  bool transparent = false;  ///< upstreams see the client's address (IP_TRANSPARENT)
+  std::size_t max_upstream_connections =
+      0;                          ///< of each address; above, clients queue; 0: any number
+  std::size_t max_queue = 1'024;  ///< of them; above, they are reset
+  std::size_t retries = 2;        ///< of other upstreams, before the client's first byte is read
+  std::int64_t connect_timeout_ms = 5'000;  ///< of one try
+  std::int64_t queue_timeout_ms = 10'000;
+  std::int64_t idle_timeout_ms = 600'000;        ///< without a byte in either direction
+  std::int64_t half_closed_timeout_ms = 60'000;  ///< the same, once one side has sent its FIN
+};
+
+struct Settings {
+  std::vector<Route> routes;
+  std::size_t workers = 1;
+  std::vector<int> pin;  ///< CPU of each worker; empty: not pinned
+  std::size_t connections =
+      16'384;                 ///< clients of all workers together; above: closed as they come
+  std::size_t pipes = 4'096;  ///< in use at once, of a worker; above: copy
+  sys::PipePool::Limits pipe_pool{.idle = 64, .capacity = ByteCount{256 * kib}};
+  sys::KeepAlive keep_alive;               ///< idle_s 0: none
+  std::int64_t user_timeout_ms = 120'000;  ///< TCP_USER_TIMEOUT, both sides; 0: the kernel's own
+  std::int64_t drain_timeout_ms = 30'000;
+  log::Settings access_log;
+  bool admin_enabled = true;
+  sys::Address admin;  ///< 127.0.0.1:9181 unless told
+};
+
+/// Whether splice(2) between two TCP sockets of this machine works and moves what it should: some
+/// bytes are sent through. "" or why not.
+std::string probe_splice();
+
+class Relay {
+ public:
+  Relay();
+  ~Relay();
+
+  /// Opens everything (listeners, log, admin), finds the upstreams and starts the threads. On
+  /// failure nothing runs.
+  tl::expected<void, service::StartError> start(const Settings& settings);
+
+  /// What each route listens on, with the ports that the kernel chose for port 0.
+  std::vector<std::vector<sys::Address>> addresses() const;
+  sys::Address admin_address() const;
+  /// Why `auto` copies everything; "" where it does not.
+  std::string splice_note() const;
+
+  /// Stops accepting; connections go on until they end, at most drain_timeout_ms.
+  void begin_drain();
+  bool drained() const;
+  /// Waits for that; true when nothing was cut off.
+  bool drain();
+
+  void reopen_logs();
+
+  metrics::Totals totals() const;  ///< `requests` are connections
+  std::string metrics_text() const;
+
+  struct Parts;  // private to the room
+ private:
+  std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace pagewire::relay
