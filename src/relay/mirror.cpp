@@ -6,11 +6,13 @@
 #include <algorithm>
 #include <csignal>
 #include <cstdio>
+#include <iterator>
 #include <thread>
 
 #include <fmt/format.h>
 
 #include "base/check.h"
+#include "metrics/metrics.h"
 #include "relay/mirror_lane.h"
 #include "relay/mirror_writer.h"
 #include "sys/clock.h"
@@ -129,6 +131,40 @@ MirrorTotals Mirror::totals() const {
     sums.gaps += lane->gaps.load(std::memory_order_relaxed);
   }
   return sums;
+}
+
+std::string mirrors_text(std::span<const NamedMirror> mirrors) {
+  struct Series {
+    metrics::Family family;
+    std::uint64_t MirrorTotals::*sum;
+  };
+  static constexpr Series all[] = {
+      {{"pagewire_relay_mirror_bytes_total", "counter", "Bytes of streams that the mirror wrote."},
+       &MirrorTotals::mirrored_bytes},
+      {{"pagewire_relay_mirror_dropped_bytes_total", "counter",
+        "Bytes of streams that the mirror had no room for."},
+       &MirrorTotals::dropped_bytes},
+      {{"pagewire_relay_mirror_dropped_records_total", "counter",
+        "Beginnings and ends of connections, likewise."},
+       &MirrorTotals::dropped_records},
+      {{"pagewire_relay_mirror_gaps_total", "counter", "Runs of dropped bytes, as marked."},
+       &MirrorTotals::gaps},
+      {{"pagewire_relay_mirror_failures_total", "counter",
+        "The file or the recorder broke off, or could not be opened."},
+       &MirrorTotals::sink_failures},
+      {{"pagewire_relay_mirror_opened_total", "counter", "Files, or connections to the recorder."},
+       &MirrorTotals::sinks_opened},
+  };
+  std::string text;
+  for (const Series& series : all) {
+    if (mirrors.empty()) break;
+    metrics::write_family(text, series.family);
+    for (const NamedMirror& one : mirrors) {
+      fmt::format_to(std::back_inserter(text), "{}{{relay=\"{}\"}} {}\n", series.family.name,
+                     one.name, one.mirror.totals().*series.sum);
+    }
+  }
+  return text;
 }
 
 Result<void> Mirror::Parts::add_lanes() {

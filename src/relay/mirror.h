@@ -79,9 +79,11 @@ bool is_recorder(std::string_view target);
 
 /// Both streams of one tunnel, as its mirror sees them. Plain data, beside the tunnel.
 struct MirrorTap {
+  struct Way;
   struct Stream {
     std::uint64_t offset = 0;  ///< bytes so far, dropped ones too
     bool gap = false;          ///< some were dropped since the last head
+    bool ended = false;
   };
   std::uint64_t connection = 0;
   std::array<Stream, 2> streams;  ///< by Direction
@@ -106,11 +108,28 @@ class MirrorLane {
   /// Bytes of this direction that were received into memory.
   void copy(MirrorTap& tap, Direction direction, std::span<const char> bytes);
 
-  /// The source of this direction said FIN, or the tunnel broke off. Once for each direction.
+  /// The source of this direction said FIN, or the tunnel broke off. The first one holds.
   void end(MirrorTap& tap, Direction direction, StreamEnd how);
 
  private:
   Shared& shared_;
 };
+
+/// One direction of a tunnel, for its pump.
+struct MirrorTap::Way {
+  MirrorLane& lane;
+  MirrorTap& tap;
+  Direction direction;
+
+  void tee(const sys::Pipe& pipe, ByteCount count) const { lane.tee(tap, direction, pipe, count); }
+  void copy(std::span<const char> bytes) const { lane.copy(tap, direction, bytes); }
+};
+
+/// Lines of the metrics, of all mirrors; each by the name of its route.
+struct NamedMirror {
+  std::string_view name;
+  const Mirror& mirror;
+};
+std::string mirrors_text(std::span<const NamedMirror> mirrors);
 
 }  // namespace pagewire::relay

@@ -110,6 +110,8 @@ void MirrorLane::copy(MirrorTap& tap, Direction direction, std::span<const char>
 void MirrorLane::end(MirrorTap& tap, Direction direction, StreamEnd how) {
   if (!shared_.wiring.mirrored[static_cast<std::size_t>(direction)]) return;
   MirrorTap::Stream& stream = tap.streams[static_cast<std::size_t>(direction)];
+  if (stream.ended) return;
+  stream.ended = true;
   MirrorHead* const slot = shared_.heads.begin();
   if (slot == nullptr) {
     add(shared_.dropped_records, 1);
