@@ -237,9 +237,7 @@ void Tunnel::close(End end) {
   set_state(TunnelState::Closed);
   worker_.counters().ends[static_cast<std::size_t>(end)].add(1);
   write_log(end);
-  for (const std::size_t direction : {up, down}) {
-    if (!pumps_[direction].done()) end_mirror(direction, StreamEnd::Reset);
-  }
+  for (const std::size_t direction : {up, down}) end_mirror(direction, StreamEnd::Reset);
   if (end != End::Done) {
     sys::abort_on_close(fd());
     if (far_ != nullptr) sys::abort_on_close(far_->fd());
@@ -256,9 +254,8 @@ void Tunnel::close(End end) {
 
 void Tunnel::begin_mirror() {
   tap_ = std::make_unique<MirrorTap>();
-  const std::string text =
-      fmt::format(R"({{"relay":"{}","client":"{}","upstream":"{}"}})", route_.route.name,
-                  client_.to_string(), slot_.endpoint().text);
+  const std::string text = fmt::format(R"({{"client":"{}","upstream":"{}"}})", client_.to_string(),
+                                       slot_.endpoint().text);
   route_.mirror->lane(worker_.index()).open(*tap_, text);
 }
 
