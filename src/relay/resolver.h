@@ -33,13 +33,13 @@ using LookUp = std::function<LookedUp(const ResolverName&)>;
 LookedUp look_up(const ResolverName& name);
 
 struct ResolverSettings {
-  std::vector<ResolverName> names;
+  std::vector<ResolverName> names{};
   std::int64_t interval_ms = 10'000;  ///< between two look-ups of one name; 0: only at start
   std::size_t max_addresses = 64;     ///< of one name; what is beyond is left out
   LookUp look_up = &relay::look_up;
   /// A name's addresses, when they are not those of the time before. Never called once the
   /// resolver's destructor has begun to return.
-  std::function<void(std::size_t name, const std::vector<sys::Address>&)> publish;
+  std::function<void(std::size_t name, const std::vector<sys::Address>&)> publish{};
   /// One line for the user: a name fails, works again, or has other addresses.
   std::function<void(const std::string& line)> tell{};
 };

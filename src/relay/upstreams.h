@@ -11,8 +11,8 @@
 // - Places are given in the order of asking, over all workers together: who finds every endpoint
 //   full waits in one bounded queue, and nobody overtakes it. The queue's mutex is touched only
 //   while somebody waits.
-// An endpoint is freed once it is gone from the list, has no connections, and every worker has seen
-// a list without it.
+// An endpoint is freed once it is gone from the list, every worker has seen a list without it, and
+// it has no connections: the last thing that anybody does to it is to give a place back.
 //
 // No endpoint up: acquire() says NoneUp at once, and the client is refused (as HAProxy does). Those
 // that wait already go on waiting, until their timeout, for one that comes back.
@@ -50,14 +50,15 @@ ConnectFailure connect_failure(int errno_value);
 
 /// One address of an upstream. Counters are relaxed and touched once a connection.
 struct Endpoint {
-  Endpoint(std::uint32_t number, std::size_t of, const sys::Address& at)
-      : id(number), upstream(of), address(at), text(at.to_string()) {}
+  Endpoint(std::uint32_t number, std::size_t of, const std::string& name, const sys::Address& at);
 
   const std::uint32_t id;  ///< never given twice
   const std::size_t upstream;
   const sys::Address address;
-  const std::string text;
-  std::uint64_t gone_since = 0;  ///< the generation that no longer has it; under the list's mutex
+  const std::string text;        ///< of the address
+  const std::uint64_t seed;      ///< of Balance::Hash: of name and address
+  std::uint64_t gone_since = 0;  ///< the first generation without it; under the list's mutex
+  std::atomic<bool> gone{false};
   std::atomic<bool> up{true};
   std::atomic<std::uint32_t> connections{0};  ///< open or being opened
 
@@ -72,7 +73,7 @@ struct Endpoint {
 
 class Upstreams;
 
-/// A place of a connection on an endpoint, given back when it goes.
+/// A place of a connection on an endpoint, given back when it goes. One worker's.
 class Slot {
  public:
   Slot() = default;
@@ -87,19 +88,21 @@ class Slot {
 
  private:
   friend class Upstreams;
-  Slot(Upstreams& upstreams, Endpoint& endpoint) : upstreams_(&upstreams), endpoint_(&endpoint) {}
+  Slot(Upstreams& upstreams, Endpoint& endpoint, std::size_t worker)
+      : upstreams_(&upstreams), endpoint_(&endpoint), worker_(worker) {}
   Upstreams* upstreams_ = nullptr;
   Endpoint* endpoint_ = nullptr;
+  std::size_t worker_ = 0;
 };
 
 /// What one client needs until its connection to an upstream stands: whom it has tried, and its
-/// place in the queue. Used by one worker; leaves the queue when it is destroyed.
+/// place in the queue. One worker's; leaves the queue when it is destroyed.
 class Attempt : private ListNode {
  public:
   static constexpr std::size_t max_tries = 8;
 
   Attempt(std::size_t worker, std::uint64_t key) : worker_(worker), key_(key) {}
-  virtual ~Attempt();
+  virtual ~Attempt() { leave_queue(); }
 
   /// A place has come free for this one. On its worker's thread, from Upstreams::deliver(). It may
   /// destroy this object.
@@ -108,8 +111,12 @@ class Attempt : private ListNode {
   /// This endpoint is not asked for again by this client.
   void mark_tried(const Endpoint& endpoint);
   bool has_tried(const Endpoint& endpoint) const;
+  std::size_t tries() const { return tried_count_; }
   void forget_tried() { tried_count_ = 0; }
-  bool waiting() const { return upstreams_ != nullptr; }
+
+ protected:
+  /// From now on nothing is granted; a place that was given already goes to the next one.
+  void leave_queue();
 
  private:
   friend class Upstreams;
@@ -118,8 +125,8 @@ class Attempt : private ListNode {
 
   const std::size_t worker_;
   const std::uint64_t key_;
-  Upstreams* upstreams_ = nullptr;  ///< while it waits; its worker's
-  Endpoint* given_ = nullptr;       ///< under the queue's mutex
+  Upstreams* queue_ = nullptr;  ///< whose queue it is in
+  Endpoint* given_ = nullptr;   ///< a place that deliver() will hand out; under the queue's mutex
   std::array<std::uint32_t, max_tries> tried_{};
   std::size_t tried_count_ = 0;
 };
@@ -129,14 +136,14 @@ class Attempt : private ListNode {
 std::uint64_t hash_key(const sys::Address& client);
 
 struct UpstreamsSettings {
-  std::vector<std::string> names;  ///< of the upstreams, as the user wrote them
+  std::vector<std::string> names{};  ///< of the upstreams, as the user wrote them
   Balance balance = Balance::RoundRobin;
   std::size_t max_connections = 0;  ///< of each endpoint, over all workers; 0: any number
   std::size_t max_queue = 1024;     ///< clients that wait, over all workers
   std::size_t workers = 1;
   /// Called on any thread when something was given to clients of that worker: have it call
   /// deliver() soon.
-  std::function<void(std::size_t worker)> wake;
+  std::function<void(std::size_t worker)> wake{};
 };
 
 class Upstreams {
@@ -189,19 +196,44 @@ class Upstreams {
  private:
   friend class Slot;
   friend class Attempt;
-  struct Worker;
   using Endpoints = std::span<Endpoint* const>;
+  struct Worker {
+    std::vector<Endpoint*> list;         ///< its own; as of `seen`
+    std::atomic<std::uint64_t> seen{0};  ///< written by the worker
+    IntrusiveList<Attempt> given;        ///< under the queue's mutex
+  };
+  struct Choice {
+    Endpoint* endpoint = nullptr;    ///< has a free place, or had one a moment ago
+    Answer answer = Answer::NoneUp;  ///< why there is none; Waits: they are full
+  };
 
   Endpoints list_of(std::size_t worker);
-  Endpoint* choose(Endpoints list, const Attempt& attempt);
+  Choice choose(Endpoints list, const Attempt& attempt);
+  Endpoint* choose_free(Endpoints list, const Attempt& attempt);
+  bool has_place(const Endpoint& endpoint) const;
   bool take(Endpoint& endpoint);
-  void release(Endpoint& endpoint);
+  Choice choose_and_take(Endpoints list, const Attempt& attempt);
+  void release(Endpoint& endpoint, std::size_t worker);
+  void serve_queue(Endpoints list);
   void leave(Attempt& attempt);
 
+  std::vector<Endpoint*> present() const;
+  Endpoint* find(std::uint32_t id) const;
+  Endpoint* find(std::size_t upstream, const sys::Address& address) const;
+  void free_unused();
+
   const UpstreamsSettings settings_;
+  std::vector<std::unique_ptr<Worker>> workers_;
   std::atomic<std::uint64_t> generation_{1};
-  std::atomic<std::uint64_t> turn_{0};  ///< of RoundRobin
-  std::atomic<std::size_t> queued_{0};
+  std::atomic<std::uint64_t> turn_{0};
+  std::atomic<std::size_t> queued_{0};  ///< the length of waiting_
+
+  // Where both are held, the list's is taken first. A worker only ever tries for the list's.
+  mutable std::mutex list_mutex_;
+  std::vector<std::unique_ptr<Endpoint>> endpoints_;  ///< those that have gone as well
+  std::uint32_t next_id_ = 0;
+  std::mutex queue_mutex_;
+  IntrusiveList<Attempt> waiting_;
 };
 
 }  // namespace pagewire::relay
