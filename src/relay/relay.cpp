@@ -29,6 +29,7 @@ struct Relay::Parts {
 
   tl::expected<void, StartError> open();
   tl::expected<void, StartError> open_routes();
+  tl::expected<void, StartError> open_mirrors();
   tl::expected<void, StartError> open_workers();
   tl::expected<void, StartError> open_log();
   tl::expected<void, StartError> open_admin();
@@ -67,6 +68,7 @@ Relay::Parts::~Parts() {
 tl::expected<void, StartError> Relay::Parts::open() {
   splice_note = probe_splice();
   if (auto opened = open_routes(); !opened) return opened;
+  if (auto opened = open_mirrors(); !opened) return opened;
   if (auto opened = open_workers(); !opened) return opened;
   if (auto opened = open_log(); !opened) return opened;
   return open_admin();
@@ -89,6 +91,7 @@ tl::expected<void, StartError> Relay::Parts::open_routes() {
             .workers = settings.workers,
             .wake = [this, i](std::size_t worker) { workers[worker]->post_deliver(i); },
         }),
+        .mirror = nullptr,
         .addresses = route.listen,
     });
     for (std::size_t to = 0; to < route.to.size(); ++to) {
@@ -96,6 +99,21 @@ tl::expected<void, StartError> Relay::Parts::open_routes() {
       if (!address) return tl::unexpected(StartError{"not an address: " + route.to[to]});
       shared.routes[i].upstreams->set_addresses(to, std::span(&*address, 1));
     }
+  }
+  return {};
+}
+
+tl::expected<void, StartError> Relay::Parts::open_mirrors() {
+  for (RouteParts& route : shared.routes) {
+    Mirror::Settings mirror_settings = route.route.mirror;
+    if (mirror_settings.target.empty()) continue;
+    mirror_settings.workers = settings.workers;
+    Result<std::unique_ptr<Mirror>> opened = Mirror::open(mirror_settings);
+    if (!opened) {
+      return tl::unexpected(StartError{"cannot open the mirror " + mirror_settings.target + ": " +
+                                       describe(opened.error())});
+    }
+    route.mirror = std::move(*opened);
   }
   return {};
 }
@@ -145,8 +163,13 @@ std::vector<const Counters*> Relay::Parts::counters() const {
 }
 
 std::string Relay::Parts::metrics_text() const {
-  return counters_text(counters(),
-                       {.version = PAGEWIRE_VERSION, .splice_works = splice_note.empty()});
+  std::string text =
+      counters_text(counters(), {.version = PAGEWIRE_VERSION, .splice_works = splice_note.empty()});
+  std::vector<NamedMirror> mirrors;
+  for (const RouteParts& route : shared.routes) {
+    if (route.mirror != nullptr) mirrors.push_back({route.route.name, *route.mirror});
+  }
+  return text + mirrors_text(mirrors);
 }
 
 std::vector<std::vector<sys::Address>> Relay::addresses() const {
@@ -183,6 +206,9 @@ bool Relay::drain() {
 
 void Relay::reopen_logs() {
   if (parts_->access_log != nullptr) parts_->access_log->reopen();
+  for (const RouteParts& route : parts_->shared.routes) {
+    if (route.mirror != nullptr) route.mirror->reopen();
+  }
 }
 
 metrics::Totals Relay::totals() const {

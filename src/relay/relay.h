@@ -11,6 +11,8 @@
 
 #include "log/log.h"
 #include "metrics/metrics.h"
+#include "relay/mirror.h"
+#include "relay/mirror_reader.h"
 #include "relay/pump.h"
 #include "relay/upstreams.h"
 #include "service/service.h"
@@ -25,6 +27,7 @@ struct Route {
   std::vector<std::string> to;  ///< HOST:PORT
   Balance balance = Balance::RoundRobin;
   Path path = Path::Auto;
+  Mirror::Settings mirror;   ///< its target "": none; its workers are those of Settings
   bool transparent = false;  ///< upstreams see the client's address (IP_TRANSPARENT)
   std::size_t max_upstream_connections =
       0;                          ///< of each address; above, clients queue; 0: any number
