@@ -15,6 +15,7 @@
 #include "metrics/metrics.h"
 #include "relay/proxy_protocol.h"
 #include "relay/pump.h"
+#include "relay/resolver.h"
 #include "relay/upstreams.h"
 #include "service/service.h"
 #include "sys/socket.h"
@@ -22,6 +23,14 @@
 namespace pagewire::relay {
 
 inline constexpr std::size_t max_retries = Attempt::max_tries - 1;
+
+/// HOST:PORT, where HOST is a name or an address ("[::1]:80"). Nothing is looked up. The reason it
+/// is none, for the user.
+struct UpstreamName {
+  ResolverName name;  ///< where `address` is none
+  std::optional<sys::Address> address{};
+};
+tl::expected<UpstreamName, std::string> parse_upstream(std::string_view text);
 
 /// One [[relay]]: from its listeners to its upstreams.
 struct Route {
@@ -49,8 +58,8 @@ struct Route {
   bool check = false;  ///< upstreams are connected to now and then (relay/health.h)
   std::int64_t check_interval_ms = 2'000;
   std::int64_t check_timeout_ms = 2'000;
-  unsigned rise = 2;
-  unsigned fall = 3;
+  std::size_t rise = 2;
+  std::size_t fall = 3;
 
   std::int64_t resolve_interval_ms = 10'000;  ///< names are looked up again; 0: only at start
   std::int64_t resolve_timeout_ms = 5'000;    ///< of the first look-up, which start() waits for

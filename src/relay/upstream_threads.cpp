@@ -141,7 +141,8 @@ void write_endpoints(std::string& text, std::span<const UpstreamsOfRoute> routes
       for (const Sample& sample : pick(endpoint)) {
         fmt::format_to(std::back_inserter(text),
                        "{}{{relay=\"{}\",upstream=\"{}\",address=\"{}\"{}}} {}\n", family.name,
-                       route.route, name, endpoint.text, sample.label, sample.value);
+                       metrics::escaped_label(route.route), name, endpoint.text, sample.label,
+                       sample.value);
       }
     });
   }
@@ -152,8 +153,8 @@ void write_routes(std::string& text, std::span<const UpstreamsOfRoute> routes,
                   const metrics::Family& family, Pick pick) {
   metrics::write_family(text, family);
   for (const UpstreamsOfRoute& route : routes) {
-    fmt::format_to(std::back_inserter(text), "{}{{relay=\"{}\"}} {}\n", family.name, route.route,
-                   pick(route));
+    fmt::format_to(std::back_inserter(text), "{}{{relay=\"{}\"}} {}\n", family.name,
+                   metrics::escaped_label(route.route), pick(route));
   }
 }
 

@@ -18,14 +18,6 @@
 
 namespace pagewire::relay {
 
-/// HOST:PORT, where HOST is a name or an address ("[::1]:80"). Nothing is looked up. The reason it
-/// is none, for the user.
-struct UpstreamName {
-  ResolverName name;  ///< where `address` is none
-  std::optional<sys::Address> address{};
-};
-tl::expected<UpstreamName, std::string> parse_upstream(std::string_view text);
-
 class UpstreamThreads {
  public:
   using Tell = std::function<void(const std::string& line)>;
