@@ -139,7 +139,7 @@ void add_process_timeouts(std::vector<RelayOption>& table) {
        .group = group,
        .placeholder = "SECONDS",
        .help = "without a byte, then peers are asked whether they are still there; 0 is off"},
-      {.least = 0, .most = 32'767}, [](auto& s) -> auto& { return s.relay.keep_alive.idle_s; }));
+      {.least = 0, .most = 32'767}, [](auto& s) -> auto& { return s.keep_alive_s; }));
   table.push_back(Make::duration(
       {.name = "drain-timeout",
        .group = group,

@@ -18,6 +18,7 @@ struct RelaySettings {
   std::size_t workers = 0;           ///< 0: as many as CPUs
   PinMode pin_mode = PinMode::Off;
   std::vector<int> pin_list;
+  std::uint64_t keep_alive_s = 60;  ///< becomes relay.keep_alive
   StatusMode status = StatusMode::Auto;
   std::string config_file;  ///< "" is none
   bool check_config = false;

@@ -14,6 +14,7 @@ UsageError wrong(std::string_view what) {
 }
 
 OrUsageError<void> gather_routes(RelaySettings& settings) {
+  settings.relay.keep_alive.idle_s = static_cast<int>(settings.keep_alive_s);
   const relay::Route& single = settings.single;
   std::vector<relay::Route>& routes = settings.relay.routes;
   if (!single.to.empty()) {

@@ -175,6 +175,7 @@ Pump::Moved Pump::pull_by_copy(const PumpRules& rules, PumpEnds ends, PumpRoom& 
   const auto received = static_cast<std::size_t>(n);
   emptied_ = received < wanted;
   if (!pinned && !splice_failed_) look_for_bulk(rules, !emptied_, room);
+  if (ends.mirror != nullptr) ends.mirror->copy(room.buffer.first(received));
   return send(room.buffer.first(received), ends, room);
 }
 
@@ -224,6 +225,7 @@ Pump::Moved Pump::pull_by_splice(const PumpRules& rules, PumpEnds ends, PumpRoom
     return Moved::Some;
   }
   in_pipe_ = static_cast<std::uint32_t>(n);
+  if (ends.mirror != nullptr) ends.mirror->tee(pipe_, ByteCount{in_pipe_});
   look_for_small(rules, ByteCount{static_cast<std::uint64_t>(n)}, room);
   return Moved::Some;
 }

@@ -20,6 +20,7 @@
 
 #include "base/units.h"
 #include "metrics/metrics.h"
+#include "relay/mirror.h"
 #include "sys/pipe.h"
 
 namespace pagewire::relay {
@@ -74,6 +75,7 @@ struct PumpRoom {
 struct PumpEnds {
   int source;
   int sink;
+  const MirrorTap::Way* mirror = nullptr;  ///< told of what the source said; null: nobody is
 };
 
 enum class PumpStatus : std::uint8_t {

@@ -30,6 +30,7 @@ struct Relay::Parts {
 
   tl::expected<void, StartError> open();
   tl::expected<void, StartError> open_routes();
+  tl::expected<void, StartError> open_mirrors();
   tl::expected<void, StartError> open_workers();
   tl::expected<void, StartError> open_log();
   tl::expected<void, StartError> open_admin();
@@ -69,6 +70,7 @@ Relay::Parts::~Parts() {
 tl::expected<void, StartError> Relay::Parts::open() {
   splice_note = probe_splice();
   if (auto opened = open_routes(); !opened) return opened;
+  if (auto opened = open_mirrors(); !opened) return opened;
   if (auto opened = open_workers(); !opened) return opened;
   if (auto opened = open_log(); !opened) return opened;
   return open_admin();
@@ -91,11 +93,27 @@ tl::expected<void, StartError> Relay::Parts::open_routes() {
             .workers = settings.workers,
             .wake = [this, i](std::size_t worker) { workers[worker]->post_deliver(i); },
         }),
+        .mirror = nullptr,
         .addresses = route.listen,
     });
     auto threads = UpstreamThreads::start(route, *shared.routes[i].upstreams, settings.tell);
     if (!threads) return tl::unexpected(threads.error());
     upstream_threads.push_back(std::move(*threads));
+  }
+  return {};
+}
+
+tl::expected<void, StartError> Relay::Parts::open_mirrors() {
+  for (RouteParts& route : shared.routes) {
+    Mirror::Settings mirror_settings = route.route.mirror;
+    if (mirror_settings.target.empty()) continue;
+    mirror_settings.workers = settings.workers;
+    Result<std::unique_ptr<Mirror>> opened = Mirror::open(mirror_settings);
+    if (!opened) {
+      return tl::unexpected(StartError{"cannot open the mirror " + mirror_settings.target + ": " +
+                                       describe(opened.error())});
+    }
+    route.mirror = std::move(*opened);
   }
   return {};
 }
@@ -146,14 +164,17 @@ std::vector<const Counters*> Relay::Parts::counters() const {
 
 std::string Relay::Parts::metrics_text() const {
   std::vector<UpstreamsOfRoute> routes;
+  std::vector<NamedMirror> mirrors;
   for (std::size_t i = 0; i < shared.routes.size(); ++i) {
-    routes.push_back({.route = shared.routes[i].route.name,
-                      .upstreams = *shared.routes[i].upstreams,
+    const RouteParts& route = shared.routes[i];
+    routes.push_back({.route = route.route.name,
+                      .upstreams = *route.upstreams,
                       .lookups = upstream_threads[i]->lookups()});
+    if (route.mirror != nullptr) mirrors.push_back({route.route.name, *route.mirror});
   }
   return counters_text(counters(),
                        {.version = PAGEWIRE_VERSION, .splice_works = splice_note.empty()}) +
-         upstreams_text(routes);
+         upstreams_text(routes) + mirrors_text(mirrors);
 }
 
 std::vector<std::vector<sys::Address>> Relay::addresses() const {
@@ -190,6 +211,9 @@ bool Relay::drain() {
 
 void Relay::reopen_logs() {
   if (parts_->access_log != nullptr) parts_->access_log->reopen();
+  for (const RouteParts& route : parts_->shared.routes) {
+    if (route.mirror != nullptr) route.mirror->reopen();
+  }
 }
 
 metrics::Totals Relay::totals() const {

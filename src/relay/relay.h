@@ -13,6 +13,8 @@
 
 #include "log/log.h"
 #include "metrics/metrics.h"
+#include "relay/mirror.h"
+#include "relay/mirror_reader.h"
 #include "relay/proxy_protocol.h"
 #include "relay/pump.h"
 #include "relay/resolver.h"
@@ -39,6 +41,7 @@ struct Route {
   std::vector<std::string> to;  ///< HOST:PORT
   Balance balance = Balance::RoundRobin;
   Path path = Path::Auto;
+  Mirror::Settings mirror;   ///< its target "": none; its workers are those of Settings
   bool transparent = false;  ///< upstreams see the client's address (IP_TRANSPARENT)
   std::size_t max_upstream_connections =
       0;                          ///< of each address; above, clients queue; 0: any number

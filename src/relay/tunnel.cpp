@@ -1,6 +1,10 @@
 #include "relay/tunnel.h"
 
+#include <fmt/format.h>
+
 #include <cerrno>
+#include <optional>
+#include <string>
 
 #include "base/check.h"
 #include "relay/worker.h"
@@ -140,6 +144,7 @@ void Tunnel::open() {
   set_state(TunnelState::Open);
   connected_ns_ = worker_.loop().now_ns();
   worker_.counters().connected.add(1);
+  if (route_.mirror != nullptr) begin_mirror();
   touch();
   worker_.loop().resume_reading(*this);
 }
@@ -164,8 +169,15 @@ void Tunnel::drive(std::size_t direction) {
   if (state_ != TunnelState::Open || waits_for_sink_[direction]) return;
   const int client = fd();
   const int far = far_->fd();
-  const PumpEnds ends = direction == up ? PumpEnds{.source = client, .sink = far}
-                                        : PumpEnds{.source = far, .sink = client};
+  PumpEnds ends = direction == up ? PumpEnds{.source = client, .sink = far}
+                                  : PumpEnds{.source = far, .sink = client};
+  std::optional<MirrorTap::Way> mirror;
+  if (tap_ != nullptr) {
+    mirror.emplace(MirrorTap::Way{.lane = route_.mirror->lane(worker_.index()),
+                                  .tap = *tap_,
+                                  .direction = static_cast<Direction>(direction)});
+    ends.mirror = &*mirror;
+  }
   const PumpResult result = pumps_[direction].step(route_.rules, ends, worker_.room());
   if (result.moved.value > 0) {
     Counters& counters = worker_.counters();
@@ -194,6 +206,7 @@ void Tunnel::after_step(std::size_t direction, const PumpResult& result) {
     case PumpStatus::Done:
       loop.emptied(source, loop::Emptied::ForGood);
       loop.resume_reading(source);
+      end_mirror(direction, StreamEnd::Fin);
       if (pumps_[1 - direction].done()) return close(End::Done);
       return touch();
     case PumpStatus::SourceFailed:
@@ -252,6 +265,7 @@ void Tunnel::close(End end) {
   leave_queue();
   worker_.counters().ends[static_cast<std::size_t>(end)].add(1);
   write_log(end);
+  for (const std::size_t direction : {up, down}) end_mirror(direction, StreamEnd::Reset);
   if (end != End::Done) {
     sys::abort_on_close(fd());
     if (far_ != nullptr) sys::abort_on_close(far_->fd());
@@ -264,6 +278,18 @@ void Tunnel::close(End end) {
   far_ = nullptr;
   worker_.loop().retire(*this);
   slot_.release();
+}
+
+void Tunnel::begin_mirror() {
+  tap_ = std::make_unique<MirrorTap>();
+  const std::string text = fmt::format(R"({{"client":"{}","upstream":"{}"}})", client_.to_string(),
+                                       slot_.endpoint().text);
+  route_.mirror->lane(worker_.index()).open(*tap_, text);
+}
+
+void Tunnel::end_mirror(std::size_t direction, StreamEnd how) {
+  if (tap_ == nullptr) return;
+  route_.mirror->lane(worker_.index()).end(*tap_, static_cast<Direction>(direction), how);
 }
 
 void Tunnel::write_log(End end) {

@@ -21,6 +21,7 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 
 #include "base/intrusive_list.h"
 #include "loop/loop.h"
@@ -96,13 +97,16 @@ class Tunnel final : public loop::RawStream, private Attempt, private TunnelNode
   void touch();
   void close(End end);
   void write_log(End end);
+  void begin_mirror();
+  void end_mirror(std::size_t direction, StreamEnd how);
 
   Worker& worker_;
   const RouteParts& route_;
   Far* far_ = nullptr;
   Slot slot_;
   std::array<Pump, 2> pumps_;
-  sys::Address client_;  ///< who the PROXY header says that it is, where there is one
+  std::unique_ptr<MirrorTap> tap_;  ///< null: not mirrored
+  sys::Address client_;             ///< who the PROXY header says that it is, where there is one
   std::unique_ptr<Proxied> proxied_;
   TunnelState state_;
   std::uint8_t tries_ = 0;

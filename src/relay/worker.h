@@ -22,6 +22,7 @@ struct RouteParts {
   const Route& route;
   PumpRules rules;
   std::unique_ptr<Upstreams> upstreams;
+  std::unique_ptr<Mirror> mirror;       ///< null: none
   std::vector<sys::Address> addresses;  ///< that are listened on
 };
 
