@@ -189,7 +189,7 @@ std::vector<const metrics::WorkerMetrics*> Server::Parts::worker_metrics() const
 }
 
 std::string Server::Parts::metrics_text() const {
-  return metrics::prometheus_text(worker_metrics(), names);
+  return metrics::prometheus_text(worker_metrics(), names, metrics::ask_system());
 }
 
 std::vector<sys::Address> Server::addresses() const {

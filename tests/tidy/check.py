@@ -28,7 +28,7 @@ NOT_OURS = ("web/package-lock.json", "fuzz/corpus/", "docs/results/run.", "docs/
 EDGES = {
     "base": (),
     "sys": ("base",),
-    "metrics": ("base",),
+    "metrics": ("base", "sys"),
     "http": ("base",),
     "log": ("base", "sys"),
     "content": ("base", "sys", "http"),

@@ -84,7 +84,7 @@ TEST(MetricsText, AddsTheWorkersUp) {
   workers.a->cache_hits.add(15);
   workers.a->ends[static_cast<std::size_t>(ConnectionEnd::SlowReader)].add(16);
 
-  const Exposition got = parse(prometheus_text(workers.both, names()));
+  const Exposition got = parse(prometheus_text(workers.both, names(), {}));
   const std::map<std::string, std::string> expected = {
       {"pagewire_requests_total{status=\"200\"}", "7"},
       {"pagewire_requests_total{status=\"404\"}", "1"},
@@ -128,7 +128,7 @@ TEST(MetricsText, TellsWhatBecameOfZeroCopySends) {
   workers.a->zerocopy_over_limit.set(24);
   workers.a->zerocopy_given_up.set(25);
   workers.b->connections_draining.add(26);
-  const Exposition got = parse(prometheus_text(workers.both, names()));
+  const Exposition got = parse(prometheus_text(workers.both, names(), {}));
   EXPECT_EQ(got.samples.at("pagewire_zerocopy_in_flight_bytes"), "18");
   EXPECT_EQ(got.samples.at("pagewire_zerocopy_sends_total"), "19");
   EXPECT_EQ(got.samples.at("pagewire_zerocopy_completions_total"), "20");
@@ -148,12 +148,13 @@ TEST(MetricsText, TellsWhatBecameOfTls) {
   worker->tls.truncations.add(7);
   const WorkerMetrics* const workers[] = {worker.get()};
   Names with_tls = names();
-  EXPECT_EQ(prometheus_text(workers, with_tls).find("pagewire_tls_"), std::string::npos);
+  EXPECT_EQ(prometheus_text(workers, with_tls, {}).find("pagewire_tls_"), std::string::npos);
   with_tls.tls_served = true;
   with_tls.tls_outcomes = {"ok", "timeout"};
   with_tls.tls_kernel = {"none"};
   with_tls.tls_kernel_reasons = {"", "off"};
-  std::map<std::string, std::string> samples = parse(prometheus_text(workers, with_tls)).samples;
+  std::map<std::string, std::string> samples =
+      parse(prometheus_text(workers, with_tls, {})).samples;
   EXPECT_EQ(samples["pagewire_tls_handshakes_total{result=\"timeout\"}"], "3");
   EXPECT_EQ(samples["pagewire_tls_handshakes_completed_total{version=\"TLSv1.3\",resumed=\"no\"}"],
             "2");
@@ -166,7 +167,7 @@ TEST(MetricsText, HistogramIsCumulativeAndInSeconds) {
   workers.a->request_time.record_ns(64'000);           // the first bucket's upper bound is in it
   workers.a->request_time.record_ns(64'001);           // the second
   workers.b->request_time.record_ns(200'000'000'000);  // over all: +Inf
-  const Exposition got = parse(prometheus_text(workers.both, names()));
+  const Exposition got = parse(prometheus_text(workers.both, names(), {}));
   const std::string name = "pagewire_request_duration_seconds";
   EXPECT_EQ(got.samples.at(name + "_bucket{le=\"6.4e-05\"}"), "1");
   EXPECT_EQ(got.samples.at(name + "_bucket{le=\"0.000128\"}"), "2");
@@ -178,7 +179,7 @@ TEST(MetricsText, HistogramIsCumulativeAndInSeconds) {
 TEST(MetricsText, InfinityBucketIsThere) {
   Workers workers;
   workers.a->request_time.record_ns(1);
-  const std::string text = prometheus_text(workers.both, names());
+  const std::string text = prometheus_text(workers.both, names(), {});
   EXPECT_NE(text.find("pagewire_request_duration_seconds_bucket{le=\"+Inf\"} 1\n"),
             std::string::npos);
 }
@@ -187,7 +188,7 @@ TEST(MetricsText, EscapesLabels) {
   Workers workers;
   Names odd = names();
   odd.version = "a\"b\\c\nd";
-  const std::string text = prometheus_text(workers.both, odd);
+  const std::string text = prometheus_text(workers.both, odd, {});
   EXPECT_NE(text.find("pagewire_build_info{version=\"a\\\"b\\\\c\\nd\"} 1\n"), std::string::npos);
   parse(text);
 }
@@ -233,11 +234,11 @@ TEST(ConnectionEnd, TokensAreDistinct) {
 TEST(MetricsText, SaysWhichPathsCanBeUsed) {
   WorkerMetrics worker;
   const std::array<const WorkerMetrics*, 1> workers{&worker};
-  EXPECT_EQ(parse(prometheus_text(workers, names())).types.count("pagewire_path_usable"), 0U);
+  EXPECT_EQ(parse(prometheus_text(workers, names(), {})).types.count("pagewire_path_usable"), 0U);
   Names known = names();
   known.path_use = {{.usable = false, .why = "quarantined"}, {.usable = true, .why = "ok"}};
   known.self_test_s = 0.25;
-  Exposition found = parse(prometheus_text(workers, known));
+  Exposition found = parse(prometheus_text(workers, known, {}));
   EXPECT_EQ(found.types["pagewire_path_usable"], "gauge");
   EXPECT_EQ(found.samples["pagewire_path_usable{path=\"sendfile\",why=\"quarantined\"}"], "0");
   EXPECT_EQ(found.samples["pagewire_path_usable{path=\"copy\",why=\"ok\"}"], "1");
