@@ -39,8 +39,9 @@ EDGES = {
     "relay": ("base", "sys", "loop", "egress", "metrics"),
     "bench": ("base", "sys", "loop", "http", "content", "egress", "metrics"),
     "doctor": ("base", "sys", "tls", "egress"),
+    "top": ("base", "sys"),
     "cli": ("base", "sys", "metrics", "http", "log", "content", "tls", "loop", "egress", "server",
-            "relay", "bench", "doctor"),
+            "relay", "bench", "doctor", "top"),
 }
 OPEN_ROOMS = ("base", "sys")
 INCLUDE = re.compile(r'\s*#\s*include\s+"([^"]+)"')
