@@ -44,6 +44,12 @@ class EndSignals {
   EndSignals(const EndSignals&) = delete;
   EndSignals& operator=(const EndSignals&) = delete;
   int fd() const { return fd_.get(); }
+  /// Takes what came off: it would be delivered when the destructor lets signals in again.
+  void take() {
+    signalfd_siginfo came{};
+    while (::read(fd_.get(), &came, sizeof came) > 0) {
+    }
+  }
 
  private:
   sigset_t before_{};
@@ -62,6 +68,7 @@ class Watch {
   Outcome read_first();
   void read_more();
   void take(const std::string& body);
+  void show_newest();
   void trouble(const std::string& why);
   bool press(Pressed pressed);
   bool press_letter(char letter);
@@ -79,6 +86,7 @@ class Watch {
   std::int64_t trouble_since_ms_ = 0;
   std::optional<Reading> last_;
   std::optional<Summary> newest_;
+  std::vector<double> history_;   // of its throughput
   std::optional<Summary> shown_;  // the newest, but while paused
   View view_;
   std::size_t scrolled_ = 0;
@@ -110,7 +118,7 @@ Outcome Watch::read_first() {
 
 Outcome Watch::run() {
   if (Outcome first = read_first(); !first) return first;
-  const EndSignals signals;
+  EndSignals signals;
   auto screen = Screen::open();
   if (!screen) return tl::unexpected(screen.error());
   screen_ = std::move(*screen);
@@ -121,7 +129,10 @@ Outcome Watch::run() {
          {.fd = signals.fd(), .events = POLLIN, .revents = 0},
          fetch_ ? fetch_->wanted() : pollfd{.fd = -1, .events = 0, .revents = 0}}};
     ::poll(events.data(), events.size(), wait_ms());  // EINTR: the window has another size
-    if (events[1].revents != 0) return {};
+    if (events[1].revents != 0) {
+      signals.take();
+      return {};
+    }
     while (true) {
       const Pressed pressed = screen_->pressed();
       if (pressed.key == Key::None) break;
@@ -168,15 +179,20 @@ void Watch::take(const std::string& body) {
   if (last_ && restarted(*last_, reading)) {
     // What it counted before says nothing about now.
     newest_.reset();
-    view_.history.clear();
+    history_.clear();
     view_.trouble = "the server was restarted; its counters begin anew";
   } else if (last_) {
     newest_ = summarize(*last_, reading, realtime_s());
-    view_.history.push_back(newest_->gbit);
-    if (view_.history.size() > history_kept) view_.history.erase(view_.history.begin());
+    history_.push_back(newest_->gbit);
+    if (history_.size() > history_kept) history_.erase(history_.begin());
   }
   last_ = std::move(reading);
-  if (!view_.paused) shown_ = newest_;
+  if (!view_.paused) show_newest();
+}
+
+void Watch::show_newest() {
+  shown_ = newest_;
+  view_.history = history_;
 }
 
 /// The last figures stay on the screen, under a line that says how old they are.
@@ -229,7 +245,7 @@ bool Watch::press_letter(char letter) {
     case 'p':
     case ' ':
       view_.paused = !view_.paused;
-      if (!view_.paused) shown_ = newest_;
+      if (!view_.paused) show_newest();
       break;
     case '+':
     case '=':
