@@ -1,17 +1,10 @@
-// serve: settings -> server -> wait for signals -> drain.
-//
-// Invariant: the signals that end or steer the server are blocked in every thread (the mask is set
-// before any thread is started) and taken by this one with sigtimedwait(2). Only while it
-// drains have SIGINT and SIGTERM a handler, which ends the process. Kernel facts: sendfile and
-// write raise SIGPIPE and SIGXFSZ, which are ignored: the calls then return EPIPE and EFBIG.
+// serve: settings -> server -> wait for signals -> drain (steering.h).
 #include "cli/serve.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
-#include <csignal>
 #include <cstdio>
 #include <optional>
 #include <utility>
@@ -27,6 +20,7 @@
 #include "cli/serve_paths.h"
 #include "cli/serve_settings.h"
 #include "cli/status_line.h"
+#include "cli/steering.h"
 #include "cli/text_file.h"
 #include "cli/values.h"
 #include "server/server.h"
@@ -35,31 +29,12 @@ namespace pagewire::cli {
 
 namespace {
 
-constexpr int exit_done = 0;
-constexpr int exit_failed = 1;
-constexpr int exit_usage = 2;
-constexpr std::int64_t status_period_ms = 1'000;
-constexpr std::int64_t drain_poll_ms = 50;
-
-void say(const std::string& line) {
-  (void)std::fprintf(stdout, "%s\n", line.c_str());
-  (void)std::fflush(stdout);
-}
-
-int complain(const std::string& line, int status) {
-  (void)std::fprintf(stderr, "%s\n", line.c_str());
-  return status;
-}
-
 OrUsageError<ServeSettings> settings_from(const Flags& flags);
 int check_config(const ServeSettings& settings);
 int look_at_paths(ServeSettings& settings);
 void take_descriptors(const ServeSettings& settings);
-sigset_t block_signals();
 void announce(const server::Server& server, const ServeSettings& settings);
-void wait_for_stop(server::Server& server, StatusLine& status, const sigset_t& signals);
-void end_at_next_signal();
-void drain(server::Server& server, std::int64_t timeout_ms);
+Steered steered(server::Server& server, const ServeSettings& settings);
 
 }  // namespace
 
@@ -83,13 +58,10 @@ int serve(std::span<const std::string> arguments) {
     return complain("pagewire serve: " + started.error().text, exit_failed);
   }
   announce(server, *settings);
-  StatusLine status(*settings);
-  wait_for_stop(server, status, signals);
-  // Before anything is written: a standard output that nobody reads must not hold up the end.
-  server.begin_drain();
-  end_at_next_signal();
-  status.clear();
-  drain(server, settings->server.drain_timeout_ms);
+  StatusLine status({.mode = settings->status,
+                     .log_file = settings->server.access_log.file,
+                     .counted = "requests"});
+  run_until_stopped(steered(server, *settings), status, signals);
   return exit_done;
 }
 
@@ -166,24 +138,6 @@ void take_descriptors(const ServeSettings& settings) {
   }
 }
 
-sigset_t block_signals() {
-  (void)std::signal(SIGPIPE, SIG_IGN);
-  (void)std::signal(SIGXFSZ, SIG_IGN);
-  sigset_t signals;
-  ::sigemptyset(&signals);
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) ::sigaddset(&signals, signal);
-  ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  return signals;
-}
-
-/// One of `signals`, or 0 when none came within `timeout_ms` (none: wait for ever).
-int next_signal(const sigset_t& signals, std::optional<std::int64_t> timeout_ms) {
-  if (!timeout_ms) return std::max(0, ::sigwaitinfo(&signals, nullptr));
-  const timespec timeout{.tv_sec = *timeout_ms / 1'000, .tv_nsec = *timeout_ms % 1'000 * 1'000'000};
-  // EAGAIN: the time is over; EINTR: a debugger attached, or SIGCONT: the caller comes round again.
-  return std::max(0, ::sigtimedwait(&signals, nullptr, &timeout));
-}
-
 // ---------------------------------------------------------------- what the user sees
 
 /// How to reach an address from this machine: nobody can browse to [::].
@@ -238,48 +192,14 @@ void reopen(server::Server& server) {
   say("certificates read anew");
 }
 
-void wait_for_stop(server::Server& server, StatusLine& status, const sigset_t& signals) {
-  const std::optional<std::int64_t> period =
-      status.enabled() ? std::optional(status_period_ms) : std::nullopt;
-  for (;;) {
-    switch (next_signal(signals, period)) {
-      case SIGHUP:
-        status.clear();
-        reopen(server);
-        break;
-      case SIGINT:
-      case SIGTERM:
-        return;
-      default:
-        if (status.enabled()) status.update(server.totals());
-    }
-  }
-}
-
-/// From now on SIGINT and SIGTERM end the process at once, whatever it waits for.
-void end_at_next_signal() {
-  struct sigaction end {};
-  end.sa_handler = [](int) { ::_exit(exit_failed); };
-  sigset_t enders;
-  ::sigemptyset(&enders);
-  for (const int signal : {SIGINT, SIGTERM}) {
-    ::sigaction(signal, &end, nullptr);
-    ::sigaddset(&enders, signal);
-  }
-  ::pthread_sigmask(SIG_UNBLOCK, &enders, nullptr);
-}
-
-void drain(server::Server& server, std::int64_t timeout_ms) {
-  const std::uint64_t open = server.totals().connections_open;
-  say(fmt::format("draining {} connection{}, at most {}; again to stop at once", open,
-                  open == 1 ? "" : "s", show_duration(timeout_ms)));
-  sigset_t hangup;  // alone: waiting for SIGINT or SIGTERM would take them from their handler
-  ::sigemptyset(&hangup);
-  ::sigaddset(&hangup, SIGHUP);
-  while (!server.drained()) {
-    if (next_signal(hangup, drain_poll_ms) == SIGHUP) reopen(server);
-  }
-  if (!server.drain()) say("the drain timeout was over: unfinished responses were cut off");
+Steered steered(server::Server& server, const ServeSettings& settings) {
+  return {.reopen = [&server] { reopen(server); },
+          .totals = [&server] { return server.totals(); },
+          .begin_drain = [&server] { server.begin_drain(); },
+          .drained = [&server] { return server.drained(); },
+          .end = [&server] { return server.drain(); },
+          .drain_timeout_ms = settings.server.drain_timeout_ms,
+          .unfinished = "unfinished responses"};
 }
 
 }  // namespace

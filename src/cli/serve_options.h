@@ -9,11 +9,11 @@
 
 #include "base/units.h"
 #include "cli/option.h"
+#include "cli/status_line.h"
 #include "server/server.h"
 
 namespace pagewire::cli {
 
-enum class StatusMode : std::uint8_t { Auto, On, Off };
 enum class PinMode : std::uint8_t { Off, Auto, List };
 
 /// Everything that flags and file say. `server` is complete once resolve() has looked at the

@@ -23,11 +23,11 @@ StatusSample sample_now(const metrics::Totals& totals) {
           .monotonic_ns = sys::monotonic_ns()};
 }
 
-bool wanted(const ServeSettings& settings, bool terminal) {
-  switch (settings.status) {
+bool wanted(const StatusSettings& settings, bool terminal) {
+  switch (settings.mode) {
     case StatusMode::Auto:
       // The access log on the same terminal would be written across it.
-      return terminal && settings.server.access_log.file != "-";
+      return terminal && settings.log_file != "-";
     case StatusMode::On:
       return true;
     case StatusMode::Off:
@@ -38,23 +38,25 @@ bool wanted(const ServeSettings& settings, bool terminal) {
 
 }  // namespace
 
-std::string status_text(const StatusSample& before, const StatusSample& now, std::size_t columns) {
+std::string status_text(const StatusSample& before, const StatusSample& now,
+                        const StatusStyle& style) {
   const auto elapsed_ns = static_cast<double>(now.monotonic_ns - before.monotonic_ns);
   if (elapsed_ns <= 0) return {};
   const auto per_second = [elapsed_ns](std::uint64_t later, std::uint64_t earlier) {
     return static_cast<double>(later - earlier) * 1e9 / elapsed_ns;
   };
   std::string text = fmt::format(
-      "{} connections  {:.2f} Gbit/s  {:.0f} requests/s  CPU {:.0f}%", now.totals.connections_open,
+      "{} connections  {:.2f} Gbit/s  {:.0f} {}/s  CPU {:.0f}%", now.totals.connections_open,
       per_second(now.totals.bytes, before.totals.bytes) * 8 / 1e9,
-      per_second(now.totals.requests, before.totals.requests),
+      per_second(now.totals.requests, before.totals.requests), style.counted,
       static_cast<double>(now.cpu_ns - before.cpu_ns) * 100 / elapsed_ns);
-  if (text.size() > columns) text.resize(columns);
+  if (text.size() > style.columns) text.resize(style.columns);
   return text;
 }
 
-StatusLine::StatusLine(const ServeSettings& settings)
-    : in_place_(::isatty(STDOUT_FILENO) == 1),
+StatusLine::StatusLine(const StatusSettings& settings)
+    : counted_(settings.counted),
+      in_place_(::isatty(STDOUT_FILENO) == 1),
       enabled_(wanted(settings, in_place_)),
       last_(sample_now({})) {}
 
@@ -63,7 +65,7 @@ void StatusLine::update(const metrics::Totals& totals) {
   // The last column stays empty: some terminals wrap when it is written.
   const std::size_t columns =
       in_place_ ? terminal_columns(STDOUT_FILENO, default_columns) - 1 : default_columns;
-  const std::string text = status_text(last_, now, columns);
+  const std::string text = status_text(last_, now, {.counted = counted_, .columns = columns});
   if (in_place_) {
     (void)std::fprintf(stdout, "%s%s", erase_line, text.c_str());
   } else {

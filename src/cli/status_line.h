@@ -7,11 +7,19 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <string_view>
 
-#include "cli/serve_options.h"
 #include "metrics/metrics.h"
 
 namespace pagewire::cli {
+
+enum class StatusMode : std::uint8_t { Auto, On, Off };
+
+struct StatusSettings {
+  StatusMode mode = StatusMode::Auto;
+  std::string log_file;      ///< of the access log; "-" is standard output
+  std::string_view counted;  ///< what Totals::requests are: "requests"
+};
 
 /// What is counted, at one moment.
 struct StatusSample {
@@ -20,14 +28,19 @@ struct StatusSample {
   std::int64_t monotonic_ns = 0;
 };
 
+struct StatusStyle {
+  std::string_view counted;
+  std::size_t columns = 0;
+};
 /// "12 connections  4.31 Gbit/s  12345 requests/s  CPU 73%" for the time between the two samples,
-/// cut to `columns`. Pure.
-std::string status_text(const StatusSample& before, const StatusSample& now, std::size_t columns);
+/// cut to the columns. Pure.
+std::string status_text(const StatusSample& before, const StatusSample& now,
+                        const StatusStyle& style);
 
 class StatusLine {
  public:
   /// Nothing is shown before the first update().
-  explicit StatusLine(const ServeSettings& settings);
+  explicit StatusLine(const StatusSettings& settings);
 
   bool enabled() const { return enabled_; }
   void update(const metrics::Totals& totals);
@@ -35,6 +48,7 @@ class StatusLine {
   void clear();
 
  private:
+  std::string_view counted_;
   bool in_place_;  ///< standard output is a terminal
   bool enabled_;
   bool shown_ = false;

@@ -3,7 +3,6 @@
 #include <csignal>
 #include <cstdio>
 
-#include "server/admin.h"
 #include "server/worker.h"
 
 namespace pagewire::server {
@@ -50,10 +49,10 @@ struct Server::Parts {
         shared(settings) {}
   ~Parts();
 
-  tl::expected<void, StartError> open();
-  tl::expected<tls::Contexts, StartError> load_tls();
+  tl::expected<void, service::StartError> open();
+  tl::expected<tls::Contexts, service::StartError> load_tls();
   void name_tls();
-  tl::expected<void, StartError> open_admin();
+  tl::expected<void, service::StartError> open_admin();
   std::vector<const metrics::WorkerMetrics*> worker_metrics() const;
   std::string metrics_text() const;
 
@@ -69,14 +68,14 @@ struct Server::Parts {
   std::unique_ptr<log::AccessLog> access_log;
   DiskHelpers disk_helpers;
   std::vector<std::unique_ptr<Worker>> workers;
-  std::unique_ptr<Admin> admin;  // goes first: it reads what stands above
+  std::unique_ptr<service::Admin> admin;  // goes first: it reads what stands above
 };
 
 Server::Server() = default;
 
 Server::~Server() = default;
 
-tl::expected<void, StartError> Server::start(const Settings& settings) {
+tl::expected<void, service::StartError> Server::start(const Settings& settings) {
   // sendfile(2) and splice(2) raise SIGPIPE like write(2) and have no MSG_NOSIGNAL.
   std::signal(SIGPIPE, SIG_IGN);
   auto parts = std::make_unique<Parts>(settings);
@@ -97,7 +96,7 @@ Server::Parts::~Parts() {
   disk_helpers.stop();
 }
 
-tl::expected<void, StartError> Server::Parts::open() {
+tl::expected<void, service::StartError> Server::Parts::open() {
   shared.disk_helpers = &disk_helpers;
   for (const egress::Path* path : egress::paths()) {
     names.paths.push_back(path->name);
@@ -116,8 +115,9 @@ tl::expected<void, StartError> Server::Parts::open() {
   names.version = PAGEWIRE_VERSION;
   names.engine = loop::name(engine.engine);
   if (!loops) {
-    return tl::unexpected(StartError{"cannot make the " + std::string(loop::name(engine.engine)) +
-                                     " loop: " + describe(loops.error())});
+    return tl::unexpected(service::StartError{"cannot make the " +
+                                              std::string(loop::name(engine.engine)) +
+                                              " loop: " + describe(loops.error())});
   }
   addresses = settings.listen;
   tls_addresses = settings.listen_tls;
@@ -139,8 +139,8 @@ tl::expected<void, StartError> Server::Parts::open() {
     log_settings.workers = settings.workers;
     Result<std::unique_ptr<log::AccessLog>> opened = log::AccessLog::open(log_settings);
     if (!opened) {
-      return tl::unexpected(StartError{"cannot open the access log " + log_settings.file + ": " +
-                                       std::strerror(opened.error().errno_value)});
+      return tl::unexpected(service::StartError{"cannot open the access log " + log_settings.file +
+                                                ": " + std::strerror(opened.error().errno_value)});
     }
     access_log = std::move(*opened);
     shared.access_log = access_log.get();
@@ -162,18 +162,18 @@ void Server::Parts::name_tls() {
 }
 
 /// One for each worker.
-tl::expected<tls::Contexts, StartError> Server::Parts::load_tls() {
+tl::expected<tls::Contexts, service::StartError> Server::Parts::load_tls() {
   auto contexts = tls::load_contexts(*settings.tls, ticket_keys, workers.size());
-  if (!contexts) return tl::unexpected(StartError{contexts.error()});
+  if (!contexts) return tl::unexpected(service::StartError{contexts.error()});
   for (const std::string& note : contexts->front()->notes()) {
     (void)std::fprintf(stderr, "pagewire: %s\n", note.c_str());
   }
   return *contexts;
 }
 
-tl::expected<void, StartError> Server::Parts::open_admin() {
+tl::expected<void, service::StartError> Server::Parts::open_admin() {
   if (!settings.admin_enabled) return {};
-  admin = std::make_unique<Admin>(AdminAnswers{
+  admin = std::make_unique<service::Admin>(service::AdminAnswers{
       .metrics = [this] { return metrics_text(); },
       .healthy = [this] { return !draining.load(); },
       .engine = loop::name(engine.engine),
@@ -226,7 +226,7 @@ void Server::reopen_logs() {
   if (parts_->access_log != nullptr) parts_->access_log->reopen();
 }
 
-tl::expected<void, StartError> Server::reload_certificates() {
+tl::expected<void, service::StartError> Server::reload_certificates() {
   if (!parts_->settings.tls) return {};
   auto contexts = parts_->load_tls();
   if (!contexts) return tl::unexpected(contexts.error());

@@ -18,6 +18,7 @@
 #include "log/log.h"
 #include "loop/loop.h"
 #include "metrics/metrics.h"
+#include "service/service.h"
 #include "sys/socket.h"
 #include "tls/tls.h"
 
@@ -63,11 +64,6 @@ struct Settings {
   sys::Address admin;  ///< 127.0.0.1:9180 unless told
 };
 
-/// Why start() could not: one line for the user.
-struct StartError {
-  std::string text;
-};
-
 class Server {
  public:
   Server();
@@ -75,7 +71,7 @@ class Server {
 
   /// Opens everything (listeners, ROOT, log, admin) and starts the threads. On failure nothing
   /// runs.
-  tl::expected<void, StartError> start(const Settings& settings);
+  tl::expected<void, service::StartError> start(const Settings& settings);
 
   /// The addresses in use, with the ports that the kernel chose for port 0.
   std::vector<sys::Address> addresses() const;
@@ -92,7 +88,7 @@ class Server {
   void reopen_logs();
   /// Reads the certificates anew; connections that come from now on get them, those that are there
   /// keep what they began with. Errors: as at start; then everybody keeps the old ones.
-  tl::expected<void, StartError> reload_certificates();
+  tl::expected<void, service::StartError> reload_certificates();
 
   metrics::Totals totals() const;
   std::string metrics_text() const;

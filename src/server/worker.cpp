@@ -1,6 +1,5 @@
 #include "server/worker.h"
 
-#include <fcntl.h>
 #include <malloc.h>
 
 #include <cstdio>
@@ -8,8 +7,6 @@
 #include "server/connection.h"
 #include "sys/clock.h"
 #include "sys/process.h"
-#include "sys/tcp_tuning.h"
-#include "sys/thread.h"
 
 namespace pagewire::server {
 
@@ -45,11 +42,11 @@ Worker::~Worker() {
   join();
 }
 
-tl::expected<void, StartError> Worker::open(const Addresses& addresses) {
+tl::expected<void, service::StartError> Worker::open(const Addresses& addresses) {
   Result<std::unique_ptr<content::Site>> site = content::Site::open(settings().site);
   if (!site) {
-    return tl::unexpected(StartError{"cannot serve " + settings().site.root + ": " +
-                                     std::strerror(site.error().errno_value)});
+    return tl::unexpected(service::StartError{"cannot serve " + settings().site.root + ": " +
+                                              std::strerror(site.error().errno_value)});
   }
   site_ = std::move(*site);
   disk_ = std::make_unique<DiskDesk>(DiskDesk::Parts{.helpers = *shared_.disk_helpers,
@@ -65,51 +62,28 @@ tl::expected<void, StartError> Worker::open(const Addresses& addresses) {
   for (sys::Address& address : addresses.https) {
     if (auto opened = open_listener(address, tls_door_); !opened) return opened;
   }
-  open_spare();
+  spare_.open();
   return {};
 }
 
-tl::expected<void, StartError> Worker::open_listener(sys::Address& address,
-                                                     loop::Acceptor& acceptor) {
-  const auto fail = [&](const Error& error) {
-    // EACCES: the port is below net.ipv4.ip_unprivileged_port_start, and we have no capability.
-    const char* const hint = error.errno_value == EACCES
-                                 ? " (a port as low as this needs root or CAP_NET_BIND_SERVICE)"
-                                 : "";
-    return tl::unexpected(StartError{"cannot listen on " + address.to_string() + ": " +
-                                     std::strerror(error.errno_value) + hint});
-  };
-  if (index_ == 0 && address.port() != 0) {
-    // SO_REUSEPORT would let a second pagewire of the same user share the port without a word; a
-    // bind without it fails while anybody listens there.
-    const Result<sys::Fd> alone = sys::listen_on(address, {.reuse_port = false});
-    if (!alone) return fail(alone.error());
-  }
-  Result<sys::Fd> listener = sys::listen_on(address, {});
-  if (!listener) return fail(listener.error());
-  // Inherited by the accepted sockets, so that it costs no call a connection.
-  if (Result<void> set = sys::set_no_delay(listener->get()); !set) return fail(set.error());
-  if (address.is_loopback()) sys::leave_unpaced(listener->get());
-  const Result<sys::Address> bound = sys::local_address(listener->get());
-  if (!bound) return fail(bound.error());
-  address = *bound;
+tl::expected<void, service::StartError> Worker::open_listener(sys::Address& address,
+                                                              loop::Acceptor& acceptor) {
+  tl::expected<sys::Fd, service::StartError> listener =
+      service::open_listener(address, index_ == 0);
+  if (!listener) return tl::unexpected(listener.error());
   if (Result<void> listening = loop_->listen(listener->get(), acceptor); !listening) {
-    return fail(listening.error());
+    return tl::unexpected(service::StartError{"cannot listen on " + address.to_string() + ": " +
+                                              std::strerror(listening.error().errno_value)});
   }
   listeners_.push_back(std::move(*listener));
   return {};
 }
 
 void Worker::start() {
-  running_ = true;
-  thread_ = std::thread([this] { run(); });
+  thread_.start({.index = index_, .pin = settings().pin}, [this] { run(); });
 }
 
 void Worker::run() {
-  sys::name_this_thread(("pw-worker-" + std::to_string(index_)).c_str());
-  const std::vector<int>& pin = settings().pin;
-  // A CPU that has gone since the settings were checked: the worker runs unpinned.
-  if (!pin.empty()) static_cast<void>(sys::pin_this_thread(pin[index_ % pin.size()]));
   equip_paths();
   loop::LaneWatchers watchers(*loop_, lanes_);
   // ENOMEM, fs.epoll.max_user_watches: nothing would wake who waits; without lanes nobody does.
@@ -118,7 +92,6 @@ void Worker::run() {
   end_connections();
   lanes_.settle();
   count_lanes();
-  running_ = false;
 }
 
 /// On this thread, as the loop's ring and the lanes are: sends that the kernel has must see their
@@ -152,7 +125,7 @@ void Worker::stop() {
 }
 
 void Worker::join() {
-  if (thread_.joinable()) thread_.join();
+  thread_.join();
 }
 
 void Worker::post_tls(std::shared_ptr<const tls::Context> context) {
@@ -348,42 +321,11 @@ void Worker::connection_closed() {
   metrics_.connections_open.subtract(1);
 }
 
-/// Out of descriptors (EMFILE: this process, ENFILE: the machine): the spare one is given up to
-/// take the first of the queue in and close it, so that the client sees a refusal at once and the
-/// listener, which stays readable otherwise, does not spin. accept4 looks for a descriptor before
-/// it looks into the queue, so the same errno also comes when nobody waits.
 loop::AfterFailure Worker::accept_failed(Error error) {
   metrics_.accept_errors.add(1);
-  const bool out_of_descriptors = error.errno_value == EMFILE || error.errno_value == ENFILE;
-  if (!out_of_descriptors || !spare_.is_open()) {
-    open_spare();
-    return loop::AfterFailure::Pause;  // ENOBUFS, ENOMEM: nothing to do but wait
-  }
-  bool taken_any = false;
-  bool somebody_waits = false;
-  for (const sys::Fd& listener : listeners_) {
-    spare_.close();
-    Result<sys::Accepted> taken = sys::accept_from(listener.get());
-    open_spare();
-    if (!taken) {  // EAGAIN: nobody waits here; EMFILE, ENFILE: the descriptor went elsewhere
-      somebody_waits = somebody_waits || taken.error().errno_value != EAGAIN;
-      continue;
-    }
-    taken_any = true;
-    if (spare_.is_open()) {  // a descriptor has come back meanwhile
-      accepted(std::move(*taken));
-      continue;
-    }
-    metrics_.connections_refused.add(1);
-    taken->fd.close();
-    open_spare();
-  }
-  if (!spare_.is_open() || somebody_waits) return loop::AfterFailure::Pause;
-  return taken_any ? loop::AfterFailure::GoOn : loop::AfterFailure::WaitForOne;
-}
-
-void Worker::open_spare() {
-  if (!spare_.is_open()) spare_ = sys::Fd(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+  return spare_.after(error, listeners_,
+                      {.accepted = [this](sys::Accepted taken) { accepted(std::move(taken)); },
+                       .refused = [this] { metrics_.connections_refused.add(1); }});
 }
 
 }  // namespace pagewire::server

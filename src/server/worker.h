@@ -7,7 +7,6 @@
 
 #include <atomic>
 #include <memory>
-#include <thread>
 #include <vector>
 
 #include "content/content.h"
@@ -61,7 +60,7 @@ class Worker final : public loop::Acceptor {
     std::vector<sys::Address>& http;
     std::vector<sys::Address>& https;
   };
-  tl::expected<void, StartError> open(const Addresses& addresses);
+  tl::expected<void, service::StartError> open(const Addresses& addresses);
   /// The certificates from now on. Before start().
   void use_tls(std::shared_ptr<const tls::Context> context) { tls_ = std::move(context); }
   void start();
@@ -70,7 +69,7 @@ class Worker final : public loop::Acceptor {
   void begin_drain();
   void stop();
   void join();
-  bool running() const { return running_.load(); }
+  bool running() const { return thread_.running(); }
 
   const metrics::WorkerMetrics& metrics() const { return metrics_; }
 
@@ -105,7 +104,8 @@ class Worker final : public loop::Acceptor {
     loop::AfterFailure accept_failed(Error error) override { return worker.accept_failed(error); }
     Worker& worker;
   };
-  tl::expected<void, StartError> open_listener(sys::Address& address, loop::Acceptor& acceptor);
+  tl::expected<void, service::StartError> open_listener(sys::Address& address,
+                                                        loop::Acceptor& acceptor);
   bool may_shake_hands();
   void admit(sys::Accepted accepted, std::unique_ptr<tls::Session> session);
   void run();
@@ -117,7 +117,6 @@ class Worker final : public loop::Acceptor {
   void tell_machinery();
   void count_lanes();
   void drain_now();
-  void open_spare();
 
   std::size_t index_;
   Shared& shared_;
@@ -130,7 +129,7 @@ class Worker final : public loop::Acceptor {
   std::int64_t next_trim_ms_ = 0;
   std::uint64_t handshakes_ = 0;  // begun in this second
   std::int64_t handshake_second_ = 0;
-  sys::Fd spare_;  // given up to refuse one connection when descriptors have run out
+  service::SpareDescriptor spare_;
   sys::PipePool pipes_;
   std::vector<char> scratch_;
   std::unique_ptr<egress::MasterPipes, egress::MasterPipesEnd> masters_;
@@ -146,8 +145,7 @@ class Worker final : public loop::Acceptor {
   std::int64_t drain_deadline_ms_ = 0;
   // Goes before everything above, so that its connections can give back what they hold.
   std::unique_ptr<loop::Loop> loop_;
-  std::atomic<bool> running_{false};
-  std::thread thread_;
+  service::WorkerThread thread_;
 };
 
 }  // namespace pagewire::server

@@ -35,13 +35,15 @@ EDGES = {
     "tls": ("base", "sys"),
     "loop": ("base", "sys"),
     "egress": ("base", "sys", "content", "tls"),
-    "server": ("base", "sys", "loop", "http", "content", "tls", "egress", "metrics", "log"),
-    "relay": ("base", "sys", "loop", "egress", "metrics"),
+    "service": ("base", "sys", "loop", "http"),
+    "server": ("base", "sys", "loop", "http", "content", "tls", "egress", "metrics", "log",
+               "service"),
+    "relay": ("base", "sys", "loop", "tls", "metrics", "log", "service"),
     "bench": ("base", "sys", "loop", "http", "content", "egress", "metrics"),
     "doctor": ("base", "sys", "tls", "egress"),
     "top": ("base", "sys"),
-    "cli": ("base", "sys", "metrics", "http", "log", "content", "tls", "loop", "egress", "server",
-            "relay", "bench", "doctor", "top"),
+    "cli": ("base", "sys", "metrics", "http", "log", "content", "tls", "loop", "egress",
+            "service", "server", "relay", "bench", "doctor", "top"),
 }
 OPEN_ROOMS = ("base", "sys")
 INCLUDE = re.compile(r'\s*#\s*include\s+"([^"]+)"')

@@ -19,17 +19,18 @@ StatusSample two_seconds_later() {
 }
 
 TEST(StatusText, ShowsWhatHappenedPerSecond) {
-  EXPECT_EQ(status_text(before(), two_seconds_later(), 80),
+  EXPECT_EQ(status_text(before(), two_seconds_later(), {.counted = "requests", .columns = 80}),
             "12 connections  1.00 Gbit/s  500 requests/s  CPU 75%");
 }
 
 TEST(StatusText, IsCutToTheTerminal) {
-  EXPECT_EQ(status_text(before(), two_seconds_later(), 14), "12 connections");
-  EXPECT_EQ(status_text(before(), two_seconds_later(), 0), "");
+  EXPECT_EQ(status_text(before(), two_seconds_later(), {.counted = "requests", .columns = 14}),
+            "12 connections");
+  EXPECT_EQ(status_text(before(), two_seconds_later(), {.counted = "requests"}), "");
 }
 
 TEST(StatusText, HasNothingToSayOfNoTime) {
-  EXPECT_EQ(status_text(before(), before(), 80), "");
+  EXPECT_EQ(status_text(before(), before(), {.counted = "requests", .columns = 80}), "");
 }
 
 }  // namespace

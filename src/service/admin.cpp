@@ -1,13 +1,13 @@
-#include "server/admin.h"
-
 #include <fcntl.h>
 
 #include <array>
+#include <cstring>
 
 #include "http/http.h"
+#include "service/service.h"
 #include "sys/thread.h"
 
-namespace pagewire::server {
+namespace pagewire::service {
 
 namespace {
 
@@ -160,4 +160,4 @@ void Admin::open_spare() {
   if (!spare_.is_open()) spare_ = sys::Fd(::open("/dev/null", O_RDONLY | O_CLOEXEC));
 }
 
-}  // namespace pagewire::server
+}  // namespace pagewire::service
