@@ -5,6 +5,7 @@
 
 #include "http/http.h"
 #include "service/service.h"
+#include "service/status_page.h"
 #include "sys/thread.h"
 
 namespace pagewire::service {
@@ -31,7 +32,7 @@ class AdminStream final : public loop::Stream {
  private:
   void answer(const http::Request& request);
   void compose(const http::Request& request, int status, std::string_view type,
-               std::string_view body);
+               std::string_view body, std::string_view policy = {});
   void send();
 
   loop::Loop& loop_;
@@ -71,18 +72,23 @@ void AdminStream::answer(const http::Request& request) {
   if (request.path == "/metrics") {
     return compose(request, 200, "text/plain; version=0.0.4; charset=utf-8", answers_.metrics());
   }
-  compose(request, 404, text, "/healthz or /metrics\n");
+  if (request.path == "/") {
+    return compose(request, 200, "text/html; charset=utf-8", status_page(), status_page_policy);
+  }
+  compose(request, 404, text, "/, /healthz or /metrics\n");
 }
 
 void AdminStream::compose(const http::Request& request, int status, std::string_view type,
-                          std::string_view body) {
-  std::array<char, 512> buffer;
+                          std::string_view body, std::string_view policy) {
+  std::array<char, 1024> buffer;
   http::HeadWriter head(buffer);
   head.status(status);
   head.field("Content-Type", type);
   head.field("Content-Length", body.size());
   head.field("Cache-Control", "no-store");
   head.field("Pagewire-Engine", answers_.engine);
+  head.field("X-Content-Type-Options", "nosniff");
+  if (!policy.empty()) head.field("Content-Security-Policy", policy);
   if (status == 405) head.field("Allow", "GET, HEAD");
   head.field("Connection", "close");
   head.end();

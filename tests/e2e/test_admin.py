@@ -37,7 +37,6 @@ class AdminTest(unittest.TestCase):
 
     def test_what_else_is_asked(self):
         server = self.serve()
-        self.assertEqual(self.ask(server, "/")[0], 404)
         self.assertEqual(self.ask(server, "/a.bin")[0], 404)
         self.assertEqual(self.ask(server, "/metrics", "POST")[0], 405)
         with RawClient(server.admin) as client:
@@ -45,10 +44,25 @@ class AdminTest(unittest.TestCase):
             self.assertEqual(client.read().status, 400)
         self.assertEqual(self.ask(server, "/healthz")[0], 200)
 
+    def test_page(self):
+        """It may load nothing from anywhere; whether it works is for tests/browser."""
+        server = self.serve()
+        status, headers, body = self.ask(server, "/")
+        self.assertEqual(status, 200)
+        self.assertEqual(headers["Content-Type"], "text/html; charset=utf-8")
+        policy = dict(rule.split(" ", 1)
+                      for rule in headers["Content-Security-Policy"].split("; "))
+        self.assertEqual(policy["default-src"], "'none'")
+        self.assertEqual(policy["connect-src"], "'self'")
+        self.assertEqual(policy["frame-ancestors"], "'none'")
+        self.assertTrue(body.startswith(b"<!doctype html>") and body.endswith(b"</html>\n"))
+        self.assertEqual(int(headers["Content-Length"]), len(body))
+        self.assertEqual(self.ask(server, "/?x", "HEAD")[::2], (200, b""))
+
     def test_admin_is_not_on_the_public_listener(self):
         server = self.serve()
         with RawClient(server.address) as client:
-            for target in ("/metrics", "/healthz"):
+            for target in ("/", "/metrics", "/healthz"):
                 self.assertEqual(client.get(target).status, 404)
 
     def test_off(self):
@@ -119,7 +133,7 @@ class AdminTest(unittest.TestCase):
 
     def test_open_connections(self):
         server = self.serve()
-        gauge = "connections_open$"
+        gauge = "pagewire_connections_open$"
         clients = [RawClient(server.address) for _ in range(7)]
         for client in clients:
             self.assertEqual(client.get("/b.bin").status, 200)

@@ -10,7 +10,9 @@ function css(name) {
 export const pathColour = (index) => css(`--path-${index % 12}`);
 
 /** A number for an axis: no more digits than it needs. */
-const short = (value) => (value >= 1000 ? `${value / 1000}k` : String(Number(value.toPrecision(3))));
+function short(value) {
+  return value >= 1000 ? `${value / 1000}k` : String(Number(value.toPrecision(3)));
+}
 
 function axis(extra) {
   return {
@@ -20,20 +22,28 @@ function axis(extra) {
 }
 
 /** Wide enough for its longest label. */
-function leftAxis() {
+function leftAxis(logarithmic) {
   return axis({
+    ...(logarithmic ? { splits: decades } : {}),
     size: (chart, values) => 18 + 7 * Math.max(2, ...(values ?? []).map((text) => text.length)),
     values: (chart, splits) => splits.map((value) => (value === null ? "" : short(value))),
   });
 }
 
-function secondsAgo(chart, splits) {
-  const now = chart.data[0].at(-1) ?? 0;
+function ago(chart, splits) {
   return splits.map((at) => {
-    const ago = Math.round(now - at);
-    if (ago <= 0) return ago === 0 ? "now" : "";
-    return ago % 60 === 0 ? `${ago / 60} min` : `${ago} s`;
+    if (at === 0) return "now";
+    return at % 60 === 0 ? `${-at / 60} min` : `${-at} s`;
   });
+}
+
+/** Of a logarithmic scale the decades alone. */
+function decades(chart, index, low, high) {
+  const found = [];
+  for (let power = Math.round(Math.log10(low)); 10 ** power <= high * 1.001; power += 1) {
+    found.push(10 ** power);
+  }
+  return found;
 }
 
 /** From 0 to a little above what is there; of a logarithmic scale whole decades. */
@@ -69,11 +79,11 @@ export class Chart {
       legend: { show: false },
       cursor: { show: false },
       scales: {
-        x: { time: false, range: (chart, low, high) => [high - Math.max(60, high - low), high] },
+        x: { time: false, range: (chart, low) => [Math.min(-60, low ?? 0), 0] },
         y: yScale(this.logarithmic),
       },
-      axes: [axis({ size: 26, space: 70, incrs: [10, 30, 60, 120], values: secondsAgo }),
-        leftAxis()],
+      axes: [axis({ size: 26, space: 70, incrs: [10, 30, 60, 120], values: ago }),
+        leftAxis(this.logarithmic)],
       series: [{}, ...this.series.map(({ label, colour, fill }) => ({
         label, stroke: colour(), width: fill ? 1 : 2, points: { show: false },
         fill: fill ? colour() : undefined,
@@ -81,8 +91,10 @@ export class Chart {
     }, this.data(), this.element);
   }
 
+  /** Against the seconds before the last one. */
   data() {
-    const columns = [this.rows.map((row) => row.at)];
+    const now = this.rows.at(-1)?.at ?? 0;
+    const columns = [this.rows.map((row) => row.at - now)];
     this.series.forEach((_, i) => columns.push(this.rows.map((row) => row.values[i] ?? null)));
     return columns;
   }

@@ -66,12 +66,12 @@ function showWorkers(now) {
   showTable($("workers"), [
     ["worker", "", (row) => row.worker],
     ["Gbit/s", "", (row) => number(row.gbit)],
-    ["requests/s", "", (row) => number(row.requests)],
-    ["connections", "", (row) => count(row.connections)],
-    ["CPU user", "secondary", (row) => percent(row.user)],
+    ["req/s", "", (row) => number(row.requests)],
+    ["conns", "", (row) => count(row.connections)],
+    ["user", "secondary", (row) => percent(row.user)],
     ["system", "secondary", (row) => percent(row.system)],
     ["CPU", "", (row) => percent(row.user + row.system)],
-    ["events/wake-up", "secondary", (row) => number(row.events)],
+    ["events/wake", "secondary", (row) => number(row.events)],
   ], now.workers);
 }
 
