@@ -34,9 +34,9 @@ struct AdminAnswers {
   std::string_view engine;               ///< of the workers
 };
 
-/// The status page, /healthz and /metrics on a listener and a thread of its own, off the data path. It reads the
-/// workers' counters and nothing else of theirs. One request a connection; a small limit on
-/// connections and time, since it answers monitoring systems only.
+/// The status page, /healthz and /metrics on a listener and a thread of its own, off the data
+/// path. It reads the workers' counters and nothing else of theirs. One request a connection; a
+/// small limit on connections and time, since it answers monitoring systems and a page only.
 class Admin final : public loop::Acceptor {
  public:
   explicit Admin(AdminAnswers answers) : answers_(std::move(answers)) {}

@@ -105,7 +105,9 @@ CpuTime thread_cpu_time() {
 ProcessFacts process_facts() {
   ProcessFacts facts;
   facts.cpu = cpu_time(RUSAGE_SELF);
-  facts.started_at_s = start_of_process();
+  // Once: worked out anew it would differ by what the clocks were corrected meanwhile.
+  static const std::optional<double> started_at_s = start_of_process();
+  facts.started_at_s = started_at_s;
   if (const Result<std::string> status = read_text("/proc/self/status")) {
     facts.resident = kib_of(*status, "VmRSS:");
     facts.pinned = kib_of(*status, "VmPin:");

@@ -165,11 +165,9 @@ std::string label_of(const Exposition& now, std::string_view name, std::string_v
 }  // namespace
 
 bool restarted(const Reading& before, const Reading& after) {
-  // It is worked out anew each time, from clocks that are set now and then.
-  constexpr double tolerance_s = 1;
   const std::optional<double> started = before.metrics.total("process_start_time_seconds");
   const std::optional<double> starts = after.metrics.total("process_start_time_seconds");
-  if (started && starts && *starts > *started + tolerance_s) return true;
+  if (started && starts && *starts > *started) return true;
   for (const Sample& sample : before.metrics.samples()) {
     if (!sample.name.ends_with("_total") || sample.name.starts_with("pagewire_host_")) continue;
     const std::optional<double> now = after.metrics.same_as(sample);

@@ -34,7 +34,7 @@ function showTiles(now) {
 function pathBlock({ path, index, share, perCall, responses, reasons }) {
   const bar = element("i");
   bar.style.width = `${share * 100}%`;
-  bar.style.background = pathColour(index);
+  bar.style.background = `var(--path-${index % 12})`;
   const why = reasons.map(([reason, part]) => `${reason} ${percent(part)}`).join(", ");
   return element("div", { className: "path" },
     element("p", {}, element("b", { textContent: path }),
