@@ -17,7 +17,8 @@ ServeOption admin_option() {
       {.name = "admin",
        .group = "Logging and watching",
        .placeholder = "ADDR:PORT|off",
-       .help = "serve /healthz and /metrics (Prometheus text) here; keep it away from the public"},
+       .help = "serve a status page, /healthz and /metrics (Prometheus text) here; keep it away "
+               "from the public"},
       "an address with a port, such as 127.0.0.1:9180, or off");
   option.set = [](std::string_view value, ServeSettings& settings) {
     settings.server.admin_enabled = value != "off";
@@ -29,6 +30,26 @@ ServeOption admin_option() {
   option.show = [](const ServeSettings& settings) {
     return std::vector<std::string>{
         settings.server.admin_enabled ? settings.server.admin.to_string() : "off"};
+  };
+  return option;
+}
+
+ServeOption doctor_report_option() {
+  ServeOption option = Make::described(
+      Kind::Text,
+      {.name = "doctor-report",
+       .group = "Logging and watching",
+       .placeholder = "FILE|off",
+       .help = "what `pagewire doctor --json > FILE` found, for the status page; read each time"},
+      "a file name, or off");
+  option.set = [](std::string_view value, ServeSettings& settings) {
+    if (value.empty() || value.find('\0') != std::string_view::npos) return false;
+    settings.server.doctor_report = value == "off" ? "" : value;
+    return true;
+  };
+  option.show = [](const ServeSettings& settings) {
+    const std::string& file = settings.server.doctor_report;
+    return std::vector<std::string>{file.empty() ? "off" : file};
   };
   return option;
 }
@@ -111,6 +132,7 @@ void add_watching(std::vector<ServeOption>& table) {
       {.least = 64, .most = 1'048'576},
       [](auto& s) -> auto& { return s.server.access_log.queue_lines; }));
   table.push_back(admin_option());
+  table.push_back(doctor_report_option());
   table.push_back(Make::choice<StatusMode>(
       {.name = "status",
        .group = group,

@@ -177,6 +177,7 @@ tl::expected<void, service::StartError> Server::Parts::open_admin() {
       .metrics = [this] { return metrics_text(); },
       .healthy = [this] { return !draining.load(); },
       .engine = loop::name(engine.engine),
+      .doctor_report = settings.doctor_report,
   });
   return admin->open(settings.admin);
 }

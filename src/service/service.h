@@ -32,6 +32,7 @@ struct AdminAnswers {
   std::function<std::string()> metrics;  ///< any thread
   std::function<bool()> healthy;         ///< any thread; false once draining
   std::string_view engine;               ///< of the workers
+  std::string doctor_report = {};        ///< a file for /doctor.json, read when asked for; or ""
 };
 
 /// The status page, /healthz and /metrics on a listener and a thread of its own, off the data

@@ -14,6 +14,14 @@ from support import SANITIZER, SOURCE, Pagewire, RawClient, TestFolder
 SHOTS = os.path.join(SOURCE, "build/browser")
 CHROMIUM = shutil.which("chromium")
 GUARD_S = 300 if SANITIZER else 120
+# What of docs/doctor.schema.json the page shows.
+DOCTOR = {
+    "verdict": {
+        "text": "Large files leave by sendfile. HTTPS is encrypted in user space, because this "
+                "kernel has no TLS: <b>that</b> costs 24 ms a Gbit.",
+        "changes": [{"check": "kernel-tls", "what": "Let the kernel encrypt",
+                     "mend": "modprobe tls && echo tls | tee /etc/modules-load.d/tls.conf"}]},
+    "entries": [{"status": "ok"}, {"status": "failed"}, {"status": "ok"}]}
 
 
 class StatusPageTest(unittest.TestCase):
@@ -36,7 +44,10 @@ class StatusPageTest(unittest.TestCase):
 
     @classmethod
     def look(cls):
-        server = Pagewire(cls.folder.root, "--workers", "2")
+        report = os.path.join(cls.folder.root, "doctor.json")
+        with open(report, "w", encoding="utf-8") as file:
+            json.dump(DOCTOR, file)
+        server = Pagewire(cls.folder.root, "--workers", "2", "--doctor-report", report)
         over = threading.Event()
         threads = cls.load(server, over)
         script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "status.mjs")
@@ -94,7 +105,9 @@ class StatusPageTest(unittest.TestCase):
             self.assertEqual(seen["workers"], 2)
             self.assertRegex(seen["about"], "(uring|epoll) · 2 workers · up")
             self.assertIn("Errorsnone", seen["health"])
-        self.assertIn("pagewire doctor", later["doctor"])
+        self.assertIn("<b>that</b> costs 24 ms a Gbit.", later["doctor"], "a text, no markup")
+        self.assertIn("Let the kernel encryptmodprobe tls", later["doctor"])
+        self.assertIn("2 ok, 1 failed, ", later["doctor"])
         self.assertEqual(len(later["charts"]), 3)
         self.assertNotEqual([begin[key] for key in ("gbit", "requests", "p99")],
                             [later[key] for key in ("gbit", "requests", "p99")], "they move")
@@ -107,7 +120,7 @@ class StatusPageTest(unittest.TestCase):
                          [])
         self.assertEqual({address for address in self.seen["requests"]
                           if not address.startswith("data:")},
-                         {self.url, self.url + "metrics"})
+                         {self.url, self.url + "metrics", self.url + "doctor.json"})
 
     def test_no_other_script_runs(self):
         self.assertFalse(self.seen["script_by_others"])

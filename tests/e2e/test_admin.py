@@ -1,6 +1,7 @@
 """The admin listener: /healthz and /metrics; and that the figures add up."""
 
 import http.client
+import os
 import unittest
 
 from support import (Pagewire, RawClient, TestFolder, coded_bytes, fetch_metrics, request_head,
@@ -59,10 +60,26 @@ class AdminTest(unittest.TestCase):
         self.assertEqual(int(headers["Content-Length"]), len(body))
         self.assertEqual(self.ask(server, "/?x", "HEAD")[::2], (200, b""))
 
+    def test_doctor_report(self):
+        """A file of the doctor's, as it is now; null while there is none."""
+        self.assertEqual(self.ask(self.serve(), "/doctor.json")[2], b"null\n")
+        name = os.path.join(self.folder.root, "report.json")
+        server = self.serve("--doctor-report", name)
+        status, headers, body = self.ask(server, "/doctor.json")
+        self.assertEqual((status, headers["Content-Type"]), (200, "application/json"))
+        self.assertEqual(body, b"null\n")
+        self.folder.write("report.json", b'{"kind": "doctor"}\n')
+        os.utime(name, (784111777, 784111777))
+        _, headers, body = self.ask(server, "/doctor.json")
+        self.assertEqual(body, b'{"kind": "doctor"}\n')
+        self.assertEqual(headers["Last-Modified"], "Sun, 06 Nov 1994 08:49:37 GMT")
+        self.folder.write("report.json", b"x" * (2 << 20))  # more than a report ever is
+        self.assertEqual(self.ask(server, "/doctor.json")[2], b"null\n")
+
     def test_admin_is_not_on_the_public_listener(self):
         server = self.serve()
         with RawClient(server.address) as client:
-            for target in ("/", "/metrics", "/healthz"):
+            for target in ("/", "/metrics", "/healthz", "/doctor.json"):
                 self.assertEqual(client.get(target).status, 404)
 
     def test_off(self):

@@ -1,5 +1,5 @@
 // The status page of a running pagewire: reads /metrics once a second, and shows what happened in
-// between. It asks for nothing else, and nothing leaves the machine that it is served from.
+// between; and once what the doctor has said. Nothing leaves the machine that it is served from.
 import { Chart, StackedChart, pathColour } from "./charts.js";
 import { count, duration, number, percent, size } from "./format.js";
 import { Between, parse, restarted } from "./metrics.js";
@@ -105,6 +105,43 @@ function showHealth(now) {
       element("dd", { textContent: text, className })))));
 }
 
+// ---------------------------------------------------------------- the doctor's report
+
+function doctorCounts(entries) {
+  const counts = new Map();
+  for (const { status } of entries) counts.set(status, (counts.get(status) ?? 0) + 1);
+  return [...counts].map(([status, times]) => `${times} ${status}`).join(", ");
+}
+
+/** docs/doctor.schema.json. */
+function showDoctor(report, made) {
+  const { verdict, entries } = report;
+  const parts = [element("p", { textContent: verdict.text })];
+  if (verdict.changes.length > 0) {
+    parts.push(element("ol", {}, ...verdict.changes.map(({ what, mend }) => (
+      element("li", {}, what, ...(mend ? [element("code", { textContent: mend })] : []))))));
+  }
+  const when = made ? `, ${new Date(made).toLocaleString()}` : "";
+  parts.push(element("p", {}, element("small", { textContent: doctorCounts(entries) + when })));
+  $("doctor").replaceChildren(...parts);
+}
+
+async function readDoctor() {
+  try {
+    const answer = await fetch("/doctor.json", {
+      cache: "no-store", signal: AbortSignal.timeout(PATIENCE_MS),
+    });
+    const report = await answer.json();
+    if (report !== null) showDoctor(report, answer.headers.get("Last-Modified"));
+  } catch (error) {
+    $("doctor").replaceChildren(element("p", {
+      textContent: `The report of pagewire doctor cannot be read: ${error.message}`,
+    }));
+  }
+}
+
+// ---------------------------------------------------------------- the curves
+
 const charts = {
   paths: new StackedChart($("chart-paths")),
   cpu: new Chart($("chart-cpu"), [
@@ -188,3 +225,4 @@ $("pause").addEventListener("click", () => {
 });
 
 go();
+readDoctor();
