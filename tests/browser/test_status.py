@@ -21,7 +21,7 @@ DOCTOR = {
                 "kernel has no TLS: <b>that</b> costs 24 ms a Gbit.",
         "changes": [{"check": "kernel-tls", "what": "Let the kernel encrypt",
                      "mend": "modprobe tls && echo tls | tee /etc/modules-load.d/tls.conf"}]},
-    "entries": [{"status": "ok"}, {"status": "failed"}, {"status": "ok"}]}
+    "checks": [{"status": "ok"}, {"status": "failed"}, {"status": "ok"}]}
 
 
 class StatusPageTest(unittest.TestCase):

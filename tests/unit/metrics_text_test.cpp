@@ -162,6 +162,68 @@ TEST(MetricsText, TellsWhatBecameOfTls) {
   EXPECT_EQ(samples["pagewire_tls_truncations_total"], "7");
 }
 
+TEST(MetricsText, TellsWorkersApart) {
+  Workers workers;
+  workers.a->responses[200].add(3);
+  workers.b->path_bytes[1].add(40);
+  workers.b->connections_open.add(2);
+  workers.a->thread.cpu_user_us.set(1'500'000);
+  workers.b->thread.cpu_system_us.set(250'000);
+  workers.b->thread.rounds.set(7);
+  workers.b->thread.events.set(21);
+  workers.a->tcp.connections.add(2);
+  workers.b->tcp.retransmits.add(5);
+  workers.b->tcp.busy_us.add(3'000'000);
+  workers.b->tcp.receiver_limited_us.add(500'000);
+  workers.a->disk.asked_bytes.set(100);
+  workers.b->disk.found_bytes.set(60);
+  workers.a->pipes_made.set(4);
+  std::map<std::string, std::string> samples =
+      parse(prometheus_text(workers.both, names(), {})).samples;
+  const std::map<std::string, std::string> expected = {
+      {"pagewire_worker_requests_total{worker=\"0\"}", "3"},
+      {"pagewire_worker_requests_total{worker=\"1\"}", "0"},
+      {"pagewire_worker_sent_bytes_total{worker=\"1\"}", "40"},
+      {"pagewire_worker_connections_open{worker=\"1\"}", "2"},
+      {"pagewire_worker_cpu_seconds_total{worker=\"0\",mode=\"user\"}", "1.5"},
+      {"pagewire_worker_cpu_seconds_total{worker=\"1\",mode=\"system\"}", "0.25"},
+      {"pagewire_worker_wakeups_total{worker=\"1\"}", "7"},
+      {"pagewire_worker_events_total{worker=\"1\"}", "21"},
+      {"pagewire_tcp_closed_connections_total", "2"},
+      {"pagewire_tcp_retransmitted_segments_total", "5"},
+      {"pagewire_tcp_busy_seconds_total", "3"},
+      {"pagewire_tcp_limited_seconds_total{by=\"receiver\"}", "0.5"},
+      {"pagewire_residency_asked_bytes_total", "100"},
+      {"pagewire_residency_found_bytes_total", "60"},
+      {"pagewire_pipes_made_total", "4"},
+  };
+  for (const auto& [name, value] : expected) EXPECT_EQ(samples[name], value) << name;
+}
+
+TEST(MetricsText, LeavesOutWhatTheKernelDidNotTell) {
+  Workers workers;
+  const Exposition none = parse(prometheus_text(workers.both, names(), {}));
+  for (const char* const name :
+       {"process_open_fds", "pagewire_host_tcp_sent_segments_total",
+        "pagewire_host_tls_sockets{by=\"kernel\"}", "pagewire_process_pinned_bytes"}) {
+    EXPECT_FALSE(none.samples.contains(name)) << name;
+  }
+  EXPECT_TRUE(none.types.contains("pagewire_host_tls_sockets"));
+  SystemFacts facts;
+  facts.process.cpu = {.user_us = 1'000'000, .system_us = 500'000};
+  facts.process.open_descriptors = 12;
+  facts.process.pinned = ByteCount{4096};
+  facts.tcp = sys::HostTcp{.sent_segments = 3, .retransmitted_segments = 1};
+  facts.tls = sys::HostTls{.by_kernel = 5, .by_card = 6};
+  std::map<std::string, std::string> samples =
+      parse(prometheus_text(workers.both, names(), facts)).samples;
+  EXPECT_EQ(samples["process_cpu_seconds_total"], "1.5");
+  EXPECT_EQ(samples["process_open_fds"], "12");
+  EXPECT_EQ(samples["pagewire_process_pinned_bytes"], "4096");
+  EXPECT_EQ(samples["pagewire_host_tcp_retransmitted_segments_total"], "1");
+  EXPECT_EQ(samples["pagewire_host_tls_sockets{by=\"card\"}"], "6");
+}
+
 TEST(MetricsText, HistogramIsCumulativeAndInSeconds) {
   Workers workers;
   workers.a->request_time.record_ns(64'000);           // the first bucket's upper bound is in it

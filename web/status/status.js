@@ -107,22 +107,22 @@ function showHealth(now) {
 
 // ---------------------------------------------------------------- the doctor's report
 
-function doctorCounts(entries) {
+function doctorCounts(checks) {
   const counts = new Map();
-  for (const { status } of entries) counts.set(status, (counts.get(status) ?? 0) + 1);
+  for (const { status } of checks) counts.set(status, (counts.get(status) ?? 0) + 1);
   return [...counts].map(([status, times]) => `${times} ${status}`).join(", ");
 }
 
 /** docs/doctor.schema.json. */
 function showDoctor(report, made) {
-  const { verdict, entries } = report;
+  const { verdict, checks } = report;
   const parts = [element("p", { textContent: verdict.text })];
   if (verdict.changes.length > 0) {
     parts.push(element("ol", {}, ...verdict.changes.map(({ what, mend }) => (
       element("li", {}, what, ...(mend ? [element("code", { textContent: mend })] : []))))));
   }
   const when = made ? `, ${new Date(made).toLocaleString()}` : "";
-  parts.push(element("p", {}, element("small", { textContent: doctorCounts(entries) + when })));
+  parts.push(element("p", {}, element("small", { textContent: doctorCounts(checks) + when })));
   $("doctor").replaceChildren(...parts);
 }
 
