@@ -20,7 +20,8 @@ constexpr std::string_view commands =
     "Commands:\n"
     "  serve [ROOT]   serve the folder ROOT (default: the current one)\n"
     "  relay          pass TCP connections on to other servers\n"
-    "  bench          send a file by every path, and show what each of them costs here\n";
+    "  bench          send a file by every path, and show what each of them costs here\n"
+    "  top            watch a running server: throughput, CPU, paths and why, errors\n";
 
 constexpr std::string_view first_example =
     "First steps:\n"

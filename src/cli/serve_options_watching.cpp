@@ -11,6 +11,26 @@ namespace {
 
 using Kind = OptionFacts::Kind;
 
+ServeOption doctor_report_option() {
+  ServeOption option = Make::described(
+      Kind::Text,
+      {.name = "doctor-report",
+       .group = "Logging and watching",
+       .placeholder = "FILE|off",
+       .help = "what `pagewire doctor --json > FILE` found, for the status page; read each time"},
+      "a file name, or off");
+  option.set = [](std::string_view value, ServeSettings& settings) {
+    if (value.empty() || value.find('\0') != std::string_view::npos) return false;
+    settings.server.doctor_report = value == "off" ? "" : value;
+    return true;
+  };
+  option.show = [](const ServeSettings& settings) {
+    const std::string& file = settings.server.doctor_report;
+    return std::vector<std::string>{file.empty() ? "off" : file};
+  };
+  return option;
+}
+
 void add_explaining(std::vector<ServeOption>& table) {
   ServeOption explain = Make::text(
       Kind::Text,
@@ -62,6 +82,7 @@ void add_watching(std::vector<ServeOption>& table) {
       "an address with a port, such as 127.0.0.1:9180, or off",
       [](auto& s) -> auto& { return s.server.admin_enabled; },
       [](auto& s) -> auto& { return s.server.admin; }));
+  table.push_back(doctor_report_option());
   table.push_back(Shared::status(
       "a line with connections, Gbit/s, requests/s and CPU, once a second; auto: when standard "
       "output is a terminal",

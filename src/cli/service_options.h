@@ -78,7 +78,8 @@ struct ServiceOptions {
          .group = watching,
          .placeholder = "ADDR:PORT|off",
          .help =
-             "serve /healthz and /metrics (Prometheus text) here; keep it away from the public"},
+             "serve a status page, /healthz and /metrics (Prometheus text) here; keep it away "
+             "from the public"},
         std::move(takes));
     option.set = [=](std::string_view value, Settings& settings) {
       enabled(settings) = value != "off";

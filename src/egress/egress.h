@@ -63,6 +63,8 @@ struct ResidencyGate {
   bool on = false;           ///< off: no look, no WantPages; a step waits for the disk itself
   std::int64_t now_ms = 1;   ///< a coarse clock, set by the owner before it steps
   std::uint64_t looks = 0;   ///< made at the page cache
+  ByteCount asked{};         ///< of files, that these looks were at ...
+  ByteCount found{};         ///< ... and of them, those that could go without waiting
   std::uint64_t unseen = 0;  ///< steps over pages that were fetched and yet not seen there
 };
 

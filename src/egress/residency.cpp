@@ -95,9 +95,11 @@ ByteCount resident_run(Transfer& transfer, const OpenFile& file, ByteRange rest,
   ++gate.looks;
   const std::int64_t cold_at_ms = file.cold_at_ms();
   const bool was_cold = cold_at_ms != 0 && gate.now_ms - cold_at_ms < cold_memory_ms;
-  ByteCount run =
-      was_cold ? sys::resident_prefix(file.fd(), first_part(rest, fetch_size), sys::Look::EveryPage)
-               : sys::resident_prefix(file.fd(), first_part(rest, look_size));
+  const ByteRange part = first_part(rest, was_cold ? fetch_size : look_size);
+  ByteCount run = was_cold ? sys::resident_prefix(file.fd(), part, sys::Look::EveryPage)
+                           : sys::resident_prefix(file.fd(), part);
+  gate.asked += part.count;
+  gate.found += run;
   if (run.value == 0 && was_fetched(transfer, file, rest.offset)) {
     ++gate.unseen;
     run = std::min(ByteCount{transfer.fetched.range.end().value - rest.offset.value}, rest.count);

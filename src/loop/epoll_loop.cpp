@@ -58,6 +58,7 @@ class EpollLoop final : public Loop {
   }
   void for_each(const std::function<void(Stream&)>& visit) override { members_.for_each(visit); }
   std::size_t stream_count() const override { return stream_count_; }
+  Counters counters() const override { return counters_; }
   std::int64_t now_ns() const override { return now_ns_; }
 
   void post(std::function<void()> task) override { tasks_.post(std::move(task)); }
@@ -111,6 +112,7 @@ class EpollLoop final : public Loop {
   IntrusiveList<Stream, ReadyNode> ready_;
   std::vector<Stream*> retired_;
   std::size_t stream_count_ = 0;
+  Counters counters_;
 
   std::atomic<bool> stopping_{false};
   Tasks tasks_;
@@ -135,6 +137,8 @@ void EpollLoop::run(const std::function<void()>& tick) {
   while (!stopping_.load(std::memory_order_relaxed)) {
     const std::span<epoll_event> came = epoll_.wait(events_, wait_ms());
     now_ns_ = sys::monotonic_ns();
+    ++counters_.rounds;
+    counters_.events += came.size();
     for (const epoll_event& event : came) dispatch(event);
     run_ready();
     if (now_ms() >= next_tick_ms_) run_tick(tick);

@@ -153,8 +153,11 @@ struct Settings {
   sys::BufferSettings buffers{};                 ///< io_uring: those of the whole worker
 };
 
-/// What an io_uring loop has met since it was made; all 0 for epoll.
+/// What a loop has met since it was made.
 struct Counters {
+  std::uint64_t rounds = 0;  ///< calls that waited for events and returned; a tick is one, too
+  std::uint64_t events = 0;  ///< that they brought
+  // io_uring's; 0 for epoll:
   std::uint64_t enters = 0;      ///< calls of io_uring_enter
   std::uint64_t overflows = 0;   ///< rounds that found the completion queue overflown
   std::uint64_t no_buffers = 0;  ///< receives that found no provided buffer (ENOBUFS)
@@ -205,7 +208,7 @@ class Loop {
   /// Calls visit on every attached stream; visit may retire it.
   virtual void for_each(const std::function<void(Stream&)>& visit) = 0;
   virtual std::size_t stream_count() const = 0;
-  virtual Counters counters() const { return {}; }
+  virtual Counters counters() const = 0;
 
   /// CLOCK_MONOTONIC in ns as of the current batch, read once for all of it; never 0.
   virtual std::int64_t now_ns() const = 0;

@@ -104,6 +104,8 @@ void UringLoop::turn(int wait_ms) {
   // the next round: with more busy streams than the batch has places this one would never end, and
   // neither tick nor yielded stream would have its turn. By index, because it is appended.
   const std::size_t came = came_.size();
+  ++counters_.rounds;
+  counters_.events += came;
   for (looked_at_ = 0; looked_at_ < came; ++looked_at_) {
     dispatch(std::exchange(came_[looked_at_], {}));
   }

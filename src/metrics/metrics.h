@@ -14,6 +14,8 @@
 #include <string_view>
 #include <vector>
 
+#include "sys/process.h"
+
 namespace pagewire::metrics {
 
 /// One writer, any number of readers.
@@ -75,6 +77,8 @@ struct DiskMetrics {
   Counter errors;
   TimeHistogram wait_time;  ///< of fetches and opens, from asking until the worker has the answer
   Counter looks;            ///< at the page cache, before steps
+  Counter asked_bytes;      ///< that these looks were at
+  Counter found_bytes;      ///< of them, those that were there
   Counter unseen;           ///< steps over pages that were fetched and yet not seen there
 };
 
@@ -90,6 +94,23 @@ struct TlsMetrics {
   Counter key_updates;                              ///< of peers
   Counter clean_closes;                             ///< close_notify came
   Counter truncations;                              ///< FIN without close_notify
+};
+
+/// What TCP said of connections when they were closed (TCP_INFO, sys/tcp_info.h).
+struct TcpMetrics {
+  Counter connections;
+  Counter retransmits;  ///< segments
+  Counter busy_us;      ///< time with something to send; the two below are parts of it
+  Counter receiver_limited_us;
+  Counter send_buffer_limited_us;
+};
+
+/// What a worker's thread and its loop did, as of the last tick.
+struct ThreadMetrics {
+  Counter cpu_user_us;
+  Counter cpu_system_us;
+  Counter rounds;  ///< of its loop; each is one wake-up
+  Counter events;
 };
 
 struct WorkerMetrics {
@@ -132,7 +153,13 @@ struct WorkerMetrics {
   Counter uring_enters;      ///< calls of io_uring_enter; these three stay 0 with epoll
   Counter uring_overflows;   ///< of the completion queue
   Counter uring_no_buffers;  ///< receives that found no provided buffer
+  // Of the pipe pool, as of the last tick:
+  Counter pipes_idle;
+  Counter pipes_made;
+  Counter pipes_reused;
   TimeHistogram request_time;
+  ThreadMetrics thread;
+  TcpMetrics tcp;
   DiskMetrics disk;
   TlsMetrics tls;
 };
@@ -180,7 +207,19 @@ void write_single(std::string& text, const Family& family, std::uint64_t value);
 /// A label's value with \\, " and newline escaped.
 std::string escaped_label(std::string_view value);
 
-/// Prometheus text format 0.0.4. Series of statuses and reasons that never happened are left out.
-std::string prometheus_text(std::span<const WorkerMetrics* const> workers, const Names& names);
+/// What is asked of the kernel when somebody reads the metrics, and belongs to no worker.
+struct SystemFacts {
+  sys::ProcessFacts process;
+  std::optional<sys::HostTcp> tcp;
+  std::optional<sys::HostTls> tls;
+};
+SystemFacts ask_system();
+
+/// Prometheus text format 0.0.4. Series of statuses and reasons that never happened, and of what
+/// the kernel did not tell, are left out; every family has its HELP and TYPE all the same.
+std::string prometheus_text(std::span<const WorkerMetrics* const> workers, const Names& names,
+                            const SystemFacts& system);
+/// The part of it that is the same for every program with workers of this kind.
+std::string system_text(const SystemFacts& system);
 
 }  // namespace pagewire::metrics

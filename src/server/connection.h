@@ -144,6 +144,7 @@ class Connection final : public loop::Stream, private DiskWaiter {
   /// How the peer learns that the connection is over.
   enum class Farewell : std::uint8_t { Fin, Reset };
   void close(Farewell farewell = Farewell::Fin);
+  void ask_tcp();
   void begin_draining(Farewell farewell);
   void take_completions();
   void bury();

@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "server/connection.h"
 #include "sys/clock.h"
+#include "sys/tcp_info.h"
 
 namespace pagewire::server {
 
@@ -346,9 +347,22 @@ void Connection::close(Farewell farewell) {
   DiskNode::unlink();  // a helper that is at work finishes for nobody
   if (farewell == Farewell::Fin && !say_goodbye()) return begin_linger();
   take_completions();
+  ask_tcp();  // now: a reset forgets
   if (socket_state_.busy()) return begin_draining(farewell);
   if (farewell == Farewell::Reset) sys::abort_on_close(fd());
   bury();
+}
+
+/// What the connection came to, as TCP counted it: one call a connection, none a request.
+void Connection::ask_tcp() {
+  const Result<sys::TcpInfo> info = sys::tcp_info(fd());
+  if (!info) return;  // ENODATA: a kernel before 4.10
+  metrics::TcpMetrics& tcp = worker_.metrics().tcp;
+  tcp.connections.add(1);
+  tcp.retransmits.add(info->retransmits);
+  tcp.busy_us.add(info->busy_us);
+  tcp.receiver_limited_us.add(info->receiver_limited_us);
+  tcp.send_buffer_limited_us.add(info->send_buffer_limited_us);
 }
 
 /// The peer is told now what close(2) would tell it; the socket stays, because completions come on

@@ -177,6 +177,7 @@ tl::expected<void, service::StartError> Server::Parts::open_admin() {
       .metrics = [this] { return metrics_text(); },
       .healthy = [this] { return !draining.load(); },
       .engine = loop::name(engine.engine),
+      .doctor_report = settings.doctor_report,
   });
   return admin->open(settings.admin);
 }
@@ -189,7 +190,7 @@ std::vector<const metrics::WorkerMetrics*> Server::Parts::worker_metrics() const
 }
 
 std::string Server::Parts::metrics_text() const {
-  return metrics::prometheus_text(worker_metrics(), names);
+  return metrics::prometheus_text(worker_metrics(), names, metrics::ask_system());
 }
 
 std::vector<sys::Address> Server::addresses() const {

@@ -61,7 +61,8 @@ struct Settings {
   egress::ZeroCopyLimits zero_copy;
   log::Settings access_log;
   bool admin_enabled = true;
-  sys::Address admin;  ///< 127.0.0.1:9180 unless told
+  sys::Address admin;         ///< 127.0.0.1:9180 unless told
+  std::string doctor_report;  ///< a file that the admin listener's page shows; "": none
 };
 
 class Server {

@@ -6,6 +6,7 @@
 
 #include "server/connection.h"
 #include "sys/clock.h"
+#include "sys/process.h"
 
 namespace pagewire::server {
 
@@ -158,13 +159,12 @@ void Worker::tick() {
   metrics_.tls.record_bytes.set(send_buffers_.sent_bytes());
   metrics_.disk.looks.set(resources_.residency.looks);
   metrics_.disk.unseen.set(resources_.residency.unseen);
+  metrics_.disk.asked_bytes.set(resources_.residency.asked.value);
+  metrics_.disk.found_bytes.set(resources_.residency.found.value);
   disk_->tick();
   if (tls_ != nullptr) give_memory_back();
   if (index_ == 0) metrics_.disk.queued.set(shared_.disk_helpers->queued());
-  const loop::Counters loop = loop_->counters();
-  metrics_.uring_enters.set(loop.enters);
-  metrics_.uring_overflows.set(loop.overflows);
-  metrics_.uring_no_buffers.set(loop.no_buffers);
+  tell_machinery();
   // The log counts for all workers; one of them passes it on.
   if (index_ == 0 && access_log() != nullptr) metrics_.log_dropped.set(access_log()->dropped());
   count_lanes();
@@ -175,6 +175,21 @@ void Worker::tick() {
     });
   }
   if (loop_->stream_count() == 0) loop_->stop();
+}
+
+void Worker::tell_machinery() {
+  const loop::Counters loop = loop_->counters();
+  metrics_.uring_enters.set(loop.enters);
+  metrics_.uring_overflows.set(loop.overflows);
+  metrics_.uring_no_buffers.set(loop.no_buffers);
+  metrics_.thread.rounds.set(loop.rounds);
+  metrics_.thread.events.set(loop.events);
+  const sys::CpuTime cpu = sys::thread_cpu_time();
+  metrics_.thread.cpu_user_us.set(cpu.user_us);
+  metrics_.thread.cpu_system_us.set(cpu.system_us);
+  metrics_.pipes_idle.set(pipes_.idle());
+  metrics_.pipes_made.set(pipes_.made());
+  metrics_.pipes_reused.set(pipes_.reused());
 }
 
 void Worker::count_lanes() {

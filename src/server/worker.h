@@ -114,6 +114,7 @@ class Worker final : public loop::Acceptor {
   void tick();
   void tell_zero_copy();
   void give_memory_back();
+  void tell_machinery();
   void count_lanes();
   void drain_now();
 

@@ -1,10 +1,14 @@
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include <array>
 #include <cstring>
+#include <optional>
 
 #include "http/http.h"
 #include "service/service.h"
+#include "service/status_page.h"
+#include "sys/text_file.h"
 #include "sys/thread.h"
 
 namespace pagewire::service {
@@ -30,8 +34,18 @@ class AdminStream final : public loop::Stream {
 
  private:
   void answer(const http::Request& request);
+  /// What some answers have besides.
+  struct Extra {
+    std::string_view policy = {};
+    std::optional<std::int64_t> modified_s = {};
+  };
+  void answer_doctor(const http::Request& request);
   void compose(const http::Request& request, int status, std::string_view type,
-               std::string_view body);
+               std::string_view body, const Extra& extra);
+  void compose(const http::Request& request, int status, std::string_view type,
+               std::string_view body) {
+    compose(request, status, type, body, Extra{});
+  }
   void send();
 
   loop::Loop& loop_;
@@ -71,18 +85,40 @@ void AdminStream::answer(const http::Request& request) {
   if (request.path == "/metrics") {
     return compose(request, 200, "text/plain; version=0.0.4; charset=utf-8", answers_.metrics());
   }
-  compose(request, 404, text, "/healthz or /metrics\n");
+  if (request.path == "/") {
+    return compose(request, 200, "text/html; charset=utf-8", status_page(),
+                   {.policy = status_page_policy});
+  }
+  if (request.path == "/doctor.json") return answer_doctor(request);
+  compose(request, 404, text, "/, /healthz, /metrics or /doctor.json\n");
+}
+
+/// The file as it is, whoever wrote it; null where there is none, or none that can be read.
+void AdminStream::answer_doctor(const http::Request& request) {
+  constexpr std::string_view type = "application/json";
+  struct stat status {};
+  const char* const name = answers_.doctor_report.c_str();
+  const Result<std::string> report = sys::read_text(answers_.doctor_report);
+  if (!report || ::stat(name, &status) != 0) return compose(request, 200, type, "null\n");
+  compose(request, 200, type, *report, {.modified_s = status.st_mtim.tv_sec});
 }
 
 void AdminStream::compose(const http::Request& request, int status, std::string_view type,
-                          std::string_view body) {
-  std::array<char, 512> buffer;
+                          std::string_view body, const Extra& extra) {
+  std::array<char, 1024> buffer;
   http::HeadWriter head(buffer);
   head.status(status);
   head.field("Content-Type", type);
   head.field("Content-Length", body.size());
   head.field("Cache-Control", "no-store");
   head.field("Pagewire-Engine", answers_.engine);
+  head.field("X-Content-Type-Options", "nosniff");
+  if (!extra.policy.empty()) head.field("Content-Security-Policy", extra.policy);
+  if (extra.modified_s) {
+    std::array<char, http::http_date_size> date;
+    http::format_http_date(*extra.modified_s, date);
+    head.field("Last-Modified", std::string_view(date.data(), date.size()));
+  }
   if (status == 405) head.field("Allow", "GET, HEAD");
   head.field("Connection", "close");
   head.end();

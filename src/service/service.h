@@ -32,11 +32,12 @@ struct AdminAnswers {
   std::function<std::string()> metrics;  ///< any thread
   std::function<bool()> healthy;         ///< any thread; false once draining
   std::string_view engine;               ///< of the workers
+  std::string doctor_report = {};        ///< a file for /doctor.json, read when asked for; or ""
 };
 
-/// /healthz and /metrics on a listener and a thread of its own, off the data path. It reads the
-/// workers' counters and nothing else of theirs. One request a connection; a small limit on
-/// connections and time, since it answers monitoring systems only.
+/// The status page, /healthz and /metrics on a listener and a thread of its own, off the data
+/// path. It reads the workers' counters and nothing else of theirs. One request a connection; a
+/// small limit on connections and time, since it answers monitoring systems and a page only.
 class Admin final : public loop::Acceptor {
  public:
   explicit Admin(AdminAnswers answers) : answers_(std::move(answers)) {}

@@ -28,9 +28,14 @@ Result<ByteCount> bytes_in(const Pipe& pipe) {
 }
 
 Result<Pipe> PipePool::take() {
-  if (idle_.empty()) return make_pipe(limits_.capacity);
+  if (idle_.empty()) {
+    Result<Pipe> fresh = make_pipe(limits_.capacity);
+    if (fresh) ++made_;
+    return fresh;
+  }
   Pipe pipe = std::move(idle_.back());
   idle_.pop_back();
+  ++reused_;
   return pipe;
 }
 

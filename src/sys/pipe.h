@@ -52,10 +52,14 @@ class PipePool {
   void give_back(Pipe pipe);
 
   std::size_t idle() const { return idle_.size(); }
+  std::uint64_t made() const { return made_; }      ///< by take(), with pipe2(2)
+  std::uint64_t reused() const { return reused_; }  ///< by take(), out of the pool
 
  private:
   Limits limits_;
   std::vector<Pipe> idle_;
+  std::uint64_t made_ = 0;
+  std::uint64_t reused_ = 0;
 };
 
 }  // namespace pagewire::sys

@@ -1,6 +1,7 @@
 """The admin listener: /healthz and /metrics; and that the figures add up."""
 
 import http.client
+import os
 import unittest
 
 from support import (Pagewire, RawClient, TestFolder, coded_bytes, fetch_metrics, request_head,
@@ -37,7 +38,6 @@ class AdminTest(unittest.TestCase):
 
     def test_what_else_is_asked(self):
         server = self.serve()
-        self.assertEqual(self.ask(server, "/")[0], 404)
         self.assertEqual(self.ask(server, "/a.bin")[0], 404)
         self.assertEqual(self.ask(server, "/metrics", "POST")[0], 405)
         with RawClient(server.admin) as client:
@@ -45,10 +45,41 @@ class AdminTest(unittest.TestCase):
             self.assertEqual(client.read().status, 400)
         self.assertEqual(self.ask(server, "/healthz")[0], 200)
 
+    def test_page(self):
+        """It may load nothing from anywhere; whether it works is for tests/browser."""
+        server = self.serve()
+        status, headers, body = self.ask(server, "/")
+        self.assertEqual(status, 200)
+        self.assertEqual(headers["Content-Type"], "text/html; charset=utf-8")
+        policy = dict(rule.split(" ", 1)
+                      for rule in headers["Content-Security-Policy"].split("; "))
+        self.assertEqual(policy["default-src"], "'none'")
+        self.assertEqual(policy["connect-src"], "'self'")
+        self.assertEqual(policy["frame-ancestors"], "'none'")
+        self.assertTrue(body.startswith(b"<!doctype html>") and body.endswith(b"</html>\n"))
+        self.assertEqual(int(headers["Content-Length"]), len(body))
+        self.assertEqual(self.ask(server, "/?x", "HEAD")[::2], (200, b""))
+
+    def test_doctor_report(self):
+        """A file of the doctor's, as it is now; null while there is none."""
+        self.assertEqual(self.ask(self.serve(), "/doctor.json")[2], b"null\n")
+        name = os.path.join(self.folder.root, "report.json")
+        server = self.serve("--doctor-report", name)
+        status, headers, body = self.ask(server, "/doctor.json")
+        self.assertEqual((status, headers["Content-Type"]), (200, "application/json"))
+        self.assertEqual(body, b"null\n")
+        self.folder.write("report.json", b'{"kind": "doctor"}\n')
+        os.utime(name, (784111777, 784111777))
+        _, headers, body = self.ask(server, "/doctor.json")
+        self.assertEqual(body, b'{"kind": "doctor"}\n')
+        self.assertEqual(headers["Last-Modified"], "Sun, 06 Nov 1994 08:49:37 GMT")
+        self.folder.write("report.json", b"x" * (2 << 20))  # more than a report ever is
+        self.assertEqual(self.ask(server, "/doctor.json")[2], b"null\n")
+
     def test_admin_is_not_on_the_public_listener(self):
         server = self.serve()
         with RawClient(server.address) as client:
-            for target in ("/metrics", "/healthz"):
+            for target in ("/", "/metrics", "/healthz", "/doctor.json"):
                 self.assertEqual(client.get(target).status, 404)
 
     def test_off(self):
@@ -119,7 +150,7 @@ class AdminTest(unittest.TestCase):
 
     def test_open_connections(self):
         server = self.serve()
-        gauge = "connections_open$"
+        gauge = "pagewire_connections_open$"
         clients = [RawClient(server.address) for _ in range(7)]
         for client in clients:
             self.assertEqual(client.get("/b.bin").status, 200)

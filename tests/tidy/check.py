@@ -28,7 +28,7 @@ NOT_OURS = ("web/package-lock.json", "fuzz/corpus/", "docs/results/run.", "docs/
 EDGES = {
     "base": (),
     "sys": ("base",),
-    "metrics": ("base",),
+    "metrics": ("base", "sys"),
     "http": ("base",),
     "log": ("base", "sys"),
     "content": ("base", "sys", "http"),
@@ -41,8 +41,9 @@ EDGES = {
     "relay": ("base", "sys", "loop", "tls", "metrics", "log", "service"),
     "bench": ("base", "sys", "loop", "http", "content", "egress", "metrics"),
     "doctor": ("base", "sys", "tls", "egress"),
+    "top": ("base", "sys"),
     "cli": ("base", "sys", "metrics", "http", "log", "content", "tls", "loop", "egress",
-            "service", "server", "relay", "bench", "doctor"),
+            "service", "server", "relay", "bench", "doctor", "top"),
 }
 OPEN_ROOMS = ("base", "sys")
 INCLUDE = re.compile(r'\s*#\s*include\s+"([^"]+)"')

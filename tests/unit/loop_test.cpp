@@ -40,6 +40,17 @@ TEST_P(LoopTest, DeliversAllBytesThenTheEnd) {
   EXPECT_GT(events_.received, 8) << "more than one turn's worth of receive buffers";
 }
 
+TEST_P(LoopTest, CountsWakeUpsAndEvents) {
+  Probe& probe = attach();
+  probe.on_received = [&] { loop_->retire(probe); };
+  send("something");
+  run_until([&] { return events_.deleted; });
+  const Counters once = loop_->counters();
+  EXPECT_GT(once.rounds, 0U);
+  EXPECT_GT(once.events, 0U);
+  EXPECT_LT(once.events, 16U) << "a socket that is read and retired brings a handful";
+}
+
 TEST_P(LoopTest, PausedStreamHearsNothingUntilResumed) {
   Probe& probe = attach();
   probe.on_received = [&] { loop_->pause_reading(probe); };

@@ -84,7 +84,7 @@ TEST(MetricsText, AddsTheWorkersUp) {
   workers.a->cache_hits.add(15);
   workers.a->ends[static_cast<std::size_t>(ConnectionEnd::SlowReader)].add(16);
 
-  const Exposition got = parse(prometheus_text(workers.both, names()));
+  const Exposition got = parse(prometheus_text(workers.both, names(), {}));
   const std::map<std::string, std::string> expected = {
       {"pagewire_requests_total{status=\"200\"}", "7"},
       {"pagewire_requests_total{status=\"404\"}", "1"},
@@ -128,7 +128,7 @@ TEST(MetricsText, TellsWhatBecameOfZeroCopySends) {
   workers.a->zerocopy_over_limit.set(24);
   workers.a->zerocopy_given_up.set(25);
   workers.b->connections_draining.add(26);
-  const Exposition got = parse(prometheus_text(workers.both, names()));
+  const Exposition got = parse(prometheus_text(workers.both, names(), {}));
   EXPECT_EQ(got.samples.at("pagewire_zerocopy_in_flight_bytes"), "18");
   EXPECT_EQ(got.samples.at("pagewire_zerocopy_sends_total"), "19");
   EXPECT_EQ(got.samples.at("pagewire_zerocopy_completions_total"), "20");
@@ -148,12 +148,13 @@ TEST(MetricsText, TellsWhatBecameOfTls) {
   worker->tls.truncations.add(7);
   const WorkerMetrics* const workers[] = {worker.get()};
   Names with_tls = names();
-  EXPECT_EQ(prometheus_text(workers, with_tls).find("pagewire_tls_"), std::string::npos);
+  EXPECT_EQ(prometheus_text(workers, with_tls, {}).find("pagewire_tls_"), std::string::npos);
   with_tls.tls_served = true;
   with_tls.tls_outcomes = {"ok", "timeout"};
   with_tls.tls_kernel = {"none"};
   with_tls.tls_kernel_reasons = {"", "off"};
-  std::map<std::string, std::string> samples = parse(prometheus_text(workers, with_tls)).samples;
+  std::map<std::string, std::string> samples =
+      parse(prometheus_text(workers, with_tls, {})).samples;
   EXPECT_EQ(samples["pagewire_tls_handshakes_total{result=\"timeout\"}"], "3");
   EXPECT_EQ(samples["pagewire_tls_handshakes_completed_total{version=\"TLSv1.3\",resumed=\"no\"}"],
             "2");
@@ -161,12 +162,74 @@ TEST(MetricsText, TellsWhatBecameOfTls) {
   EXPECT_EQ(samples["pagewire_tls_truncations_total"], "7");
 }
 
+TEST(MetricsText, TellsWorkersApart) {
+  Workers workers;
+  workers.a->responses[200].add(3);
+  workers.b->path_bytes[1].add(40);
+  workers.b->connections_open.add(2);
+  workers.a->thread.cpu_user_us.set(1'500'000);
+  workers.b->thread.cpu_system_us.set(250'000);
+  workers.b->thread.rounds.set(7);
+  workers.b->thread.events.set(21);
+  workers.a->tcp.connections.add(2);
+  workers.b->tcp.retransmits.add(5);
+  workers.b->tcp.busy_us.add(3'000'000);
+  workers.b->tcp.receiver_limited_us.add(500'000);
+  workers.a->disk.asked_bytes.set(100);
+  workers.b->disk.found_bytes.set(60);
+  workers.a->pipes_made.set(4);
+  std::map<std::string, std::string> samples =
+      parse(prometheus_text(workers.both, names(), {})).samples;
+  const std::map<std::string, std::string> expected = {
+      {"pagewire_worker_requests_total{worker=\"0\"}", "3"},
+      {"pagewire_worker_requests_total{worker=\"1\"}", "0"},
+      {"pagewire_worker_sent_bytes_total{worker=\"1\"}", "40"},
+      {"pagewire_worker_connections_open{worker=\"1\"}", "2"},
+      {"pagewire_worker_cpu_seconds_total{worker=\"0\",mode=\"user\"}", "1.5"},
+      {"pagewire_worker_cpu_seconds_total{worker=\"1\",mode=\"system\"}", "0.25"},
+      {"pagewire_worker_wakeups_total{worker=\"1\"}", "7"},
+      {"pagewire_worker_events_total{worker=\"1\"}", "21"},
+      {"pagewire_tcp_closed_connections_total", "2"},
+      {"pagewire_tcp_retransmitted_segments_total", "5"},
+      {"pagewire_tcp_busy_seconds_total", "3"},
+      {"pagewire_tcp_limited_seconds_total{by=\"receiver\"}", "0.5"},
+      {"pagewire_residency_asked_bytes_total", "100"},
+      {"pagewire_residency_found_bytes_total", "60"},
+      {"pagewire_pipes_made_total", "4"},
+  };
+  for (const auto& [name, value] : expected) EXPECT_EQ(samples[name], value) << name;
+}
+
+TEST(MetricsText, LeavesOutWhatTheKernelDidNotTell) {
+  Workers workers;
+  const Exposition none = parse(prometheus_text(workers.both, names(), {}));
+  for (const char* const name :
+       {"process_open_fds", "pagewire_host_tcp_sent_segments_total",
+        "pagewire_host_tls_sockets{by=\"kernel\"}", "pagewire_process_pinned_bytes"}) {
+    EXPECT_FALSE(none.samples.contains(name)) << name;
+  }
+  EXPECT_TRUE(none.types.contains("pagewire_host_tls_sockets"));
+  SystemFacts facts;
+  facts.process.cpu = {.user_us = 1'000'000, .system_us = 500'000};
+  facts.process.open_descriptors = 12;
+  facts.process.pinned = ByteCount{4096};
+  facts.tcp = sys::HostTcp{.sent_segments = 3, .retransmitted_segments = 1};
+  facts.tls = sys::HostTls{.by_kernel = 5, .by_card = 6};
+  std::map<std::string, std::string> samples =
+      parse(prometheus_text(workers.both, names(), facts)).samples;
+  EXPECT_EQ(samples["process_cpu_seconds_total"], "1.5");
+  EXPECT_EQ(samples["process_open_fds"], "12");
+  EXPECT_EQ(samples["pagewire_process_pinned_bytes"], "4096");
+  EXPECT_EQ(samples["pagewire_host_tcp_retransmitted_segments_total"], "1");
+  EXPECT_EQ(samples["pagewire_host_tls_sockets{by=\"card\"}"], "6");
+}
+
 TEST(MetricsText, HistogramIsCumulativeAndInSeconds) {
   Workers workers;
   workers.a->request_time.record_ns(64'000);           // the first bucket's upper bound is in it
   workers.a->request_time.record_ns(64'001);           // the second
   workers.b->request_time.record_ns(200'000'000'000);  // over all: +Inf
-  const Exposition got = parse(prometheus_text(workers.both, names()));
+  const Exposition got = parse(prometheus_text(workers.both, names(), {}));
   const std::string name = "pagewire_request_duration_seconds";
   EXPECT_EQ(got.samples.at(name + "_bucket{le=\"6.4e-05\"}"), "1");
   EXPECT_EQ(got.samples.at(name + "_bucket{le=\"0.000128\"}"), "2");
@@ -178,7 +241,7 @@ TEST(MetricsText, HistogramIsCumulativeAndInSeconds) {
 TEST(MetricsText, InfinityBucketIsThere) {
   Workers workers;
   workers.a->request_time.record_ns(1);
-  const std::string text = prometheus_text(workers.both, names());
+  const std::string text = prometheus_text(workers.both, names(), {});
   EXPECT_NE(text.find("pagewire_request_duration_seconds_bucket{le=\"+Inf\"} 1\n"),
             std::string::npos);
 }
@@ -187,7 +250,7 @@ TEST(MetricsText, EscapesLabels) {
   Workers workers;
   Names odd = names();
   odd.version = "a\"b\\c\nd";
-  const std::string text = prometheus_text(workers.both, odd);
+  const std::string text = prometheus_text(workers.both, odd, {});
   EXPECT_NE(text.find("pagewire_build_info{version=\"a\\\"b\\\\c\\nd\"} 1\n"), std::string::npos);
   parse(text);
 }
@@ -233,11 +296,11 @@ TEST(ConnectionEnd, TokensAreDistinct) {
 TEST(MetricsText, SaysWhichPathsCanBeUsed) {
   WorkerMetrics worker;
   const std::array<const WorkerMetrics*, 1> workers{&worker};
-  EXPECT_EQ(parse(prometheus_text(workers, names())).types.count("pagewire_path_usable"), 0U);
+  EXPECT_EQ(parse(prometheus_text(workers, names(), {})).types.count("pagewire_path_usable"), 0U);
   Names known = names();
   known.path_use = {{.usable = false, .why = "quarantined"}, {.usable = true, .why = "ok"}};
   known.self_test_s = 0.25;
-  Exposition found = parse(prometheus_text(workers, known));
+  Exposition found = parse(prometheus_text(workers, known, {}));
   EXPECT_EQ(found.types["pagewire_path_usable"], "gauge");
   EXPECT_EQ(found.samples["pagewire_path_usable{path=\"sendfile\",why=\"quarantined\"}"], "0");
   EXPECT_EQ(found.samples["pagewire_path_usable{path=\"copy\",why=\"ok\"}"], "1");

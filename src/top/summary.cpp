@@ -1,0 +1,242 @@
+#include "top/summary.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+namespace pagewire::top {
+
+namespace {
+
+constexpr double bits_per_gbit = 1e9;
+
+/// Two readings and the time between them.
+class Between {
+ public:
+  Between(const Reading& before, const Reading& after)
+      : before_(before.metrics),
+        after_(after.metrics),
+        seconds_(static_cast<double>(after.at_ns - before.at_ns) / 1e9) {}
+
+  double seconds() const { return seconds_; }
+  const Exposition& now() const { return after_; }
+
+  /// How much one series grew. One that is new has grown from 0.
+  double growth(const Sample& sample) const {
+    return std::max(0.0, sample.value - before_.same_as(sample).value_or(0));
+  }
+  double growth(std::string_view name) const {
+    double sum = 0;
+    for (const Sample* const sample : after_.of(name)) sum += growth(*sample);
+    return sum;
+  }
+  double growth(std::string_view name, std::string_view label, std::string_view value) const {
+    double sum = 0;
+    for (const Sample* const sample : after_.of(name)) {
+      if (sample->label(label) == value) sum += growth(*sample);
+    }
+    return sum;
+  }
+  double rate(double growth) const { return seconds_ > 0 ? growth / seconds_ : 0; }
+
+ private:
+  const Exposition& before_;
+  const Exposition& after_;
+  double seconds_;
+};
+
+std::optional<double> ratio(double part, double whole) {
+  if (whole <= 0) return std::nullopt;
+  return part / whole;
+}
+
+/// The largest first; without those that are 0.
+void sort_shares(std::vector<Share>& shares) {
+  std::erase_if(shares, [](const Share& share) { return share.second <= 0; });
+  std::stable_sort(shares.begin(), shares.end(),
+                   [](const Share& a, const Share& b) { return a.second > b.second; });
+}
+
+std::vector<WorkerRow> worker_rows(const Between& between) {
+  std::vector<WorkerRow> rows;
+  for (const Sample* const sent : between.now().of("pagewire_worker_sent_bytes_total")) {
+    const std::string name(sent->label("worker"));
+    const auto rate = [&](std::string_view metric) {
+      return between.rate(between.growth(metric, "worker", name));
+    };
+    WorkerRow row{.name = name,
+                  .gbit = rate("pagewire_worker_sent_bytes_total") * 8 / bits_per_gbit,
+                  .requests = rate("pagewire_worker_requests_total")};
+    row.connections = between.now().with("pagewire_worker_connections_open", "worker", name);
+    for (const Sample* const cpu : between.now().of("pagewire_worker_cpu_seconds_total")) {
+      if (cpu->label("worker") != name) continue;
+      (cpu->label("mode") == "user" ? row.user : row.system) = between.rate(between.growth(*cpu));
+    }
+    row.events_per_wakeup =
+        ratio(rate("pagewire_worker_events_total"), rate("pagewire_worker_wakeups_total"));
+    rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
+std::vector<PathRow> path_rows(const Between& between) {
+  const double all_bytes = between.growth("pagewire_path_bytes_total");
+  std::vector<PathRow> rows;
+  for (const Sample* const sample : between.now().of("pagewire_path_bytes_total")) {
+    const std::string name(sample->label("path"));
+    const double bytes = between.growth(*sample);
+    const double responses = between.growth("pagewire_path_responses_total", "path", name);
+    if (bytes <= 0 && responses <= 0) continue;
+    PathRow row{.name = name,
+                .share = ratio(bytes, all_bytes).value_or(0),
+                .gbit = between.rate(bytes) * 8 / bits_per_gbit,
+                .responses = between.rate(responses)};
+    row.bytes_per_call = ratio(bytes, between.growth("pagewire_path_calls_total", "path", name));
+    for (const Sample* const reason : between.now().of("pagewire_path_reasons_total")) {
+      if (reason->label("path") != name) continue;
+      row.reasons.emplace_back(reason->label("reason"),
+                               ratio(between.growth(*reason), responses).value_or(0));
+    }
+    sort_shares(row.reasons);
+    rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
+std::vector<Share> error_rates(const Between& between) {
+  std::vector<Share> errors;
+  const auto add = [&](std::string name, double growth) {
+    errors.emplace_back(std::move(name), between.rate(growth));
+  };
+  for (const Sample* const end : between.now().of("pagewire_connection_ends_total")) {
+    add(std::string(end->label("why")), between.growth(*end));
+  }
+  for (const Sample* const status : between.now().of("pagewire_requests_total")) {
+    const std::string_view code = status->label("status");
+    if (code.starts_with('5')) add("status " + std::string(code), between.growth(*status));
+  }
+  add("refused", between.growth("pagewire_connections_refused_total"));
+  add("accept-errors", between.growth("pagewire_accept_errors_total"));
+  add("disk-errors", between.growth("pagewire_disk_errors_total"));
+  add("log-dropped", between.growth("pagewire_log_dropped_total"));
+  for (const Sample* const failure : between.now().of("pagewire_tls_failures_total")) {
+    add("tls " + std::string(failure->label("result")), between.growth(*failure));
+  }
+  sort_shares(errors);
+  return errors;
+}
+
+/// Each series of the relay, by its name and the values of its labels; histograms aside.
+std::vector<RelayRow> relay_rows(const Between& between) {
+  constexpr std::string_view prefix = "pagewire_relay_";
+  std::vector<RelayRow> rows;
+  for (const Sample& sample : between.now().samples()) {
+    if (!sample.name.starts_with(prefix) || !sample.label("le").empty()) continue;
+    RelayRow row{.name = sample.name.substr(prefix.size())};
+    row.per_second = row.name.ends_with("_total");
+    if (row.per_second) row.name.resize(row.name.size() - std::string_view("_total").size());
+    for (const auto& [label, value] : sample.labels) row.name += " " + value;
+    row.value = row.per_second ? between.rate(between.growth(sample)) : sample.value;
+    rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
+std::optional<double> ktls_share(const Exposition& now) {
+  double by_kernel = 0;
+  double all = 0;
+  for (const Sample* const sample : now.of("pagewire_tls_connections_total")) {
+    all += sample->value;
+    if (sample->label("ktls") != "none") by_kernel += sample->value;
+  }
+  return ratio(by_kernel, all);
+}
+
+std::optional<double> retransmitted_share(const Between& between) {
+  const double again = between.growth("pagewire_host_tcp_retransmitted_segments_total");
+  return ratio(again, again + between.growth("pagewire_host_tcp_sent_segments_total"));
+}
+
+std::string label_of(const Exposition& now, std::string_view name, std::string_view label) {
+  const std::vector<const Sample*> found = now.of(name);
+  return found.empty() ? std::string() : std::string(found.front()->label(label));
+}
+
+}  // namespace
+
+bool restarted(const Reading& before, const Reading& after) {
+  const std::optional<double> started = before.metrics.total("process_start_time_seconds");
+  const std::optional<double> starts = after.metrics.total("process_start_time_seconds");
+  if (started && starts && *starts > *started) return true;
+  for (const Sample& sample : before.metrics.samples()) {
+    if (!sample.name.ends_with("_total") || sample.name.starts_with("pagewire_host_")) continue;
+    const std::optional<double> now = after.metrics.same_as(sample);
+    if (now ? *now < sample.value : sample.value > 0) return true;
+  }
+  return false;
+}
+
+std::optional<double> quantile(const Reading& before, const Reading& after, std::string_view name,
+                               double share) {
+  const std::string bucket = std::string(name) + "_bucket";
+  const Between between(before, after);
+  std::vector<std::pair<double, double>> counts;  // upper bound, cumulative
+  for (const Sample* const sample : after.metrics.of(bucket)) {
+    const std::string_view bound = sample->label("le");
+    const double upper = bound == "+Inf" ? std::numeric_limits<double>::infinity()
+                                         : std::strtod(std::string(bound).c_str(), nullptr);
+    counts.emplace_back(upper, between.growth(*sample));
+  }
+  if (counts.empty() || counts.back().second <= 0) return std::nullopt;
+  const double wanted = counts.back().second * share;
+  double lower = 0;
+  double below = 0;
+  for (const auto& [upper, cumulative] : counts) {
+    if (cumulative >= wanted && cumulative > below) {
+      if (std::isinf(upper)) return lower;  // all that is known: it took longer than this
+      return lower + (upper - lower) * (wanted - below) / (cumulative - below);
+    }
+    lower = upper;
+    below = cumulative;
+  }
+  return lower;
+}
+
+Summary summarize(const Reading& before, const Reading& after, double now_s) {
+  const Between between(before, after);
+  const Exposition& now = between.now();
+  constexpr std::string_view duration = "pagewire_request_duration_seconds";
+  Summary summary{.seconds = between.seconds(),
+                  .version = label_of(now, "pagewire_build_info", "version"),
+                  .engine = label_of(now, "pagewire_engine_info", "engine")};
+  if (const auto started = now.total("process_start_time_seconds")) summary.up_s = now_s - *started;
+  const double bytes = between.growth("pagewire_path_bytes_total");
+  summary.gbit = between.rate(bytes) * 8 / bits_per_gbit;
+  summary.requests = between.rate(between.growth("pagewire_requests_total"));
+  summary.connections = now.total("pagewire_connections_open");
+  if (now.total("process_cpu_seconds_total")) {
+    const double cpu_s = between.growth("process_cpu_seconds_total");
+    summary.cpu = between.rate(cpu_s);
+    summary.cpu_ms_per_gbit = ratio(cpu_s * 1e3, bytes * 8 / bits_per_gbit);
+  }
+  const auto in_ms = [&](double share) {
+    const std::optional<double> seconds = quantile(before, after, duration, share);
+    return seconds ? std::optional(*seconds * 1e3) : std::nullopt;
+  };
+  summary.p50_ms = in_ms(0.5);
+  summary.p99_ms = in_ms(0.99);
+  const double waits = between.growth("pagewire_disk_wait_seconds_count");
+  summary.cold_waits = between.rate(waits);
+  if (const auto wait_s = ratio(between.growth("pagewire_disk_wait_seconds_sum"), waits)) {
+    summary.cold_wait_ms = *wait_s * 1e3;
+  }
+  summary.ktls = ktls_share(now);
+  summary.retransmitted = retransmitted_share(between);
+  summary.errors = error_rates(between);
+  summary.workers = worker_rows(between);
+  summary.paths = path_rows(between);
+  summary.relay = relay_rows(between);
+  return summary;
+}
+
+}  // namespace pagewire::top

@@ -1,0 +1,147 @@
+"""The status page in Chromium, beside a server that works: its figures move, nothing is on the
+console, nothing is asked of anybody else, nothing is wider than a phone; and the server is stopped
+and started again. Screenshots stay under build/browser/."""
+
+import json
+import os
+import shutil
+import subprocess
+import threading
+import unittest
+
+from support import SANITIZER, SOURCE, Pagewire, RawClient, TestFolder
+
+SHOTS = os.path.join(SOURCE, "build/browser")
+CHROMIUM = shutil.which("chromium")
+GUARD_S = 300 if SANITIZER else 120
+# What of docs/doctor.schema.json the page shows.
+DOCTOR = {
+    "verdict": {
+        "text": "Large files leave by sendfile. HTTPS is encrypted in user space, because this "
+                "kernel has no TLS: <b>that</b> costs 24 ms a Gbit.",
+        "changes": [{"check": "kernel-tls", "what": "Let the kernel encrypt",
+                     "mend": "modprobe tls && echo tls | tee /etc/modules-load.d/tls.conf"}]},
+    "checks": [{"status": "ok"}, {"status": "failed"}, {"status": "ok"}]}
+
+
+class StatusPageTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        for needed, what in ((CHROMIUM, "chromium"), (shutil.which("node"), "node"),
+                             (os.path.isdir(os.path.join(SOURCE, "web/node_modules",
+                                                         "playwright-core")), "playwright-core")):
+            if not needed:
+                raise unittest.SkipTest(f"{what} is missing: ./dev test installs it")
+        os.makedirs(SHOTS, exist_ok=True)
+        cls.folder = TestFolder()
+        cls.addClassCleanup(cls.folder.close)
+        cls.folder.coded("big.bin", 4 << 20)
+        cls.folder.coded("small.bin", 900)
+        cls.seen = cls.look()
+        # What stands only in a picture is looked at by a person; how it was, when it failed.
+        if "broken" in cls.seen:
+            raise AssertionError(cls.seen["broken"] + str(cls.seen["errors"]))
+
+    @classmethod
+    def look(cls):
+        report = os.path.join(cls.folder.root, "doctor.json")
+        with open(report, "w", encoding="utf-8") as file:
+            json.dump(DOCTOR, file)
+        server = Pagewire(cls.folder.root, "--workers", "2", "--doctor-report", report)
+        over = threading.Event()
+        threads = cls.load(server, over)
+        script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "status.mjs")
+        cls.url = "http://{}:{}/".format(*server.admin)
+        node = subprocess.Popen(["node", script, cls.url, SHOTS], stdin=subprocess.PIPE,
+                                stdout=subprocess.PIPE, text=True,
+                                env=os.environ | {"CHROMIUM": CHROMIUM})
+        guard = threading.Timer(GUARD_S, node.kill)
+        guard.start()
+        try:
+            answer = node.stdout.readline()
+            if answer == "restart\n":
+                over.set()
+                server.stop()
+                node.stdout.readline()
+                server = Pagewire(cls.folder.root, admin="{}:{}".format(*server.admin))
+                over = threading.Event()
+                threads += cls.load(server, over)
+                node.stdin.write("started\n")
+                node.stdin.flush()
+                answer = node.stdout.readline()
+            return json.loads(answer)
+        finally:
+            guard.cancel()
+            over.set()
+            for thread in threads:
+                thread.join()
+            server.kill()
+            node.kill()
+            node.communicate()
+
+    @staticmethod
+    def load(server, over):
+        def ask(pause, *targets):
+            while not over.wait(pause):
+                try:
+                    with RawClient(server.address) as client:
+                        for target in targets:
+                            client.get(target)
+                except OSError:  # it was stopped
+                    return
+        threads = [threading.Thread(target=ask, args=arguments)
+                   for arguments in ((0.01, "/big.bin"), (0.002, "/small.bin", "/small.bin"),
+                                     (0.03, "/none", "/big.bin", "/small.bin"))]
+        for thread in threads:
+            thread.start()
+        return threads
+
+    def test_figures(self):
+        begin, later = self.seen["begin"], self.seen["later"]
+        for seen in (begin, later):
+            for figure in ("gbit", "requests", "cpu", "per_gbit", "p99"):
+                self.assertGreater(seen[figure], 0, figure)
+            self.assertIn("large-body 100%", seen["paths"])
+            self.assertEqual(seen["workers"], 2)
+            self.assertRegex(seen["about"], "(uring|epoll) · 2 workers · up")
+            self.assertIn("Errorsnone", seen["health"])
+        self.assertIn("<b>that</b> costs 24 ms a Gbit.", later["doctor"], "a text, no markup")
+        self.assertIn("Let the kernel encryptmodprobe tls", later["doctor"])
+        self.assertIn("2 ok, 1 failed, ", later["doctor"])
+        self.assertEqual(len(later["charts"]), 3)
+        self.assertNotEqual([begin[key] for key in ("gbit", "requests", "p99")],
+                            [later[key] for key in ("gbit", "requests", "p99")], "they move")
+        self.assertTrue(all(ink > 0 for ink in later["charts"]))
+        # Four more seconds of curves and areas.
+        self.assertGreater(later["charts"][0], begin["charts"][0])
+
+    def test_nothing_on_the_console_and_nothing_asked_of_others(self):
+        self.assertEqual([line for line in self.seen["errors"] if "ERR_CONNECTION" not in line],
+                         [])
+        self.assertEqual({address for address in self.seen["requests"]
+                          if not address.startswith("data:")},
+                         {self.url, self.url + "metrics", self.url + "doctor.json"})
+
+    def test_no_other_script_runs(self):
+        self.assertFalse(self.seen["script_by_others"])
+        self.assertEqual(len(self.seen["refused"]), 1, self.seen["refused"])
+        self.assertIn("Content Security Policy", self.seen["refused"][0])
+
+    def test_every_width_and_scheme(self):
+        for name, view in self.seen["views"].items():
+            self.assertFalse(view["sideways"], name)
+            self.assertEqual(view["narrow"], [], name)
+        self.assertNotEqual(self.seen["views"]["wide"]["background"],
+                            self.seen["views"]["dark"]["background"])
+
+    def test_pause(self):
+        self.assertEqual(self.seen["asked_while_paused"], 0)
+
+    def test_server_goes_and_comes_again(self):
+        self.assertRegex(self.seen["lost"]["notice"], r"does not answer for \d+ s")
+        self.assertGreater(self.seen["lost"]["gbit"], 0, "the last figures stay")
+        self.assertEqual(self.seen["again"]["notice"], "")
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,118 @@
+// What the page shows, worked out of two readings. No DOM here. undefined: could not be had.
+
+const ratio = (part, whole) => (whole > 0 ? part / whole : undefined);
+const GBIT = 8 / 1e9;
+
+function paths(between) {
+  const all = between.growth("pagewire_path_bytes_total");
+  return between.of("pagewire_path_bytes_total").map(({ labels: { path }, growth }, index) => {
+    const responses = between.growth("pagewire_path_responses_total", { path });
+    return {
+      path, index,
+      bytes: growth,
+      share: ratio(growth, all) ?? 0,
+      gbit: growth * GBIT / between.seconds,
+      responses: responses / between.seconds,
+      perCall: ratio(growth, between.growth("pagewire_path_calls_total", { path })),
+      reasons: between.of("pagewire_path_reasons_total")
+        .filter((sample) => sample.labels.path === path && sample.growth > 0)
+        .map((sample) => [sample.labels.reason, ratio(sample.growth, responses) ?? 0])
+        .sort((a, b) => b[1] - a[1]),
+    };
+  });
+}
+
+function workers(between) {
+  return between.of("pagewire_worker_sent_bytes_total").map(({ labels: { worker }, growth }) => {
+    const cpu = (mode) => between.rate("pagewire_worker_cpu_seconds_total", { worker, mode });
+    return {
+      worker,
+      gbit: growth * GBIT / between.seconds,
+      requests: between.rate("pagewire_worker_requests_total", { worker }),
+      connections: between.now("pagewire_worker_connections_open", { worker }),
+      user: cpu("user"),
+      system: cpu("system"),
+      events: ratio(between.growth("pagewire_worker_events_total", { worker }),
+        between.growth("pagewire_worker_wakeups_total", { worker })),
+    };
+  });
+}
+
+function errors(between) {
+  const rates = [];
+  const add = (name, growth) => { if (growth > 0) rates.push([name, growth / between.seconds]); };
+  for (const { labels, growth } of between.of("pagewire_connection_ends_total")) {
+    add(labels.why, growth);
+  }
+  for (const { labels, growth } of between.of("pagewire_requests_total")) {
+    if (labels.status.startsWith("5")) add(`status ${labels.status}`, growth);
+  }
+  for (const { labels, growth } of between.of("pagewire_tls_failures_total")) {
+    add(`tls ${labels.result}`, growth);
+  }
+  for (const name of ["connections_refused", "accept_errors", "disk_errors", "log_dropped"]) {
+    add(name.replace("_", " "), between.growth(`pagewire_${name}_total`));
+  }
+  return rates.sort((a, b) => b[1] - a[1]);
+}
+
+/** Every series of the relay that is not 0; counters as rates. */
+function relay(between) {
+  const rows = [];
+  for (const { name, labels } of between.after.values()) {
+    if (!name.startsWith("pagewire_relay_") || labels.le !== undefined) continue;
+    const isCounter = name.endsWith("_total");
+    const value = isCounter ? between.rate(name, labels) : between.now(name, labels);
+    if (value === 0) continue;
+    const words = name.slice("pagewire_relay_".length).replace(/_total$/, "").split("_");
+    rows.push({ what: [...words, ...Object.values(labels)].join(" "), value, isCounter });
+  }
+  return rows;
+}
+
+function ktls(between) {
+  const kernel = between.of("pagewire_tls_connections_total")
+    .filter(({ labels }) => labels.ktls !== "none")
+    .reduce((sum, { value }) => sum + value, 0);
+  return ratio(kernel, between.now("pagewire_tls_connections_total") ?? 0);
+}
+
+export function summarize(between, nowS) {
+  const bytes = between.growth("pagewire_path_bytes_total");
+  const cpuS = between.growth("process_cpu_seconds_total");
+  const again = between.growth("pagewire_host_tcp_retransmitted_segments_total");
+  const sent = between.growth("pagewire_host_tcp_sent_segments_total");
+  const ms = (share) => {
+    const seconds = between.quantile("pagewire_request_duration_seconds", share);
+    return seconds === undefined ? undefined : seconds * 1e3;
+  };
+  const waits = between.growth("pagewire_disk_wait_seconds_count");
+  const waitS = ratio(between.growth("pagewire_disk_wait_seconds_sum"), waits);
+  const started = between.now("process_start_time_seconds");
+  return {
+    version: between.of("pagewire_build_info")[0]?.labels.version,
+    engine: between.of("pagewire_engine_info")[0]?.labels.engine,
+    upS: started === undefined ? undefined : nowS - started,
+    gbit: bytes * GBIT / between.seconds,
+    requests: between.rate("pagewire_requests_total"),
+    connections: between.now("pagewire_connections_open"),
+    cpu: cpuS / between.seconds,
+    perGbit: ratio(cpuS * 1e3, bytes * GBIT),
+    p50: ms(0.5), p90: ms(0.9), p99: ms(0.99),
+    coldWaits: waits / between.seconds,
+    coldWaitMs: waitS === undefined ? undefined : waitS * 1e3,
+    ktls: ktls(between),
+    retransmitted: ratio(again, again + sent),
+    resident: ratio(between.growth("pagewire_residency_found_bytes_total"),
+      between.growth("pagewire_residency_asked_bytes_total")),
+    fds: between.now("process_open_fds"),
+    mostFds: between.now("process_max_fds"),
+    memory: between.now("process_resident_memory_bytes"),
+    pinned: (between.now("pagewire_process_pinned_bytes") ?? 0)
+      + (between.now("pagewire_zerocopy_in_flight_bytes") ?? 0),
+    paths: paths(between),
+    workers: workers(between),
+    errors: errors(between),
+    relay: relay(between),
+  };
+}
