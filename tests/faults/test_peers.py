@@ -52,8 +52,8 @@ class Peers(FaultTest):
         for path in PATHS:
             with self.subTest(path=path), self.serving("--path", path) as server:
                 start = time.monotonic()
-                # A sanitized server is slower by its own factor, not by what it does wrong. And what
-                # a path keeps does not depend on the loop: the other one's twin is shorter.
+                # A sanitized server is slower by its own factor, not by what it does wrong. What a
+                # path keeps does not depend on the loop: the other one's twin is shorter.
                 clients = CLIENTS[path] // (4 if SANITIZER or ENGINE else 1)
                 counts = self.flood(server, clients)
                 report(f"{path}: {clients} clients, {counts['resets']} resets, "
