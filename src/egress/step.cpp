@@ -48,6 +48,11 @@ const Path* next_path(const Transfer& transfer) {
   return nullptr;
 }
 
+bool holds_sealed(const Transfer& transfer) {
+  const Transport& transport = transfer.transport;
+  return transport.kind == Transport::Kind::UserTls && transport.outlet->held().value > 0;
+}
+
 /// Kernel TLS asks for room before it gives TCP anything, and a call that stopped at a full socket
 /// has left its records in TCP's queue as "more to come": nobody sends them, no acknowledgement
 /// makes room, and so the socket never becomes writable. Seen with Linux 6.1 (MSG_SENDPAGE_NOTLAST)
@@ -83,8 +88,10 @@ StepResult step(Transfer& transfer, ByteCount quantum) {
   if (looks && source_changed(transfer, quantum)) {
     return {.status = Status::SourceChanged, .moved = {}, .copied = {}, .error = {}};
   }
-  // Likewise what it reads for us: that waits in a thread of its own.
-  if (transfer.resources->residency.on && transfer.lane.operation < 0) {
+  // Likewise what it reads for us: that waits in a thread of its own. And what is sealed already
+  // needs no page any more.
+  const bool reads = transfer.lane.operation < 0 && !holds_sealed(transfer);
+  if (transfer.resources->residency.on && reads) {
     quantum = resident_ahead(transfer, quantum);
     if (quantum.value == 0) return want_pages(transfer);
   }

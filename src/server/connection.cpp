@@ -206,7 +206,9 @@ bool Connection::turn_is_over() const {
 /// After any turn: reading goes on unless a response is under way or the turn was given up.
 void Connection::settle() {
   if (is_over()) return;
-  if (tls_ != nullptr && state_ != State::Respond && tls_->wants_flush()) flush_tls();
+  // Of a response only its transfer sends, because it counts what has gone.
+  const bool mid_response = state_ == State::Respond || state_ == State::Fetch;
+  if (tls_ != nullptr && !mid_response && tls_->wants_flush()) flush_tls();
   if (is_over()) return;
   if (peer_is_done()) return close();
   if (pending_.empty() && pending_.capacity() > 0) std::string().swap(pending_);

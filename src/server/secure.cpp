@@ -124,6 +124,8 @@ void Connection::count_tls_end() {
 /// What TLS itself has to say: outside a response, but for a KeyUpdate. True: nothing waits.
 bool Connection::flush_tls() {
   if (send_submitted_) return false;  // the loop sends from the same buffer
+  // A response's bytes are counted by its transfer: sent here, they would go once more.
+  PW_CHECK(tls_->outlet().held().value == 0);
   const Result<bool> flushed = tls_->flush(fd());
   if (flushed) {
     if (!*flushed) worker_.loop().await_writable(*this);

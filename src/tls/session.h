@@ -114,9 +114,9 @@ class Session {
 
   /// The end of what we send. Once; flush() sends it.
   void close_notify();
-  /// Sends what waits. True: nothing does any more; false: the socket is full. Errors: as send(2);
-  /// or the kernel has not taken the new key (ENOMEM): then outcome() is Internal, and nothing can
-  /// be sent any more.
+  /// Sends what waits; not while the outlet holds bytes of a response. True: nothing does any more;
+  /// false: the socket is full. Errors: as send(2); or the kernel has not taken the new key
+  /// (ENOMEM): then outcome() is Internal, and nothing can be sent any more.
   Result<bool> flush(int fd);
   /// Under kernel TLS: how much of what was sent, `plain` bytes of responses since begin_sending(),
   /// is not in TCP's queue yet. Kernels (6.1, not 7.3) take more than fits there and drop the rest

@@ -14,6 +14,8 @@ from support_disk import PausingDisk, enter_mount_namespace, mounted, why_no_mou
 from support_faults import (MIB, PATHS, FaultTest, Pagewire, RawClient, coded_bytes, drain, ends,
                             first_difference, request_head, total, wait_until, why_no_strace)
 
+from support import TLS
+
 BIG = 12 * MIB + 77
 HOT = coded_bytes(0, 100_000, salt=3)
 SMALL = coded_bytes(0, 5_000, salt=9)
@@ -323,6 +325,7 @@ class ColdDisk(FaultTest):
             self.assertIsNone(first_difference(client.read().body, BODY))
             client.close()
 
+    @unittest.skipIf(TLS, "the kernel does not read for whoever encrypts by itself")
     def test_the_kernel_reads_for_us(self):
         """Without helpers uring_splice waits in a thread of the kernel's, not in the worker."""
         flags = ("--disk-threads", "0", "--path", "uring_splice", "--min-rate", "1M",
