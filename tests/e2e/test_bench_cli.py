@@ -20,6 +20,7 @@ import xml.etree.ElementTree
 
 from support import (BINARY, SANITIZER, Pagewire, RawClient, TestFolder, coded_bytes, run_pagewire,
                      wait_until)
+from support.whole_rounds import measure_whole_rounds
 
 PATHS = ["sendfile", "splice", "vmsplice", "tee", "zerocopy", "mmap", "uring_zc",
          "uring_zc_sqpoll", "uring_splice", "copy"]
@@ -263,9 +264,8 @@ class TerminalTest(BenchCase):
 class CompareTest(BenchCase):
     @classmethod
     def setUpClass(cls):
-        done = run_pagewire("bench", "run", *TINY, "--repeat", "3", "--path", "sendfile,copy",
-                            "--no-instrument", "--json", "-", timeout=GUARD_S, cwd="/tmp")
-        cls.report = json.loads(done.stdout)
+        cls.report = measure_whole_rounds(*TINY, "--repeat", "3", "--path", "sendfile,copy",
+                                          "--no-instrument", timeout=GUARD_S)
         # Rounds that agree with each other, so that a change of 20% is beyond the noise.
         for contender in cls.report["rows"][0]["contenders"]:
             for number, each in enumerate(contender["rounds"]):
