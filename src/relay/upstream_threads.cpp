@@ -131,7 +131,8 @@ template <class Counters>
 std::vector<Sample> by_failure(const Counters& counters, const std::vector<std::string>& labels) {
   std::vector<Sample> samples;
   for (std::size_t i = 0; i < labels.size(); ++i) {
-    samples.push_back({labels[i], value_of(counters[i])});
+    const std::uint64_t value = value_of(counters[i]);
+    if (value > 0) samples.push_back({labels[i], value});  // most never happen
   }
   return samples;
 }
