@@ -13,7 +13,8 @@ import subprocess
 import tempfile
 import unittest
 
-from support import Relay, Upstream, coded_bytes, fetch_metrics, read_all, wait_until
+from support import (Relay, Upstream, coded_bytes, fetch_metrics, read_all, run_pagewire,
+                     wait_until)
 
 V2_SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 PAYLOAD = coded_bytes(0, 100_000)
@@ -430,6 +431,46 @@ class NamesTest(UpstreamsCase):
         self.hosts()
         with self.assertRaisesRegex(AssertionError, "cannot look up upstream.test: "):
             self.start(1, "--resolve-timeout", "1s")
+
+
+class SettingsTest(unittest.TestCase):
+    def checked(self, text):
+        with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
+            file.write(text)
+            file.flush()
+            return run_pagewire("relay", "--config", file.name, "--check-config")
+
+    def test_a_file_with_several_relays(self):
+        """What is shown is a file that means the same."""
+        shown = self.checked("""
+            [[relay]]
+            name = "db"
+            listen = ["127.0.0.1:0"]
+            to = ["db.example:5432", "10.0.0.7:5432"]
+            check = true
+            rise = 3
+            send-proxy = "v2"
+            retries = 7
+            [[relay]]
+            name = "web"
+            listen = ["127.0.0.1:0"]
+            to = ["[::1]:80"]
+            accept-proxy = true
+            resolve-interval = "0"
+            """)
+        self.assertEqual(shown.returncode, 0, shown.stderr)
+        again = self.checked(shown.stdout)
+        self.assertEqual(again.stdout.split("\n")[1:], shown.stdout.split("\n")[1:])
+        for said in ('"db.example:5432", "10.0.0.7:5432"', "check = true", "rise = 3",
+                     'send-proxy = "v2"', "retries = 7", "accept-proxy = true"):
+            self.assertIn(said, shown.stdout)
+
+    def test_wrong_ones(self):
+        for flags in (("--retries", "8"), ("--send-proxy", "v3"), ("--rise", "0"),
+                      ("--check-interval", "5ms"), ("--to", ":80"), ("--to", "http://a:80")):
+            ran = run_pagewire("relay", "--to", "a.example:1", *flags, "--check-config")
+            self.assertEqual(ran.returncode, 2, flags)
+            self.assertIn(f"{flags[0]} takes ", ran.stderr)
 
 
 if __name__ == "__main__":
