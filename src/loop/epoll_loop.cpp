@@ -311,7 +311,8 @@ void EpollLoop::retire(Stream& stream) {
   static_cast<MemberNode&>(stream).unlink();
   // close(2) takes a socket out of the set only if nobody else has it open. A send that the thread
   // of a ring has (SQPOLL) does: its events would name a stream that is no more.
-  epoll_.remove(stream.fd());
+  // A raw stream's socket is nobody's but its own.
+  if (!stream.raw_) epoll_.remove(stream.fd());
   stream.owned_fd().close();
   --stream_count_;
   retired_.push_back(&stream);

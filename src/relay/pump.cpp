@@ -67,7 +67,7 @@ PumpResult Pump::step(const PumpRules& rules, PumpEnds ends, PumpRoom& room) {
     uncork(ends);
     return result(PumpStatus::WantRead);
   }
-  if (!done_) sys::finish_sending(ends.sink);
+  if (!done_ && !ends.closed_next) sys::finish_sending(ends.sink);
   done_ = true;
   return result(PumpStatus::Done);
 }

@@ -76,6 +76,7 @@ struct PumpRoom {
 struct PumpEnds {
   int source;
   int sink;
+  bool closed_next = false;  ///< the other direction is done: once this one is, close(2) sends FIN
   const MirrorTap::Way* mirror = nullptr;  ///< told of what the source said; null: nobody is
 };
 
