@@ -61,13 +61,13 @@ class RunningRelay:
 
     def stop(self):
         """What it ended with, and what it said."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-        try:
-            self.process.wait(20)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGKILL):
+            try:
+                self.process.send_signal(number)
+                self.process.wait(10)
+                break
+            except subprocess.TimeoutExpired:  # connections of a test that failed: once more
+                continue
         self.reader.join(5)
         self.process.stdout.close()
         return self.process.returncode, "\n".join(self.lines)
