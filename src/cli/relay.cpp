@@ -95,7 +95,9 @@ int relay(std::span<const std::string> arguments) {
   const sigset_t signals = block_signals();
   take_descriptors(settings->relay);
   relay::Relay relay;
-  if (const auto started = relay.start(settings->relay); !started) {
+  relay::Settings running = settings->relay;
+  running.tell = [](const std::string& line) { (void)complain("pagewire relay: " + line, 0); };
+  if (const auto started = relay.start(running); !started) {
     return complain("pagewire relay: " + started.error().text, exit_failed);
   }
   announce(relay, *settings);

@@ -35,16 +35,17 @@ RouteOption listen_option() {
 }
 
 RouteOption to_option() {
-  RouteOption option = Make::described(Kind::List,
-                                       {.name = "to",
-                                        .group = "Relaying",
-                                        .placeholder = "HOST:PORT",
-                                        .help = "an upstream to pass connections on to; repeatable",
-                                        .default_text = "none: it must be given"},
-                                       "a host with a port, such as 10.0.0.7:5432, [fd00::7]:5432");
+  RouteOption option =
+      Make::described(Kind::List,
+                      {.name = "to",
+                       .group = "Relaying",
+                       .placeholder = "HOST:PORT",
+                       .help = "an upstream to pass connections on to; repeatable. Each address "
+                               "of a name counts as one",
+                       .default_text = "none: it must be given"},
+                      "a host with a port, such as db.example:5432, 10.0.0.7:5432, [fd00::7]:5432");
   option.set = [](std::string_view value, relay::Route& route) {
-    const bool taken = sys::Address::parse(value).has_value() && value.find(':') != value.npos &&
-                       value.front() != ':';
+    const bool taken = relay::parse_upstream(value).has_value();
     if (taken) route.to.emplace_back(value);
     return taken;
   };
@@ -115,8 +116,9 @@ void add_route_limits(std::vector<RouteOption>& table) {
       {.name = "retries",
        .group = limits,
        .placeholder = "N",
-       .help = "other upstreams that are tried when one cannot be reached"},
-      {.least = 0, .most = 7}, [](auto& r) -> auto& { return r.retries; }));
+       .help = "further tries when an upstream cannot be reached: the others, then all again a "
+               "second later"},
+      {.least = 0, .most = relay::max_retries}, [](auto& r) -> auto& { return r.retries; }));
   table.push_back(Make::duration(
       {.name = "connect-timeout",
        .group = timeouts,
@@ -149,6 +151,7 @@ const std::vector<RouteOption>& route_options() {
   static const std::vector<RouteOption> table = [] {
     std::vector<RouteOption> made;
     add_relaying(made);
+    add_upstream_options(made);
     add_route_limits(made);
     return made;
   }();

@@ -174,11 +174,14 @@ void format_tunnel(const AccessRecord& record, std::string& line) {
   append_quoted_or_dash(line, tunnel.relay);
   line += ' ';
   append_quoted_or_dash(line, tunnel.upstream);
-  fmt::format_to(std::back_inserter(line),
-                 " up={} down={} time={:.6f} connect={:.6f} tries={} path={} reason={} end={}{}\n",
-                 tunnel.up_bytes, tunnel.down_bytes, static_cast<double>(record.duration_ns) / 1e9,
-                 static_cast<double>(tunnel.connect_ns) / 1e9, tunnel.tries, record.path,
-                 record.reason, tunnel.end, record.complete ? "" : " incomplete");
+  fmt::format_to(
+      std::back_inserter(line),
+      " up={} down={} time={:.6f} connect={:.6f} queued={:.6f} tries={} path={} reason={} end={}",
+      tunnel.up_bytes, tunnel.down_bytes, static_cast<double>(record.duration_ns) / 1e9,
+      static_cast<double>(tunnel.connect_ns) / 1e9, static_cast<double>(tunnel.queued_ns) / 1e9,
+      tunnel.tries, record.path, record.reason, tunnel.end);
+  if (tunnel.proxied_by.size > 0) line.append(" by=").append(tunnel.proxied_by.view());
+  line += record.complete ? "\n" : " incomplete\n";
 }
 
 void format_tunnel_json(const AccessRecord& record, std::string& line) {
@@ -191,9 +194,13 @@ void format_tunnel_json(const AccessRecord& record, std::string& line) {
   json_member(line, "upstream", tunnel.upstream.view(), tunnel.upstream.cut);
   fmt::format_to(std::back_inserter(line),
                  ",\"up_bytes\":{},\"down_bytes\":{},\"duration_s\":{:.6f},\"connect_s\":{:.6f},"
-                 "\"tries\":{}",
+                 "\"queued_s\":{:.6f},\"tries\":{}",
                  tunnel.up_bytes, tunnel.down_bytes, static_cast<double>(record.duration_ns) / 1e9,
-                 static_cast<double>(tunnel.connect_ns) / 1e9, tunnel.tries);
+                 static_cast<double>(tunnel.connect_ns) / 1e9,
+                 static_cast<double>(tunnel.queued_ns) / 1e9, tunnel.tries);
+  if (tunnel.proxied_by.size > 0) {
+    json_member(line, "proxied_by", tunnel.proxied_by.view(), tunnel.proxied_by.cut);
+  }
   json_member(line, "path", record.path);
   json_member(line, "reason", record.reason);
   json_member(line, "end", tunnel.end);

@@ -48,9 +48,11 @@ struct TunnelRecord {
   std::uint64_t up_bytes = 0;     ///< from the client, that the upstream's socket took
   std::uint64_t down_bytes = 0;
   std::int64_t connect_ns = 0;  ///< from the client's coming until an upstream was there
+  std::int64_t queued_ns = 0;   ///< of that: waiting for an upstream below its limit
   std::string_view end;         ///< "done", "idle-timeout" ...
   ShortText<32> relay;
-  ShortText<54> upstream;  ///< with its port; empty: there was none
+  ShortText<54> upstream;    ///< with its port; empty: there was none
+  ShortText<46> proxied_by;  ///< who sent the PROXY header that `peer` is from; empty: none
 };
 
 /// One finished (or broken off) request. `path` and `reason` are tokens with static lifetime.

@@ -134,6 +134,10 @@ std::string_view token(End end) {
       return "drain-timeout";
     case End::Internal:
       return "internal";
+    case End::ProxyHeader:
+      return "proxy-header";
+    case End::ProxyTimeout:
+      return "proxy-timeout";
   }
   return {};
 }

@@ -22,9 +22,11 @@ enum class End : std::uint8_t {
   IdleTimeout,
   HalfClosedTimeout,
   DrainTimeout,
-  Internal,  ///< ENOMEM, EMFILE
+  Internal,     ///< ENOMEM, EMFILE
+  ProxyHeader,  ///< what came first is no PROXY header, or it ended before it was whole
+  ProxyTimeout,
 };
-inline constexpr std::size_t tunnel_ends = 11;
+inline constexpr std::size_t tunnel_ends = 13;
 std::string_view token(End end);
 
 struct Counters {

@@ -23,7 +23,7 @@
 namespace pagewire::relay {
 
 void CheckCount::passed() {
-  const unsigned best = rise_ + fall_ - 1;
+  const std::size_t best = rise_ + fall_ - 1;
   if (health_ < best) ++health_;
   if (health_ >= rise_) health_ = best;
 }

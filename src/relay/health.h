@@ -22,8 +22,8 @@ namespace pagewire::relay {
 struct HealthSettings {
   std::int64_t interval_ms = 2'000;  ///< between two checks of one endpoint
   std::int64_t timeout_ms = 2'000;   ///< of one check; at most the interval
-  unsigned rise = 2;
-  unsigned fall = 3;
+  std::size_t rise = 2;
+  std::size_t fall = 3;
   std::size_t checks_at_once = 64;  ///< others wait for their turn
   std::optional<ProxyVersion> send_proxy{};
   /// Called on the thread when an endpoint was marked: one line for the user.
@@ -33,15 +33,15 @@ struct HealthSettings {
 /// The count behind the thresholds (HAProxy's check.health): below `rise` is down.
 class CheckCount {
  public:
-  CheckCount(unsigned rise, unsigned fall) : rise_(rise), fall_(fall), health_(rise) {}
+  CheckCount(std::size_t rise, std::size_t fall) : rise_(rise), fall_(fall), health_(rise) {}
   bool up() const { return health_ >= rise_; }
   void passed();
   void failed();
 
  private:
-  unsigned rise_;
-  unsigned fall_;
-  unsigned health_;
+  std::size_t rise_;
+  std::size_t fall_;
+  std::size_t health_;
 };
 
 class Health {

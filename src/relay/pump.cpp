@@ -63,7 +63,10 @@ PumpResult Pump::step(const PumpRules& rules, PumpEnds ends, PumpRoom& room) {
     }
   }
   give_pipe_back(room);
-  if (!source_ended_) return result(PumpStatus::WantRead);
+  if (!source_ended_) {
+    uncork(ends);
+    return result(PumpStatus::WantRead);
+  }
   if (!done_) sys::finish_sending(ends.sink);
   done_ = true;
   return result(PumpStatus::Done);
@@ -84,11 +87,12 @@ Pump::Moved Pump::push(PumpEnds ends, PumpRoom& room) {
 }
 
 Pump::Moved Pump::push_pipe(PumpEnds ends, PumpRoom& room) {
-  const ssize_t n = sys::splice_some(pipe_.read_end.get(), ends.sink, in_pipe_, sys::More::No);
+  const ssize_t n = sys::splice_some(pipe_.read_end.get(), ends.sink, in_pipe_, more_);
   if (n > 0) {
     took(static_cast<std::size_t>(n), room.counts.spliced);
     spliced_.value += static_cast<std::uint64_t>(n);
     in_pipe_ -= static_cast<std::uint32_t>(n);
+    corked_ = more_ == sys::More::Yes;
     return Moved::Some;
   }
   if (n == 0) return no_bytes(EIO);  // bytes are in the pipe, so 0 cannot be
@@ -125,6 +129,14 @@ void Pump::took(std::size_t count, PumpCounts::Way& way) {
   total_.value += count;
   way.bytes.add(count);
   way.calls.add(1);
+}
+
+/// What SPLICE_F_MORE held back of the last segment goes out: nothing follows for now. Setting
+/// TCP_NODELAY pushes, also where it was set before (tcp(7)).
+void Pump::uncork(PumpEnds ends) {
+  if (!corked_) return;
+  corked_ = false;
+  static_cast<void>(sys::set_no_delay(ends.sink));
 }
 
 // ---------------------------------------------------------------- from the source
@@ -225,6 +237,9 @@ Pump::Moved Pump::pull_by_splice(const PumpRules& rules, PumpEnds ends, PumpRoom
     return Moved::Some;
   }
   in_pipe_ = static_cast<std::uint32_t>(n);
+  // A pipe that is nearly full: the source has more, and segments need not end with this pipe.
+  const bool full = static_cast<std::uint64_t>(n) >= pipe_.capacity.value / 4 * 3;
+  more_ = full ? sys::More::Yes : sys::More::No;
   if (ends.mirror != nullptr) ends.mirror->tee(pipe_, ByteCount{in_pipe_});
   look_for_small(rules, ByteCount{static_cast<std::uint64_t>(n)}, room);
   return Moved::Some;

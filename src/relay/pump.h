@@ -22,6 +22,7 @@
 #include "metrics/metrics.h"
 #include "relay/mirror.h"
 #include "sys/pipe.h"
+#include "sys/splice.h"
 
 namespace pagewire::relay {
 
@@ -116,6 +117,7 @@ class Pump {
   Moved bytes_out_of_pipe(PumpRoom& room);
   Moved no_bytes(int errno_value);
   void took(std::size_t count, PumpCounts::Way& way);
+  void uncork(PumpEnds ends);
   Moved pull(const PumpRules& rules, PumpEnds ends, PumpRoom& room);
   Moved pull_by_copy(const PumpRules& rules, PumpEnds ends, PumpRoom& room);
   Moved pull_by_splice(const PumpRules& rules, PumpEnds ends, PumpRoom& room);
@@ -138,6 +140,8 @@ class Pump {
   std::int16_t full_reads_ = 0;  ///< in a row; below 0: no splice before so many more
   std::uint8_t short_splices_ = 0;
   PathReason reason_ = PathReason::Small;
+  sys::More more_ = sys::More::No;  ///< of the bytes in the pipe
+  bool corked_ = false;             ///< the sink may hold a segment back for what follows
   bool begun_ = false;
   bool bulk_ = false;
   bool splice_failed_ = false;

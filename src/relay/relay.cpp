@@ -3,6 +3,7 @@
 #include <csignal>
 #include <cstring>
 
+#include "relay/upstream_threads.h"
 #include "relay/worker.h"
 
 namespace pagewire::relay {
@@ -42,6 +43,7 @@ struct Relay::Parts {
   Shared shared;
   std::atomic<bool> draining{false};
   std::vector<std::unique_ptr<Worker>> workers;
+  std::vector<std::unique_ptr<UpstreamThreads>> upstream_threads;  ///< of each route
   std::unique_ptr<service::Admin> admin;  // goes first: it reads what stands above
 };
 
@@ -94,11 +96,9 @@ tl::expected<void, StartError> Relay::Parts::open_routes() {
         .mirror = nullptr,
         .addresses = route.listen,
     });
-    for (std::size_t to = 0; to < route.to.size(); ++to) {
-      const Result<sys::Address> address = sys::Address::parse(route.to[to]);
-      if (!address) return tl::unexpected(StartError{"not an address: " + route.to[to]});
-      shared.routes[i].upstreams->set_addresses(to, std::span(&*address, 1));
-    }
+    auto threads = UpstreamThreads::start(route, *shared.routes[i].upstreams, settings.tell);
+    if (!threads) return tl::unexpected(threads.error());
+    upstream_threads.push_back(std::move(*threads));
   }
   return {};
 }
@@ -163,13 +163,18 @@ std::vector<const Counters*> Relay::Parts::counters() const {
 }
 
 std::string Relay::Parts::metrics_text() const {
-  std::string text =
-      counters_text(counters(), {.version = PAGEWIRE_VERSION, .splice_works = splice_note.empty()});
+  std::vector<UpstreamsOfRoute> routes;
   std::vector<NamedMirror> mirrors;
-  for (const RouteParts& route : shared.routes) {
+  for (std::size_t i = 0; i < shared.routes.size(); ++i) {
+    const RouteParts& route = shared.routes[i];
+    routes.push_back({.route = route.route.name,
+                      .upstreams = *route.upstreams,
+                      .lookups = upstream_threads[i]->lookups()});
     if (route.mirror != nullptr) mirrors.push_back({route.route.name, *route.mirror});
   }
-  return text + mirrors_text(mirrors);
+  return counters_text(counters(),
+                       {.version = PAGEWIRE_VERSION, .splice_works = splice_note.empty()}) +
+         upstreams_text(routes) + mirrors_text(mirrors);
 }
 
 std::vector<std::vector<sys::Address>> Relay::addresses() const {

@@ -5,7 +5,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,12 +15,24 @@
 #include "metrics/metrics.h"
 #include "relay/mirror.h"
 #include "relay/mirror_reader.h"
+#include "relay/proxy_protocol.h"
 #include "relay/pump.h"
+#include "relay/resolver.h"
 #include "relay/upstreams.h"
 #include "service/service.h"
 #include "sys/socket.h"
 
 namespace pagewire::relay {
+
+inline constexpr std::size_t max_retries = Attempt::max_tries - 1;
+
+/// HOST:PORT, where HOST is a name or an address ("[::1]:80"). Nothing is looked up. The reason it
+/// is none, for the user.
+struct UpstreamName {
+  ResolverName name;  ///< where `address` is none
+  std::optional<sys::Address> address{};
+};
+tl::expected<UpstreamName, std::string> parse_upstream(std::string_view text);
 
 /// One [[relay]]: from its listeners to its upstreams.
 struct Route {
@@ -32,11 +46,26 @@ struct Route {
   std::size_t max_upstream_connections =
       0;                          ///< of each address; above, clients queue; 0: any number
   std::size_t max_queue = 1'024;  ///< of them; above, they are reset
-  std::size_t retries = 2;        ///< of other upstreams, before the client's first byte is read
+  /// After the first try, before the client's first byte is read: on upstreams that this client has
+  /// not tried; once there is none, on all again, a second later. At most max_retries.
+  std::size_t retries = 3;
   std::int64_t connect_timeout_ms = 5'000;  ///< of one try
   std::int64_t queue_timeout_ms = 10'000;
   std::int64_t idle_timeout_ms = 600'000;        ///< without a byte in either direction
   std::int64_t half_closed_timeout_ms = 60'000;  ///< the same, once one side has sent its FIN
+
+  bool accept_proxy = false;                 ///< clients begin with a PROXY header
+  std::int64_t header_timeout_ms = 5'000;    ///< until it is whole
+  std::optional<ProxyVersion> send_proxy{};  ///< upstreams are sent one
+
+  bool check = false;  ///< upstreams are connected to now and then (relay/health.h)
+  std::int64_t check_interval_ms = 2'000;
+  std::int64_t check_timeout_ms = 2'000;
+  std::size_t rise = 2;
+  std::size_t fall = 3;
+
+  std::int64_t resolve_interval_ms = 10'000;  ///< names are looked up again; 0: only at start
+  std::int64_t resolve_timeout_ms = 5'000;    ///< of the first look-up, which start() waits for
 };
 
 struct Settings {
@@ -53,6 +82,8 @@ struct Settings {
   log::Settings access_log;
   bool admin_enabled = true;
   sys::Address admin;  ///< 127.0.0.1:9181 unless told
+  /// Called on any thread: one line for the user about upstreams that went, came or moved.
+  std::function<void(const std::string& line)> tell{};
 };
 
 /// Whether splice(2) between two TCP sockets of this machine works and moves what it should: some

@@ -16,8 +16,12 @@ namespace {
 
 constexpr bool allowed(TunnelState from, TunnelState to) {
   switch (from) {
+    case TunnelState::Header:
+    case TunnelState::Pause:
+      return to == TunnelState::Seek || to == TunnelState::Closed;
     case TunnelState::Seek:
-      return to == TunnelState::Queue || to == TunnelState::Connect || to == TunnelState::Closed;
+      return to == TunnelState::Queue || to == TunnelState::Pause || to == TunnelState::Connect ||
+             to == TunnelState::Closed;
     case TunnelState::Queue:
       return to == TunnelState::Connect || to == TunnelState::Closed;
     case TunnelState::Connect:
@@ -38,6 +42,7 @@ Tunnel::Tunnel(Worker& worker, const RouteParts& route, sys::Accepted client)
       worker_(worker),
       route_(route),
       client_(client.peer),
+      state_(route.route.accept_proxy ? TunnelState::Header : TunnelState::Seek),
       came_ns_(worker.loop().now_ns()) {
   worker_.tunnels().push_back(*this);
 }
@@ -49,7 +54,9 @@ Tunnel::~Tunnel() {
 }
 
 void Tunnel::start() {
-  seek();
+  if (state_ == TunnelState::Seek) return seek();
+  worker_.loop().set_deadline(*this, worker_.loop().now_ms() + route_.route.header_timeout_ms);
+  worker_.loop().resume_reading(*this);
 }
 
 void Tunnel::set_state(TunnelState next) {
@@ -66,6 +73,7 @@ void Tunnel::seek() {
       return connect(std::move(acquired.slot));
     case Upstreams::Answer::Waits:
       set_state(TunnelState::Queue);
+      queued_ns_ -= worker_.loop().now_ns();
       worker_.loop().set_deadline(*this, worker_.loop().now_ms() + route_.route.queue_timeout_ms);
       return;
     case Upstreams::Answer::QueueFull:
@@ -73,11 +81,20 @@ void Tunnel::seek() {
     case Upstreams::Answer::NoneUp:
       return close(tries_ == 0 ? End::NoUpstream : End::ConnectFailed);
     case Upstreams::Answer::AllTried:
-      return close(End::ConnectFailed);
+      return pause();
   }
 }
 
+/// What is there once may be restarting: trying all again at once would find it as it was.
+void Tunnel::pause() {
+  constexpr std::int64_t pause_ms = 1'000;
+  forget_tried();
+  set_state(TunnelState::Pause);
+  worker_.loop().set_deadline(*this, worker_.loop().now_ms() + pause_ms);
+}
+
 void Tunnel::granted(Slot slot) {
+  queued_ns_ += worker_.loop().now_ns();
   connect(std::move(slot));
 }
 
@@ -121,6 +138,9 @@ void Tunnel::connect_failed(int errno_value) {
 // ---------------------------------------------------------------- bytes
 
 void Tunnel::open() {
+  if (const Result<void> sent = send_header(); !sent) {
+    return connect_failed(sent.error().errno_value);  // EPIPE, ECONNRESET: closed already
+  }
   set_state(TunnelState::Open);
   connected_ns_ = worker_.loop().now_ns();
   worker_.counters().connected.add(1);
@@ -130,6 +150,7 @@ void Tunnel::open() {
 }
 
 void Tunnel::readable() {
+  if (state_ == TunnelState::Header) return read_header();
   drive(up);
 }
 
@@ -207,7 +228,13 @@ void Tunnel::touch() {
 
 void Tunnel::timed_out() {
   switch (state_) {
+    case TunnelState::Header:
+      return close(End::ProxyTimeout);
+    case TunnelState::Pause:
+      set_state(TunnelState::Seek);
+      return seek();
     case TunnelState::Queue:
+      queued_ns_ += worker_.loop().now_ns();
       return close(End::QueueTimeout);
     case TunnelState::Connect:
       return connect_failed(ETIMEDOUT);
@@ -235,6 +262,7 @@ void Tunnel::close(End end) {
   if (state_ == TunnelState::Closed) return;
   if (state_ == TunnelState::Open) worker_.counters().connected.subtract(1);
   set_state(TunnelState::Closed);
+  leave_queue();
   worker_.counters().ends[static_cast<std::size_t>(end)].add(1);
   write_log(end);
   for (const std::size_t direction : {up, down}) end_mirror(direction, StreamEnd::Reset);
@@ -285,6 +313,8 @@ void Tunnel::write_log(End end) {
   tunnel.tries = tries_;
   tunnel.up_bytes = pumps_[up].total().value;
   tunnel.down_bytes = pumps_[down].total().value;
+  if (proxied_ != nullptr) tunnel.proxied_by.assign(proxied_->by.host(host));
+  tunnel.queued_ns = queued_ns_ < 0 ? queued_ns_ + now_ns : queued_ns_;
   tunnel.connect_ns = connected_ns_ == 0 ? 0 : connected_ns_ - came_ns_;
   tunnel.end = token(end);
   tunnel.relay.assign(route_.route.name);

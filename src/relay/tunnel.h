@@ -1,14 +1,17 @@
 // Tunnel: one client and its connection to an upstream.
 //
+//     Header -> Seek               --accept-proxy: the client's PROXY header is there
 //     Seek -> Connect              an upstream has a place
 //     Seek -> Queue -> Connect     all are full: in turn
 //     Connect -> Seek              it could not be reached: another one
+//     Seek -> Pause -> Seek        all have been tried: once more, a second later
 //     Connect -> Open              bytes go both ways, each by a pump
 //     any state -> Closed
 //
-// A timeout belongs to every state: Queue the queue's; Connect the connect timeout; Open the idle
-// timeout, and the half-closed timeout once one side has sent its FIN. Nothing of the client's is
-// read before an upstream is there, so another try loses nothing.
+// A timeout belongs to every state: Header its own; Queue the queue's; Connect the connect timeout;
+// Open the idle timeout, and the half-closed timeout once one side has sent its FIN. Nothing of the
+// client's is read before an upstream is there (a PROXY header apart), so another try loses
+// nothing.
 //
 // Invariant: a stream that was cut short must not look complete. FIN is passed on behind the last
 // byte; whatever else ends a tunnel (a reset, an error, a timeout, the end of a drain) is told to
@@ -34,7 +37,7 @@ struct RouteParts;
 
 struct TunnelNode : ListNode {};
 
-enum class TunnelState : std::uint8_t { Seek, Queue, Connect, Open, Closed };
+enum class TunnelState : std::uint8_t { Header, Seek, Queue, Pause, Connect, Open, Closed };
 
 class Tunnel final : public loop::RawStream, private Attempt, private TunnelNode {
  public:
@@ -72,11 +75,20 @@ class Tunnel final : public loop::RawStream, private Attempt, private TunnelNode
   static constexpr std::size_t up = 0;    ///< client to upstream
   static constexpr std::size_t down = 1;  ///< upstream to client
 
+  /// Of a client that came with a PROXY header.
+  struct Proxied {
+    sys::Address by;           ///< the connection's peer
+    sys::Address destination;  ///< where the client had connected to
+  };
+
   void granted(Slot slot) override;
+  void read_header();
+  Result<void> send_header();
   void set_state(TunnelState next);
   void seek();
   void connect(Slot slot);
   void connect_failed(int errno_value);
+  void pause();
   void open();
   void drive(std::size_t direction);
   void after_step(std::size_t direction, const PumpResult& result);
@@ -94,12 +106,14 @@ class Tunnel final : public loop::RawStream, private Attempt, private TunnelNode
   Slot slot_;
   std::array<Pump, 2> pumps_;
   std::unique_ptr<MirrorTap> tap_;  ///< null: not mirrored
-  sys::Address client_;
-  TunnelState state_ = TunnelState::Seek;
+  sys::Address client_;             ///< who the PROXY header says that it is, where there is one
+  std::unique_ptr<Proxied> proxied_;
+  TunnelState state_;
   std::uint8_t tries_ = 0;
   std::array<bool, 2> waits_for_sink_{};
   std::int64_t came_ns_;
   std::int64_t connected_ns_ = 0;
+  std::int64_t queued_ns_ = 0;  ///< waited in the queue; while it does, less the time it began
 };
 
 }  // namespace pagewire::relay

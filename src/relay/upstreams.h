@@ -115,6 +115,8 @@ class Attempt : private ListNode {
   void forget_tried() { tried_count_ = 0; }
 
  protected:
+  /// Before it is asked for.
+  void set_key(std::uint64_t key) { key_ = key; }
   /// From now on nothing is granted; a place that was given already goes to the next one.
   void leave_queue();
 
@@ -124,7 +126,7 @@ class Attempt : private ListNode {
   friend class ::pagewire::IntrusiveList;
 
   const std::size_t worker_;
-  const std::uint64_t key_;
+  std::uint64_t key_;
   Upstreams* queue_ = nullptr;  ///< whose queue it is in
   Endpoint* given_ = nullptr;   ///< a place that deliver() will hand out; under the queue's mutex
   std::array<std::uint32_t, max_tries> tried_{};
