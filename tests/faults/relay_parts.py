@@ -14,9 +14,9 @@ ADDRESS = re.compile(r"(127\.0\.0\.1):(\d+)")
 
 
 class RunningRelay:
-    def __init__(self, *flags, to):
-        self.command = [BINARY, "relay", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0",
-                        "--to", to, "--workers", "2", *flags]
+    def __init__(self, *flags, to, under=()):
+        self.command = [*under, BINARY, "relay", "--listen", "127.0.0.1:0",
+                        "--admin", "127.0.0.1:0", "--to", to, "--workers", "2", *flags]
         self.lines = []
         self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL,
                                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -74,8 +74,8 @@ class RunningRelay:
 
 
 class RelayTest(unittest.TestCase):
-    def start(self, to, *flags):
-        relay = RunningRelay(*flags, to=to)
+    def start(self, to, *flags, under=()):
+        relay = RunningRelay(*flags, to=to, under=under)
         self.addCleanup(self.stop, relay)
         return relay
 

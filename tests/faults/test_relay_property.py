@@ -1,5 +1,5 @@
-"""The relay as a black box: random sequences of partial writes, FIN and reset at any byte, on either
-side and on both at once, with slow readers and small buffers.
+"""The relay as a black box: random sequences of partial writes, FIN and reset at any byte, on
+either side and on both at once, with slow readers and small buffers.
 
 Every 8 bytes say which connection, which direction and which place they belong to. What has to
 hold of each direction, whatever happened:
