@@ -194,11 +194,34 @@ class Peers(RelayFault):
         with relay.connect(timeout=60) as client:
             self.assertIsNone(first_difference(read_all(client), data))
 
+    def test_bytes_around_urgent_ones_pass(self):
+        got = []
+
+        def collect(connection):
+            got.append(read_all(connection))
+        for path in ("auto", "splice", "copy"):
+            with self.subTest(path=path):
+                got.clear()
+                relay = self.relay("--path", path, to=self.upstream(collect))
+                with relay.connect() as client:
+                    expected = b""
+                    for number in range(8):
+                        data = coded_bytes(0, 100 if number % 2 else 300_000, salt=number)
+                        client.sendall(data)
+                        client.send(b"!", socket.MSG_OOB)
+                        client.sendall(b"after")
+                        expected += data + b"after"
+                    client.shutdown(socket.SHUT_WR)
+                    wait_until(lambda: got, "all is through")
+                self.assertIsNone(first_difference(got[0].replace(b"!after", b"after"), expected))
+                relay.stop()
+
     def test_transparent_without_the_right_says_so(self):
         if os.geteuid() != 0:
             self.skipTest("needs root, to give the right up")
         done = subprocess.run(
-            ["setpriv", "--bounding-set", "-net_admin,-net_raw", "--inh-caps", "-net_admin,-net_raw",
+            ["setpriv", "--bounding-set", "-net_admin,-net_raw",
+             "--inh-caps", "-net_admin,-net_raw",
              BINARY, "relay",
              "--listen", "127.0.0.1:0", "--to", "127.0.0.1:1", "--transparent", "--admin", "off"],
             capture_output=True, text=True, timeout=30, check=False)
