@@ -20,6 +20,7 @@ TCP_AT = 0.9  # of the window: the connections end with it
 
 class HttpContestant:
     load_flags: tuple[object, ...] = ()  # more for the load client, but not while it verifies
+    idle = 0  # connections that there are besides
 
     def __init__(self, plan: Plan, row: Row, server: Server, name: str | None = None):
         self.plan, self.row, self.server = plan, row, server
@@ -34,7 +35,7 @@ class HttpContestant:
             raise RuntimeError(reason)
         setting = Setting(root=path.parent, folder=self.plan.folder / self.name / self.row.name,
                           port=free_port(), build=self.plan.build, file=path, size=self.row.size,
-                          max_connections=max(1024, self.row.connections + 1000))
+                          max_connections=max(1024, self.row.connections + self.idle + 1000))
         self.running = stack.enter_context(Running(self.server, setting, self.plan.server_cpu))
         self.meter = meter.Meter(self.running.pid, self.plan.server_cpu)
 

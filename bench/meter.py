@@ -154,9 +154,24 @@ def parse_tcp_info(lines: list[str]) -> TcpInfo:
 
 def private_bytes(root_pid: int) -> int:
     """Memory that only these processes have: Private_* of /proc/PID/smaps_rollup."""
+    return rollup_bytes(root_pid, ("Private_Clean:", "Private_Dirty:"))
+
+
+def pss_bytes(root_pid: int) -> int:
+    """With their share of what they have together: Pss of /proc/PID/smaps_rollup."""
+    return rollup_bytes(root_pid, ("Pss:",))
+
+
+def rollup_bytes(root_pid: int, names: tuple[str, ...]) -> int:
     total_kib = 0
     for pid in tree_of(root_pid):
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith(("Private_Clean:", "Private_Dirty:")):
+            if line.startswith(names):
                 total_kib += int(line.split()[1])
     return total_kib * 1024
+
+
+def slab_bytes() -> int:
+    """The kernel's, for the whole machine."""
+    return int(re.search(r"^Slab:\s+(\d+) kB", Path("/proc/meminfo").read_text(),
+                         re.MULTILINE)[1]) * 1024

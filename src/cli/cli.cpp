@@ -10,6 +10,7 @@
 
 #include "cli/bench.h"
 #include "cli/help.h"
+#include "cli/relay.h"
 #include "cli/serve.h"
 #include "cli/top.h"
 #include "cli/values.h"
@@ -24,7 +25,7 @@ int say(const std::string& text) {
 }
 
 int unknown_word(const std::string& word) {
-  constexpr std::array<std::string_view, 3> commands{"serve", "bench", "top"};
+  constexpr std::array<std::string_view, 4> commands{"serve", "relay", "bench", "top"};
   constexpr std::array<std::string_view, 2> flags{"--help", "--version"};
   const bool is_flag = word.starts_with('-');
   const std::optional<std::string_view> near =
@@ -42,6 +43,7 @@ int run(std::span<const std::string> arguments) {
   if (arguments.empty()) return say(overview_text());
   const std::string& word = arguments.front();
   if (word == "serve") return serve(arguments.subspan(1));
+  if (word == "relay") return relay(arguments.subspan(1));
   if (word == "bench") return bench(arguments.subspan(1));
   if (word == "top") return top(arguments.subspan(1));
   if (word == "--help" || word == "-h" || word == "help") return say(help_text());

@@ -8,6 +8,7 @@
 #include <optional>
 #include <utility>
 
+#include "cli/text_file.h"
 #include "cli/values.h"
 
 namespace pagewire::cli {
@@ -103,32 +104,50 @@ OrUsageError<Value> value_of(const ConfigText& config, const OptionFacts& option
   return Value{.text = std::move(*text), .shown = shown(node), .where = where};
 }
 
+/// The text of a table's field; of a list the texts of its elements with list_separator between.
+std::optional<std::string> field_text(const OptionFacts::Field& field, const toml::node& node) {
+  const auto plain = [&](const toml::node& value) -> std::optional<std::string> {
+    std::optional<std::string> text = text_for(field.kind, value);
+    constexpr std::string_view separators("\0\x1f", 2);
+    if (text && (text->empty() || text->find_first_of(separators) != std::string::npos)) return {};
+    return text;
+  };
+  const toml::array* const array = field.kind == Kind::List ? node.as_array() : nullptr;
+  if (array == nullptr) return plain(node);
+  std::vector<std::string> texts;
+  for (const toml::node& element : *array) {
+    std::optional<std::string> text = plain(element);
+    if (!text) return std::nullopt;
+    texts.push_back(std::move(*text));
+  }
+  return fmt::format("{}", fmt::join(texts, std::string_view(&OptionFacts::list_separator, 1)));
+}
+
 /// One table: the texts of its fields, in their order.
 OrUsageError<Value> table_value(const ConfigText& config, const OptionFacts& option,
                                 const toml::table& table) {
   std::vector<std::string_view> known;
   for (const OptionFacts::Field& field : option.fields) known.push_back(field.name);
+  std::vector<std::string> texts(option.fields.size());
   for (const Line& line : lines_of(table)) {
-    if (std::find(known.begin(), known.end(), line.key) == known.end()) {
-      return tl::unexpected(unknown_key(config, line, known));
+    const auto place = std::find(known.begin(), known.end(), line.key);
+    if (place == known.end()) return tl::unexpected(unknown_key(config, line, known));
+    const auto index = static_cast<std::size_t>(place - known.begin());
+    const OptionFacts::Field& field = option.fields[index];
+    std::optional<std::string> text = field_text(field, *line.node);
+    if (!text || (field.accepts && !field.accepts(*text))) {
+      return tl::unexpected(
+          UsageError{fmt::format("{}:{}: {} of {} takes {}, not {}", config.name, line.number,
+                                 line.key, option.name, field.takes, shown(*line.node))});
     }
-    const auto* const text = line.node->as_string();
-    if (text != nullptr && !text->get().empty() && text->get().find('\0') == std::string::npos) {
-      continue;
-    }
-    return tl::unexpected(
-        UsageError{fmt::format("{}:{}: {} of {} takes a text, not {}", config.name, line.number,
-                               line.key, option.name, shown(*line.node))});
+    texts[index] = std::move(*text);
   }
   const std::string where =
       fmt::format("{}:{}: {}", config.name, table.source().begin.line, option.name);
-  std::vector<std::string> texts;
-  for (const OptionFacts::Field& field : option.fields) {
-    const std::optional<std::string> text = table[field.name].value<std::string>();
-    if (!text && field.required) {
-      return tl::unexpected(UsageError{fmt::format("{} has no '{}'", where, field.name)});
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    if (texts[i].empty() && option.fields[i].required) {
+      return tl::unexpected(UsageError{fmt::format("{} has no '{}'", where, known[i])});
     }
-    texts.push_back(text.value_or(""));
   }
   return Value{.text = fmt::format("{}", fmt::join(texts, std::string_view("\0", 1))),
                .shown = shown(table),
@@ -172,14 +191,28 @@ std::string quoted(const std::string& text) {
   return line + '"';
 }
 
+std::string field_value(const OptionFacts::Field& field, std::string_view text) {
+  if (field.kind == Kind::Number || field.kind == Kind::Switch) return std::string(text);
+  if (field.kind != Kind::List) return quoted(std::string(text));
+  std::vector<std::string> elements;
+  for (;;) {
+    const std::size_t end = std::min(text.find(OptionFacts::list_separator), text.size());
+    elements.push_back(quoted(std::string(text.substr(0, end))));
+    if (end == text.size()) break;
+    text.remove_prefix(end + 1);
+  }
+  return fmt::format("[{}]", fmt::join(elements, ", "));
+}
+
 /// `{ chain = "a.pem", key = "a.key" }`
 std::string inline_table(const OptionFacts& option, std::string_view value) {
   std::vector<std::string> parts;
   for (const OptionFacts::Field& field : option.fields) {
     const std::size_t end = std::min(value.find('\0'), value.size());
-    const std::string text(value.substr(0, end));
+    const std::string_view text = value.substr(0, end);
+    if (!text.empty())
+      parts.push_back(fmt::format("{} = {}", field.name, field_value(field, text)));
     value.remove_prefix(std::min(end + 1, value.size()));
-    if (!text.empty()) parts.push_back(fmt::format("{} = {}", field.name, quoted(text)));
   }
   return fmt::format("{{ {} }}", fmt::join(parts, ", "));
 }
@@ -204,6 +237,21 @@ OrUsageError<std::vector<Assignment>> parse_config(const CommandTable& table,
     assignments.push_back(std::move(*assignment));
   }
   return assignments;
+}
+
+OrUsageError<std::vector<Assignment>> read_config(const CommandTable& table,
+                                                  std::span<const Assignment> flags) {
+  for (const Assignment& flag : flags) {
+    if (flag.option->name != "config") continue;
+    const std::string& name = flag.values.back().text;
+    Result<std::string> text = read_whole(name);
+    if (!text) {
+      return tl::unexpected(UsageError{
+          fmt::format("{}: --config {}: {}", table.command, name, describe(text.error()))});
+    }
+    return parse_config(table, {.name = name, .text = std::move(*text)});
+  }
+  return {};
 }
 
 std::string config_line(const OptionFacts& option, std::vector<std::string> values) {

@@ -2,6 +2,7 @@
 // options that are tables.
 #pragma once
 
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,6 +20,10 @@ struct ConfigText {
 /// value of a type that the option cannot take.
 OrUsageError<std::vector<Assignment>> parse_config(const CommandTable& table,
                                                    const ConfigText& config);
+
+/// The file that `flags` names by --config; nothing where there is none.
+OrUsageError<std::vector<Assignment>> read_config(const CommandTable& table,
+                                                  std::span<const Assignment> flags);
 
 /// One option as a line of such a file: `listen = ["[::]:8080"]`.
 /// `values` are what its show() says.

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "cli/option_help.h"
+#include "cli/relay_options.h"
 #include "cli/serve_options.h"
 
 namespace pagewire::cli {
@@ -18,6 +19,7 @@ constexpr std::string_view what_it_is =
 constexpr std::string_view commands =
     "Commands:\n"
     "  serve [ROOT]   serve the folder ROOT (default: the current one)\n"
+    "  relay          pass TCP connections on to other servers\n"
     "  bench          send a file by every path, and show what each of them costs here\n"
     "  top            watch a running server: throughput, CPU, paths and why, errors\n";
 
@@ -35,7 +37,8 @@ std::string version_text() {
 
 std::string overview_text() {
   return fmt::format(
-      "{}\n{}\n{}\nMore: pagewire --help, pagewire serve --help, pagewire bench --help\n",
+      "{}\n{}\n{}\nMore: pagewire --help, pagewire serve --help, pagewire relay --help,\n"
+      "pagewire bench --help\n",
       what_it_is, commands, first_example);
 }
 
@@ -68,6 +71,28 @@ std::string serve_help_text() {
          "  pagewire serve --config edge.toml --check-config\n"
          "  pagewire bench sweep --save c.json && pagewire serve --calibration c.json\n"
          "  pagewire serve . --cache-control '*.m3u8=no-cache' --access-log access.log\n";
+}
+
+std::string relay_help_text() {
+  return "Usage: pagewire relay --to HOST:PORT [flags]\n\n"
+         "Passes TCP connections on to upstreams, and their bytes both ways. What flows in bulk\n"
+         "is spliced from socket to socket and never enters the program.\n"
+         "SIZE is bytes, or K, M, G of 1024 (256K); TIME has a unit: ms, s, m, h (500ms).\n" +
+         options_help(relay_options(), default_relay_settings()) +
+         "\nA connection ends as it was ended: FIN is passed on behind the last byte, in either\n"
+         "direction by itself, and RST as RST. What the relay ends itself (a timeout, no "
+         "upstream,\n"
+         "the end of a drain) is a RST. TCP's urgent data is not passed on as such.\n"
+         "\nSignals:\n"
+         "  SIGTERM, SIGINT (Ctrl-C): accept nothing new, let connections end within\n"
+         "  --drain-timeout, reset the rest, exit 0; a second one exits at once with status 1.\n"
+         "  SIGHUP: open the access log anew (after a rename).\n\n"
+         "Exit status: 0 ended by a signal, 1 it could not start (port in use ...), 2 flags or\n"
+         "file are wrong.\n\n"
+         "Examples:\n"
+         "  pagewire relay --listen :5432 --to 10.0.0.7:5432\n"
+         "  pagewire relay --listen :80 --to 10.0.0.7:80 --to 10.0.0.8:80 --balance leastconn\n"
+         "  pagewire relay --config relays.toml --check-config\n";
 }
 
 }  // namespace pagewire::cli

@@ -11,6 +11,7 @@ std::string overview_text();
 std::string help_text();
 /// `pagewire serve --help`, from the table of options.
 std::string serve_help_text();
+std::string relay_help_text();
 /// `pagewire --version`
 std::string version_text();
 

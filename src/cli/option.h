@@ -22,13 +22,17 @@ struct OptionFacts {
     Text,        ///< --path copy; path = "copy"
     List,        ///< repeatable; listen = [":80", ":8080"], or a single string
     Positional,  ///< without a flag; a text in the file
-    Tables,      ///< without a flag; [[certificate]] once or more in the file, of texts
+    Tables,      ///< without a flag; [[certificate]] once or more in the file
   };
   /// A key of such a table.
   struct Field {
     std::string_view name;
     bool required = true;
+    Kind kind = Kind::Text;
+    std::string takes = "a text";
+    std::function<bool(std::string_view value)> accepts = {};  ///< none: whatever is of its kind
   };
+  static constexpr char list_separator = '\x1f';  ///< between the elements of a field of Kind::List
   Kind kind = Kind::Text;
   std::string_view name;  ///< the flag without its dashes, and the key
   char short_name = 0;    ///< 't' for -t; 0 is none

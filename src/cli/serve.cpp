@@ -21,7 +21,6 @@
 #include "cli/serve_settings.h"
 #include "cli/status_line.h"
 #include "cli/steering.h"
-#include "cli/text_file.h"
 #include "cli/values.h"
 #include "server/server.h"
 
@@ -69,13 +68,6 @@ namespace {
 
 // ---------------------------------------------------------------- settings
 
-std::optional<std::string> config_name(const Flags& flags) {
-  for (const Assignment& assignment : flags.assignments) {
-    if (assignment.option->name == "config") return assignment.values.back().text;
-  }
-  return std::nullopt;
-}
-
 OrUsageError<ServeSettings> calibrated(ServeSettings settings) {
   if (settings.calibration_file.empty()) return settings;
   return load_calibration(settings).map([&](const std::vector<std::string>& warnings) {
@@ -89,19 +81,10 @@ OrUsageError<ServeSettings> calibrated(ServeSettings settings) {
 }
 
 OrUsageError<ServeSettings> settings_from(const Flags& flags) {
-  std::vector<Assignment> from_file;
-  if (const std::optional<std::string> name = config_name(flags)) {
-    Result<std::string> text = read_whole(*name);
-    if (!text) {
-      return tl::unexpected(UsageError{
-          fmt::format("pagewire serve: --config {}: {}", *name, describe(text.error()))});
-    }
-    OrUsageError<std::vector<Assignment>> parsed =
-        parse_config(serve_command(), {.name = *name, .text = std::move(*text)});
-    if (!parsed) return tl::unexpected(parsed.error());
-    from_file = std::move(*parsed);
-  }
-  return build_settings({.file = from_file, .flags = flags.assignments}, this_machine())
+  return read_config(serve_command(), flags.assignments)
+      .and_then([&](const std::vector<Assignment>& file) {
+        return build_settings({.file = file, .flags = flags.assignments}, this_machine());
+      })
       .and_then(calibrated);
 }
 

@@ -5,10 +5,12 @@
 
 #include "cli/option_kinds.h"
 #include "cli/serve_options.h"
+#include "cli/service_options.h"
 
 namespace pagewire::cli {
 
 using Make = OptionKinds<ServeSettings>;
+using Shared = ServiceOptions<ServeSettings>;
 
 void add_files(std::vector<ServeOption>& table);
 void add_listening(std::vector<ServeOption>& table);

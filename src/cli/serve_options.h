@@ -9,12 +9,10 @@
 
 #include "base/units.h"
 #include "cli/option.h"
-#include "cli/status_line.h"
+#include "cli/service_options.h"
 #include "server/server.h"
 
 namespace pagewire::cli {
-
-enum class PinMode : std::uint8_t { Off, Auto, List };
 
 /// Everything that flags and file say. `server` is complete once resolve() has looked at the
 /// machine.

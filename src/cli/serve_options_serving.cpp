@@ -39,51 +39,6 @@ ServeOption listen_option() {
   return option;
 }
 
-ServeOption workers_option() {
-  constexpr std::uint64_t most = 256;
-  ServeOption option = Make::number(
-      {.name = "workers",
-       .group = "Workers",
-       .placeholder = "N",
-       .help = "threads that serve, each with its own listeners, loop and caches",
-       .default_text = "the CPUs this process may run on"},
-      {.least = 1, .most = most}, [](auto& s) -> auto& { return s.workers; });
-  return option;
-}
-
-ServeOption pin_option() {
-  ServeOption option = Make::described(
-      Kind::Text,
-      {.name = "pin",
-       .group = "Workers",
-       .placeholder = "LIST|auto|off",
-       .help = "tie each worker to a CPU: a list such as 0,1 or 0-3 (one CPU a worker), or auto "
-               "for the CPUs this process may run on, in turn"},
-      "a list of CPUs such as 0,1 or 0-3, auto or off");
-  option.set = [](std::string_view value, ServeSettings& settings) {
-    settings.pin_list.clear();
-    settings.pin_mode = value == "auto" ? PinMode::Auto : PinMode::Off;
-    if (value == "auto" || value == "off") return true;
-    const std::optional<std::vector<int>> cpus = parse_cpu_list(value);
-    if (!cpus) return false;
-    settings.pin_mode = PinMode::List;
-    settings.pin_list = *cpus;
-    return true;
-  };
-  option.show = [](const ServeSettings& settings) -> std::vector<std::string> {
-    switch (settings.pin_mode) {
-      case PinMode::Off:
-        return {"off"};
-      case PinMode::Auto:
-        return {"auto"};
-      case PinMode::List:
-        return {show_cpu_list(settings.pin_list)};
-    }
-    return {};
-  };
-  return option;
-}
-
 ServeOption engine_option() {
   std::vector<Choice<loop::Engine>> choices;
   for (const loop::Engine engine : {loop::Engine::Auto, loop::Engine::Epoll, loop::Engine::Uring}) {
@@ -177,8 +132,11 @@ void add_listening(std::vector<ServeOption>& table) {
 }
 
 void add_workers(std::vector<ServeOption>& table) {
-  table.push_back(workers_option());
-  table.push_back(pin_option());
+  table.push_back(Shared::workers(
+      "threads that serve, each with its own listeners, loop and caches",
+      [](auto& s) -> auto& { return s.workers; }));
+  table.push_back(Shared::pin(
+      [](auto& s) -> auto& { return s.pin_mode; }, [](auto& s) -> auto& { return s.pin_list; }));
   table.push_back(engine_option());
   table.push_back(Make::number(
       {.name = "disk-threads",

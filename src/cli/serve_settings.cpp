@@ -2,37 +2,24 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-
 #include "cli/config_file.h"
+#include "cli/worker_plan.h"
 
 namespace pagewire::cli {
 
 namespace {
 
-/// Workers and their CPUs, which hang on each other and on the machine.
-OrUsageError<void> resolve_workers(const Machine& machine, ServeSettings& settings) {
-  const std::vector<int>& list = settings.pin_list;
-  for (const int cpu : list) {
-    if (std::find(machine.cpus.begin(), machine.cpus.end(), cpu) != machine.cpus.end()) continue;
-    return tl::unexpected(UsageError{
-        fmt::format("pagewire serve: pin names CPU {}, on which this process may not run", cpu)});
-  }
-  if (settings.workers == 0) settings.workers = list.empty() ? machine.cpus.size() : list.size();
-  if (!list.empty() && list.size() != settings.workers) {
-    return tl::unexpected(
-        UsageError{fmt::format("pagewire serve: pin takes one CPU a worker, not {} for {}",
-                               list.size(), settings.workers)});
-  }
-  settings.server.workers = settings.workers;
-  settings.server.access_log.workers = settings.workers;
-  settings.server.pin = list;
-  if (settings.pin_mode == PinMode::Auto) {
-    for (std::size_t worker = 0; worker < settings.workers; ++worker) {
-      settings.server.pin.push_back(machine.cpus[worker % machine.cpus.size()]);
-    }
-  }
-  return {};
+OrUsageError<void> plan_workers(const Machine& machine, ServeSettings& settings) {
+  return resolve_workers(
+             "pagewire serve",
+             {.workers = settings.workers, .pin_mode = settings.pin_mode, .pin = settings.pin_list},
+             machine)
+      .map([&](const WorkerPlan& plan) {
+        settings.workers = plan.workers;
+        settings.server.workers = plan.workers;
+        settings.server.access_log.workers = plan.workers;
+        settings.server.pin = plan.pin;
+      });
 }
 
 OrUsageError<void> check_tls(const ServeSettings& settings) {
@@ -75,7 +62,7 @@ OrUsageError<ServeSettings> build_settings(const Sources& sources, const Machine
   ServeSettings settings = default_settings();
   return apply(serve_options(), sources.file, settings)
       .and_then([&] { return apply(serve_options(), sources.flags, settings); })
-      .and_then([&] { return resolve_workers(machine, settings); })
+      .and_then([&] { return plan_workers(machine, settings); })
       .and_then([&] { return check_tls(settings); })
       .map([&] { resolve_tls(settings); })
       .and_then([&] { return check_whole(settings); })

@@ -161,10 +161,59 @@ void format_json(const AccessRecord& record, std::string& line) {
   line += "}\n";
 }
 
+std::string host_and_port(std::string_view host, std::uint16_t port) {
+  const bool v6 = host.find(':') != std::string_view::npos;
+  return v6 ? fmt::format("[{}]:{}", host, port) : fmt::format("{}:{}", host, port);
+}
+
+void format_tunnel(const AccessRecord& record, std::string& line) {
+  const TunnelRecord& tunnel = record.tunnel;
+  line += host_and_port(record.peer.view(), tunnel.client_port);
+  fmt::format_to(std::back_inserter(line), " [{:%d/%b/%Y:%H:%M:%S} +0000] ",
+                 wall_time(record.realtime_ns).utc);
+  append_quoted_or_dash(line, tunnel.relay);
+  line += ' ';
+  append_quoted_or_dash(line, tunnel.upstream);
+  fmt::format_to(
+      std::back_inserter(line),
+      " up={} down={} time={:.6f} connect={:.6f} queued={:.6f} tries={} path={} reason={} end={}",
+      tunnel.up_bytes, tunnel.down_bytes, static_cast<double>(record.duration_ns) / 1e9,
+      static_cast<double>(tunnel.connect_ns) / 1e9, static_cast<double>(tunnel.queued_ns) / 1e9,
+      tunnel.tries, record.path, record.reason, tunnel.end);
+  if (tunnel.proxied_by.size > 0) line.append(" by=").append(tunnel.proxied_by.view());
+  line += record.complete ? "\n" : " incomplete\n";
+}
+
+void format_tunnel_json(const AccessRecord& record, std::string& line) {
+  const TunnelRecord& tunnel = record.tunnel;
+  const WallTime time = wall_time(record.realtime_ns);
+  fmt::format_to(std::back_inserter(line), "{{\"time\":\"{:%Y-%m-%dT%H:%M:%S}.{:06}Z\"", time.utc,
+                 time.microseconds);
+  json_member(line, "client", host_and_port(record.peer.view(), tunnel.client_port));
+  json_member(line, "relay", tunnel.relay.view(), tunnel.relay.cut);
+  json_member(line, "upstream", tunnel.upstream.view(), tunnel.upstream.cut);
+  fmt::format_to(std::back_inserter(line),
+                 ",\"up_bytes\":{},\"down_bytes\":{},\"duration_s\":{:.6f},\"connect_s\":{:.6f},"
+                 "\"queued_s\":{:.6f},\"tries\":{}",
+                 tunnel.up_bytes, tunnel.down_bytes, static_cast<double>(record.duration_ns) / 1e9,
+                 static_cast<double>(tunnel.connect_ns) / 1e9,
+                 static_cast<double>(tunnel.queued_ns) / 1e9, tunnel.tries);
+  if (tunnel.proxied_by.size > 0) {
+    json_member(line, "proxied_by", tunnel.proxied_by.view(), tunnel.proxied_by.cut);
+  }
+  json_member(line, "path", record.path);
+  json_member(line, "reason", record.reason);
+  json_member(line, "end", tunnel.end);
+  line += record.complete ? ",\"complete\":true}\n" : ",\"complete\":false}\n";
+}
+
 }  // namespace
 
 void format_line(const AccessRecord& record, Format format, std::string& line) {
   line.clear();
+  if (record.tunnel.is_one) {
+    return format == Format::Json ? format_tunnel_json(record, line) : format_tunnel(record, line);
+  }
   switch (format) {
     case Format::Combined:
       format_combined(record, line);

@@ -19,8 +19,8 @@
 #include <vector>
 
 #include "base/check.h"
+#include "base/spsc_ring.h"
 #include "log/log_file.h"
-#include "log/ring.h"
 
 namespace pagewire::log {
 
@@ -50,7 +50,7 @@ struct AccessLog::Parts {
   Parts(const Settings& settings, LogFile log_file, sys::Fd wake)
       : format(settings.format), file(std::move(log_file)), wake_fd(std::move(wake)) {
     for (std::size_t worker = 0; worker < settings.workers; ++worker) {
-      rings.push_back(std::make_unique<RecordRing>(settings.queue_lines));
+      rings.push_back(std::make_unique<SpscRing<AccessRecord>>(settings.queue_lines));
     }
   }
 
@@ -65,7 +65,7 @@ struct AccessLog::Parts {
   const Format format;
   LogFile file;
   const sys::Fd wake_fd;
-  std::vector<std::unique_ptr<RecordRing>> rings;
+  std::vector<std::unique_ptr<SpscRing<AccessRecord>>> rings;
   std::string line;   ///< the writer's
   std::string batch;  ///< the writer's
   std::atomic<std::uint64_t> dropped{0};
@@ -106,7 +106,7 @@ AccessRecord* AccessLog::begin(std::size_t worker) {
 }
 
 void AccessLog::commit(std::size_t worker) {
-  RecordRing& ring = *parts_->rings[worker];
+  SpscRing<AccessRecord>& ring = *parts_->rings[worker];
   ring.commit();
   parts_->wake_if(ring.half_full());
 }
@@ -138,7 +138,7 @@ void AccessLog::Parts::run() {
 /// seen in time. Returns whether there was anything.
 bool AccessLog::Parts::drain_rings() {
   bool any = false;
-  for (const std::unique_ptr<RecordRing>& ring : rings) {
+  for (const std::unique_ptr<SpscRing<AccessRecord>>& ring : rings) {
     std::size_t left = ring->capacity();
     for (const AccessRecord* record = ring->front(); record != nullptr && left > 0;
          record = ring->front(), --left) {
@@ -173,7 +173,7 @@ void AccessLog::Parts::sleep(bool flowing) {
 
 bool AccessLog::Parts::anything_to_do() const {
   if (stop_asked.load() || reopen_asked.load()) return true;
-  for (const std::unique_ptr<RecordRing>& ring : rings) {
+  for (const std::unique_ptr<SpscRing<AccessRecord>>& ring : rings) {
     if (ring->front() != nullptr) return true;
   }
   return false;

@@ -40,6 +40,21 @@ struct TlsRecord {
   std::string_view kernel_reason;  ///< why it is none; else ""
 };
 
+/// One connection through a relay. Tokens have static lifetime.
+struct TunnelRecord {
+  bool is_one = false;            ///< false: the record is a request's
+  std::uint16_t client_port = 0;  ///< of `peer`
+  std::uint16_t tries = 0;        ///< upstreams that were connected to, or tried
+  std::uint64_t up_bytes = 0;     ///< from the client, that the upstream's socket took
+  std::uint64_t down_bytes = 0;
+  std::int64_t connect_ns = 0;  ///< from the client's coming until an upstream was there
+  std::int64_t queued_ns = 0;   ///< of that: waiting for an upstream below its limit
+  std::string_view end;         ///< "done", "idle-timeout" ...
+  ShortText<32> relay;
+  ShortText<54> upstream;    ///< with its port; empty: there was none
+  ShortText<46> proxied_by;  ///< who sent the PROXY header that `peer` is from; empty: none
+};
+
 /// One finished (or broken off) request. `path` and `reason` are tokens with static lifetime.
 struct AccessRecord {
   std::int64_t realtime_ns = 0;  ///< when the head was complete
@@ -52,6 +67,8 @@ struct AccessRecord {
   std::string_view path;
   std::string_view reason;
   TlsRecord tls;
+  TunnelRecord tunnel;  ///< where it is one: realtime_ns (when it came), duration_ns, complete,
+                        ///< path, reason and peer count, too, and nothing else
   ShortText<46> peer;
   ShortText<16> method;
   ShortText<256> target;

@@ -48,6 +48,7 @@ class EpollLoop final : public Loop {
 
   void pause_reading(Stream& stream) override { stream.reading_paused_ = true; }
   void resume_reading(Stream& stream) override;
+  void emptied(RawStream& stream, Emptied how) override;
   void await_writable(Stream& stream) override { stream.awaits_writable_ = true; }
   bool submit_send(Stream&, std::span<const iovec>, bool) override { return false; }
   void expect_notifications(Stream&) override {}  // EPOLLERR comes in any case
@@ -92,6 +93,7 @@ class EpollLoop final : public Loop {
   void dispatch_stream(Stream& stream, std::uint32_t events);
   void accept_some(Listener& listener, std::size_t budget);
   void read_from(Stream& stream);
+  void let_read(RawStream& stream);
   void run_ready();
   void run_tick(const std::function<void()>& tick);
   void bury();
@@ -192,6 +194,7 @@ void EpollLoop::dispatch_stream(Stream& stream, std::uint32_t events) {
   if ((events & (EPOLLRDHUP | EPOLLHUP)) != 0) stream.hung_up_ = true;
   if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP)) != 0) {
     stream.readable_ = true;
+    if (stream.raw_) return let_read(static_cast<RawStream&>(stream));
     read_from(stream);
   }
 }
@@ -218,6 +221,21 @@ void EpollLoop::read_from(Stream& stream) {
     }
   }
   if (!stream.retired_) make_ready(stream);
+}
+
+/// What it leaves behind makes no new edge, so it is asked again in the next round.
+void EpollLoop::let_read(RawStream& stream) {
+  if (stream.reading_paused_ || !stream.readable_) return;
+  stream.readable();
+  if (!stream.retired_ && !stream.reading_paused_ && stream.readable_) make_ready(stream);
+}
+
+void EpollLoop::emptied(RawStream& stream, Emptied how) {
+  // A FIN that was there already when the bytes before it were told of has no edge of its own: one
+  // more read finds it.
+  stream.readable_ = how == Emptied::ForNow && stream.hung_up_;
+  stream.hung_up_ = false;
+  if (stream.readable_ && !stream.reading_paused_) make_ready(stream);
 }
 
 Result<void> EpollLoop::listen(int listener_fd, Acceptor& acceptor) {
@@ -326,7 +344,12 @@ void EpollLoop::run_ready() {
       stream->yielded_ = false;
       stream->writable();
     }
-    if (!stream->retired_) read_from(*stream);
+    if (stream->retired_) continue;
+    if (stream->raw_) {
+      let_read(static_cast<RawStream&>(*stream));
+    } else {
+      read_from(*stream);
+    }
   }
 }
 

@@ -64,6 +64,7 @@ class Stream : private TimerNode, private ReadyNode, private MemberNode {
 
  private:
   friend class Loop;
+  friend class RawStream;
   friend class TimerWheel;
   friend class EpollLoop;
   friend class UringLoop;
@@ -73,6 +74,7 @@ class Stream : private TimerNode, private ReadyNode, private MemberNode {
   sys::Fd fd_;
   std::int64_t deadline_ms_ = 0;  ///< 0: none
   std::int64_t slot_ms_ = 0;      ///< when the wheel looks at this stream next
+  bool raw_ = false;              ///< it is a RawStream
   bool reading_paused_ = false;
   bool readable_ = false;  ///< an edge came that has not been read to its end
   bool hung_up_ = false;   ///< EPOLLRDHUP came: there is a FIN behind the bytes
@@ -92,6 +94,32 @@ class Stream : private TimerNode, private ReadyNode, private MemberNode {
   bool sending_ = false;
   bool end_held_ = false;    ///< the FIN came; ended() has not been called
   bool input_over_ = false;  ///< ended() or failed() has been called
+};
+
+/// A stream that reads by itself: by splice(2), or into memory of its own. The loop tells when, and
+/// the stream tells the loop, by Loop::emptied(), when it has read all that was there: edges come
+/// for what arrives after that, and what was left behind is told of again.
+///
+/// Only loops on epoll(7) have it: io_uring's multishot receive takes the bytes before anybody
+/// could splice them, and splicing goes by readiness, of which epoll tells most cheaply.
+class RawStream : public Stream {
+ public:
+  explicit RawStream(sys::Fd fd) : Stream(std::move(fd)) { raw_ = true; }
+
+  /// The socket has bytes or a FIN to read. Called once an edge, and again in each later round
+  /// until Loop::emptied() is called. Not called while reading is paused. After a reset comes
+  /// failed() instead.
+  virtual void readable() = 0;
+
+ private:
+  void received(std::span<const char>) final {}
+  void ended() final {}
+};
+
+/// How far a RawStream has read.
+enum class Emptied : std::uint8_t {
+  ForNow,   ///< a read said EAGAIN, or recv(2) less than it was asked for
+  ForGood,  ///< a read said 0: there is nothing behind the FIN
 };
 
 /// What accepting does after accept4 failed.
@@ -145,7 +173,8 @@ class Loop {
   /// all listeners. The descriptors are the caller's to close.
   virtual void unlisten_all() = 0;
 
-  /// Takes the stream over; reading starts. On error the stream is deleted.
+  /// Takes the stream over; reading starts. On error the stream is deleted. EOPNOTSUPP: a
+  /// RawStream, and this loop is not epoll's.
   virtual Result<void> attach(std::unique_ptr<Stream> stream) = 0;
   /// Ends the stream: closes its socket and deletes it after the current batch, or once the kernel
   /// has given back the operations that name it.
@@ -158,6 +187,8 @@ class Loop {
 
   virtual void pause_reading(Stream& stream) = 0;
   virtual void resume_reading(Stream& stream) = 0;
+  /// This raw stream has read what was there: readable() is called when something comes.
+  virtual void emptied(RawStream& stream, Emptied how) = 0;
   /// A step met EAGAIN: writable() is called once when the socket takes bytes again.
   virtual void await_writable(Stream& stream) = 0;
   /// Sends these pieces together with the other sends of this round, in one system call; sent()

@@ -50,6 +50,7 @@ class UringLoop final : public Loop, private Watcher {
 
   void pause_reading(Stream& stream) override { stream.reading_paused_ = true; }
   void resume_reading(Stream& stream) override;
+  void emptied(RawStream&, Emptied) override {}  // there are none: attach() refuses them
   void await_writable(Stream& stream) override;
   bool submit_send(Stream& stream, std::span<const iovec> pieces, bool more) override;
   void expect_notifications(Stream& stream) override;

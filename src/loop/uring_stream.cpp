@@ -15,6 +15,7 @@
 namespace pagewire::loop {
 
 Result<void> UringLoop::attach(std::unique_ptr<Stream> stream) {
+  if (stream->raw_) return failure("attach", EOPNOTSUPP);
   Stream& attached = *stream.release();
   members_.push_back(attached);
   ++stream_count_;

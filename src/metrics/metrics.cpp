@@ -22,6 +22,27 @@ std::vector<std::string> escaped_labels(const std::vector<std::string_view>& nam
 
 }  // namespace
 
+void write_family(std::string& text, const Family& what) {
+  family(text, what.name, what.type, what.help);
+}
+
+void write_single(std::string& text, const Family& what, std::uint64_t value) {
+  single(text, what.name, what.type, what.help, value);
+}
+
+std::string escaped_label(std::string_view value) {
+  std::string escaped;
+  for (const char c : value) {
+    if (c == '\\' || c == '"') escaped += '\\';
+    if (c == '\n') {
+      escaped += "\\n";
+    } else {
+      escaped += c;
+    }
+  }
+  return escaped;
+}
+
 std::string prometheus_text(Workers workers, const Names& names, const SystemFacts& system) {
   PW_CHECK(names.paths.size() <= max_paths && names.reasons.size() <= max_reasons);
   PW_CHECK(names.path_use.empty() || names.path_use.size() == names.paths.size());

@@ -193,6 +193,20 @@ struct Totals {
 };
 Totals totals(std::span<const WorkerMetrics* const> workers);
 
+// ---------------------------------------------------------------- text, for other rooms' counters
+
+/// The HELP and TYPE lines of a family; its samples follow.
+struct Family {
+  std::string_view name;
+  std::string_view type;  ///< "counter", "gauge"
+  std::string_view help;
+};
+void write_family(std::string& text, const Family& family);
+/// A family of one series without labels.
+void write_single(std::string& text, const Family& family, std::uint64_t value);
+/// A label's value with \\, " and newline escaped.
+std::string escaped_label(std::string_view value);
+
 /// What is asked of the kernel when somebody reads the metrics, and belongs to no worker.
 struct SystemFacts {
   sys::ProcessFacts process;

@@ -38,19 +38,6 @@ void single(std::string& text, std::string_view name, std::string_view type, std
   sample(text, name, value);
 }
 
-inline std::string escaped_label(std::string_view value) {
-  std::string escaped;
-  for (const char c : value) {
-    if (c == '\\' || c == '"') escaped += '\\';
-    if (c == '\n') {
-      escaped += "\\n";
-    } else {
-      escaped += c;
-    }
-  }
-  return escaped;
-}
-
 /// The sum over the workers of what `counter` picks.
 template <class Pick>
 std::uint64_t sum(Workers workers, Pick counter) {

@@ -73,8 +73,11 @@ void KernelSymbols::add_line(std::string_view line) {
 // Several names of one address: the one that the file lists first stays.
 void KernelSymbols::sort_and_drop_aliases() {
   std::ranges::stable_sort(symbols_, {}, &Symbol::address);
-  const auto rest = std::ranges::unique(symbols_, {}, &Symbol::address);
-  symbols_.erase(rest.begin(), rest.end());
+  // Not std::ranges::unique: clang 14, which builds the fuzz targets, cannot compile libstdc++'s.
+  const auto rest =
+      std::unique(symbols_.begin(), symbols_.end(),
+                  [](const Symbol& a, const Symbol& b) { return a.address == b.address; });
+  symbols_.erase(rest, symbols_.end());
 }
 
 std::optional<KernelFunction> KernelSymbols::find(std::uint64_t address) const {

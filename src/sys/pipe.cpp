@@ -39,6 +39,10 @@ Result<Pipe> PipePool::take() {
   return pipe;
 }
 
+void PipePool::give_back_empty(Pipe pipe) {
+  if (pipe.is_open() && idle_.size() < limits_.idle) idle_.push_back(std::move(pipe));
+}
+
 void PipePool::give_back(Pipe pipe) {
   if (!pipe.is_open() || idle_.size() >= limits_.idle) return;
   const Result<ByteCount> waiting = bytes_in(pipe);

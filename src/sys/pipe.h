@@ -43,6 +43,10 @@ class PipePool {
 
   Result<Pipe> take();
 
+  /// The same for a pipe of which the caller has counted that as much went out as came in: saves
+  /// the question.
+  void give_back_empty(Pipe pipe);
+
   /// Gives a pipe back. It is kept if it is empty (the kernel is asked) and there is room, else
   /// closed. A pipe that was closed or moved from is ignored.
   void give_back(Pipe pipe);

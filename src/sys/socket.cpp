@@ -101,6 +101,15 @@ std::uint16_t Address::port() const {
   return ntohs(v4.sin_port);
 }
 
+Address Address::without_port() const {
+  Address same = *this;
+  sockaddr_in v4{};
+  std::memcpy(&v4, raw_.data(), sizeof v4);
+  v4.sin_port = 0;
+  std::memcpy(same.raw_.data(), &v4, offsetof(sockaddr_in, sin_addr));
+  return same;
+}
+
 std::string_view Address::host(std::array<char, 64>& into) const {
   if (size_ == 0) return "-";
   const char* text = nullptr;
@@ -212,6 +221,51 @@ Result<SocketPair> tcp_pair_over_loopback() {
   if (::fcntl(pair.receiver.get(), F_SETFL, O_NONBLOCK) != 0) return last_error("fcntl");
   pair.sender = std::move(accepted->fd);
   return pair;
+}
+
+namespace {
+
+/// What connect(2) needs to come from an address that is not this machine's.
+Result<void> take_source(int fd, const Address& source) {
+  const int on = 1;
+  const bool v6 = source.raw()->sa_family == AF_INET6;
+  const int set = v6 ? ::setsockopt(fd, IPPROTO_IPV6, IPV6_TRANSPARENT, &on, sizeof on)
+                     : ::setsockopt(fd, IPPROTO_IP, IP_TRANSPARENT, &on, sizeof on);
+  if (set != 0) return last_error("setsockopt(IP_TRANSPARENT)");
+  // The port is chosen by connect(2), which knows the peer: many connections may share one.
+  ::setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
+  if (::bind(fd, source.raw(), source.raw_size()) != 0) return last_error("bind");
+  return {};
+}
+
+}  // namespace
+
+Result<Fd> connect_to(const Address& address, const ConnectOptions& options) {
+  Fd fd(::socket(address.raw()->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (!fd.is_open()) return last_error("socket");
+  if (options.source != nullptr) {
+    if (Result<void> taken = take_source(fd.get(), *options.source); !taken) {
+      return tl::unexpected(taken.error());
+    }
+  }
+  // EINPROGRESS is the rule; EINTR: the connection goes on being opened (connect(2)).
+  if (::connect(fd.get(), address.raw(), address.raw_size()) != 0 && errno != EINPROGRESS &&
+      errno != EINTR) {
+    return last_error("connect");
+  }
+  return fd;
+}
+
+Result<void> set_keep_alive(int fd, const KeepAlive& times) {
+  const int on = 1;
+  if (::setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on) != 0 ||
+      ::setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &times.idle_s, sizeof times.idle_s) != 0 ||
+      ::setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &times.interval_s, sizeof times.interval_s) !=
+          0 ||
+      ::setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &times.probes, sizeof times.probes) != 0) {
+    return last_error("setsockopt(SO_KEEPALIVE)");
+  }
+  return {};
 }
 
 Result<void> set_no_delay(int fd) {

@@ -29,7 +29,8 @@ class Address {
   /// The address alone, without port or brackets, written to `into`; returns the view of it.
   std::string_view host(std::array<char, 64>& into) const;
   std::uint16_t port() const;
-  bool is_any_ipv6() const;  ///< [::]
+  Address without_port() const;  ///< the same with port 0: the kernel chooses
+  bool is_any_ipv6() const;      ///< [::]
   /// 127.0.0.0/8 (also IPv4-mapped) or ::1. A peer on this machine that came by the address of a
   /// network interface is not told apart.
   bool is_loopback() const;
@@ -77,6 +78,25 @@ struct SocketPair {
 /// Errors: as socket(2), connect(2) (ENETUNREACH: no loopback interface is up), EMFILE; EPROTO when
 /// somebody else connected to the port in between.
 Result<SocketPair> tcp_pair_over_loopback();
+
+/// A non-blocking TCP connection that is being opened (connect(2)); EPOLLOUT tells that it stands,
+/// EPOLLERR that it failed.
+struct ConnectOptions {
+  /// The address that the peer sees, with IP_TRANSPARENT where it is not one of this machine's; the
+  /// kernel chooses the port. None: the kernel chooses all.
+  const Address* source = nullptr;
+};
+/// Errors: EMFILE, ENFILE; EADDRNOTAVAIL (no local port is free); ENETUNREACH; ECONNREFUSED where
+/// it is known at once; EPERM (IP_TRANSPARENT without CAP_NET_ADMIN).
+Result<Fd> connect_to(const Address& address, const ConnectOptions& options);
+
+/// SO_KEEPALIVE and its times (tcp(7)), in seconds.
+struct KeepAlive {
+  int idle_s = 60;      ///< without a byte, then the peer is asked
+  int interval_s = 15;  ///< and asked again
+  int probes = 4;       ///< unanswered ones: ETIMEDOUT
+};
+Result<void> set_keep_alive(int fd, const KeepAlive& times);
 
 /// TCP_NODELAY: the last partial segment leaves at once; MSG_MORE does the gathering.
 Result<void> set_no_delay(int fd);

@@ -151,7 +151,7 @@ class DriversTest(unittest.TestCase):
     """Each from its command line to a report that the schema and pagewire accept."""
 
     def drive(self, name, *flags):
-        for program in ("bench_load", "bench_load_tls", "bench_readwrite_loop"):
+        for program in ("bench_load", "bench_load_tls", "bench_connects", "bench_readwrite_loop"):
             if not os.path.exists(os.path.join(BUILD, program)):
                 self.skipTest(f"{program} is not built beside {BINARY}")
         with tempfile.TemporaryDirectory() as folder:
@@ -206,6 +206,27 @@ class DriversTest(unittest.TestCase):
         for row in (full, resumed):
             self.assertGreater(row["contenders"][0]["summary"]["requests_per_s"]["median"], 0)
         self.assertIn("the cipher alone, by openssl speed", "\n".join(report["remarks"]))
+
+    @unittest.skipUnless(shutil.which("haproxy", path="/usr/sbin:/usr/bin"),
+                         "not installed: haproxy")
+    def test_relay(self):
+        report = self.drive("relay", "--only", "6m-8", "--only", "connects", "--only", "busy",
+                            "--only", "idle", "--relays", "pagewire,haproxy-splice",
+                            "--idle-connections", "20", "--congestion", "system")
+        bulk, connects, busy = report["rows"]
+        self.assertEqual(connects["contenders"][1]["verified_bytes"], 64 << 10)
+        for row in (bulk, busy):
+            for one in row["contenders"]:
+                self.assertIn(one["verified_bytes"], (0, 8 * 6 << 20))
+                self.assertEqual(one["verified_bytes"] == 0, one["unavailable"] is not None)
+        made = {one["name"]: one["summary"]["requests_per_s"]["median"]
+                for one in connects["contenders"]}
+        self.assertGreater(made["haproxy-splice"], 0)
+        self.assertEqual([one["name"] for one in busy["contenders"]],
+                         ["pagewire", "pagewire+idle", "haproxy-splice", "haproxy-splice+idle"])
+        said = "\n".join(report["remarks"])
+        self.assertIn("haproxy-splice: HAProxy version", said)
+        self.assertRegex(said, "idle: haproxy-splice: [0-9,]+ bytes of user memory a connection")
 
     def test_peers_over_http(self):
         report = self.drive("peers", "--only", "request", "--size", "1M", "--paths", "copy")

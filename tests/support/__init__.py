@@ -5,12 +5,14 @@ from .case import ServedCase
 from .files import TestFolder, coded_bytes, first_difference, write_coded
 from .metrics import Metrics, fetch_metrics
 from .raw import Message, RawClient, request_head
+from .relay import Relay, Upstream, echo, read_all, reset
 from .server import (BINARY, SANITIZER, SOURCE, TLS, Pagewire, run_pagewire, tls_flags,
                      wait_until)
 from .tls_socket import TlsSocket
 
 __all__ = [
     "BINARY", "SANITIZER", "SOURCE", "TLS", "Message", "Metrics", "Pagewire", "RawClient",
-    "ServedCase", "TestFolder", "TlsSocket", "coded_bytes", "fetch_metrics", "first_difference",
-    "request_head", "run_pagewire", "tls_flags", "wait_until", "write_coded",
+    "Relay", "ServedCase", "TestFolder", "TlsSocket", "Upstream", "coded_bytes", "echo",
+    "fetch_metrics", "first_difference", "read_all", "request_head", "reset", "run_pagewire",
+    "tls_flags", "wait_until", "write_coded",
 ]

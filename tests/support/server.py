@@ -89,6 +89,10 @@ class Pagewire:
         if "tls_copy" in command:  # which is no choice: such connections have no other path
             at = command.index("tls_copy")
             del command[at - 1:at + 1]
+        self.launch(command, **popen)
+        self.wait_for_addresses(len(listen), admin not in (None, "off"))
+
+    def launch(self, command, **popen):
         self.command = command
         self.lines = []
         self.process = subprocess.Popen(
@@ -97,7 +101,6 @@ class Pagewire:
         self.reader = threading.Thread(target=self.collect, daemon=True)
         self.reader.start()
         self.addresses, self.tls_addresses, self.admin = [], [], None
-        self.wait_for_addresses(len(listen), admin not in (None, "off"))
 
     def collect(self):
         for line in self.process.stdout:

@@ -1,9 +1,9 @@
-// RecordRing: a bounded queue of access records, one producer (a worker), one consumer (the
-// writer).
+// SpscRing: a bounded queue of records with one producer (a worker) and one consumer (a thread that
+// writes them somewhere).
 //
-// Records are filled in place, so a line costs no copy and no allocation. The memory is touched
-// slot by slot as lines come: a quiet worker's ring stays mostly unmapped. Invariant: tail <= head
-// <= tail + capacity; slots [tail, head) are the consumer's, the rest the producer's.
+// Records are filled in place, so one costs no copy and no allocation. The memory is touched slot
+// by slot as records come: a quiet worker's ring stays mostly unmapped. Invariant: tail <= head <=
+// tail + capacity; slots [tail, head) are the consumer's, the rest the producer's.
 #pragma once
 
 #include <atomic>
@@ -14,24 +14,23 @@
 #include <new>
 #include <type_traits>
 
-#include "log/log.h"
+namespace pagewire {
 
-namespace pagewire::log {
-
-class RecordRing {
+template <class Record>
+class SpscRing {
  public:
-  explicit RecordRing(std::size_t lines)
-      : capacity_(std::bit_ceil(lines < 2 ? std::size_t{2} : lines)),
-        slots_(static_cast<AccessRecord*>(::operator new(capacity_ * sizeof(AccessRecord)))) {}
+  explicit SpscRing(std::size_t records)
+      : capacity_(std::bit_ceil(records < 2 ? std::size_t{2} : records)),
+        slots_(static_cast<Record*>(::operator new(capacity_ * sizeof(Record)))) {}
 
-  /// Producer: a fresh record, or nullptr when the ring is full.
-  AccessRecord* begin() {
+  /// Producer: a fresh record, or nullptr when no more than `keep` slots are free.
+  Record* begin(std::size_t keep = 0) {
     const std::uint64_t head = head_.load(std::memory_order_relaxed);
-    if (head - tail_seen_ == capacity_) {
+    if (head - tail_seen_ + keep >= capacity_) {
       tail_seen_ = tail_.load(std::memory_order_acquire);
-      if (head - tail_seen_ == capacity_) return nullptr;
+      if (head - tail_seen_ + keep >= capacity_) return nullptr;
     }
-    return new (slot(head)) AccessRecord;
+    return new (slot(head)) Record;
   }
 
   /// Producer: hands the record of the last begin() over. Sequentially consistent, because the
@@ -53,7 +52,7 @@ class RecordRing {
   std::size_t capacity() const { return capacity_; }
 
   /// Consumer: the oldest record, or nullptr. It stays valid until pop().
-  const AccessRecord* front() const {
+  const Record* front() const {
     const std::uint64_t tail = tail_.load(std::memory_order_relaxed);
     if (head_.load(std::memory_order_seq_cst) == tail) return nullptr;
     return std::launder(slot(tail));
@@ -61,18 +60,18 @@ class RecordRing {
   void pop() { tail_.store(tail_.load(std::memory_order_relaxed) + 1, std::memory_order_release); }
 
  private:
-  static_assert(std::is_trivially_destructible_v<AccessRecord>);
+  static_assert(std::is_trivially_destructible_v<Record>);
   struct Release {
-    void operator()(AccessRecord* memory) const { ::operator delete(memory); }
+    void operator()(Record* memory) const { ::operator delete(memory); }
   };
 
-  AccessRecord* slot(std::uint64_t index) const { return slots_.get() + (index & (capacity_ - 1)); }
+  Record* slot(std::uint64_t index) const { return slots_.get() + (index & (capacity_ - 1)); }
 
   std::size_t capacity_;  ///< a power of two
-  std::unique_ptr<AccessRecord, Release> slots_;
+  std::unique_ptr<Record, Release> slots_;
   alignas(64) std::atomic<std::uint64_t> head_{0};  ///< written by the producer
   std::uint64_t tail_seen_ = 0;                     ///< the producer's last look at tail_
   alignas(64) std::atomic<std::uint64_t> tail_{0};  ///< written by the consumer
 };
 
-}  // namespace pagewire::log
+}  // namespace pagewire

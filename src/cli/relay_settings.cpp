@@ -1,0 +1,72 @@
+#include "cli/relay_settings.h"
+
+#include <fmt/format.h>
+
+#include "cli/config_file.h"
+#include "cli/worker_plan.h"
+
+namespace pagewire::cli {
+
+namespace {
+
+UsageError wrong(std::string_view what) {
+  return {fmt::format("pagewire relay: {}", what)};
+}
+
+OrUsageError<void> gather_routes(RelaySettings& settings) {
+  settings.relay.keep_alive.idle_s = static_cast<int>(settings.keep_alive_s);
+  const relay::Route& single = settings.single;
+  std::vector<relay::Route>& routes = settings.relay.routes;
+  if (!single.to.empty()) {
+    routes.push_back(single);
+    if (single.listen.empty()) {
+      routes.front().listen.push_back(sys::Address::parse(":9000").value());
+    }
+  } else if (!single.listen.empty()) {
+    return tl::unexpected(wrong("listen is given without to"));
+  }
+  routes.insert(routes.end(), settings.tables.begin(), settings.tables.end());
+  if (routes.empty()) {
+    return tl::unexpected(
+        wrong("--to is missing, a host with a port to pass connections on to; see pagewire relay "
+              "--help"));
+  }
+  return {};
+}
+
+OrUsageError<void> plan_workers(const Machine& machine, RelaySettings& settings) {
+  return resolve_workers(
+             "pagewire relay",
+             {.workers = settings.workers, .pin_mode = settings.pin_mode, .pin = settings.pin_list},
+             machine)
+      .map([&](const WorkerPlan& plan) {
+        settings.workers = plan.workers;
+        settings.relay.workers = plan.workers;
+        settings.relay.access_log.workers = plan.workers;
+        settings.relay.pin = plan.pin;
+      });
+}
+
+}  // namespace
+
+OrUsageError<RelaySettings> build_relay_settings(const RelaySources& sources,
+                                                 const Machine& machine) {
+  RelaySettings settings = default_relay_settings();
+  return apply(relay_options(), sources.file, settings)
+      .and_then([&] { return apply(relay_options(), sources.flags, settings); })
+      .and_then([&] { return plan_workers(machine, settings); })
+      .and_then([&] { return gather_routes(settings); })
+      .map([&] { return settings; });
+}
+
+std::string show_relay_settings(const RelaySettings& settings) {
+  std::string text;
+  for (const RelayOption& option : relay_options()) {
+    const std::vector<std::string> values = option.show(settings);
+    // A list or tables without an element: nothing was said, which an empty one would not repeat.
+    if (option.in_file && !values.empty()) text += config_line(option, values) + '\n';
+  }
+  return text;
+}
+
+}  // namespace pagewire::cli

@@ -1,0 +1,147 @@
+#include "relay/mirror_sink.h"
+
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <memory>
+
+#include "relay/mirror.h"
+#include "sys/socket.h"
+
+namespace pagewire::relay {
+
+namespace {
+
+/// A recorder that acknowledges nothing for so long is connected to anew.
+constexpr unsigned dead_recorder_ms = 30'000;
+
+struct FreeAddresses {
+  void operator()(addrinfo* list) const { ::freeaddrinfo(list); }
+};
+using Addresses = std::unique_ptr<addrinfo, FreeAddresses>;
+
+/// By name or number. This thread may wait for a resolver; no other waits for it.
+Addresses look_up(const std::string& target) {
+  const std::size_t colon = target.rfind(':');
+  std::string host = target.substr(0, colon);
+  if (host.size() > 2 && host.front() == '[') host = host.substr(1, host.size() - 2);
+  addrinfo wanted{};
+  wanted.ai_socktype = SOCK_STREAM;
+  addrinfo* found = nullptr;
+  const std::string port = target.substr(colon + 1);
+  if (::getaddrinfo(host.c_str(), port.c_str(), &wanted, &found) != 0) return nullptr;
+  return Addresses(found);
+}
+
+Result<void> wait_connected(int fd, MirrorSink::Patience patience) {
+  pollfd waiting[] = {{.fd = fd, .events = POLLOUT, .revents = 0},
+                      {.fd = patience.alarm_fd, .events = POLLIN, .revents = 0}};
+  if (::poll(waiting, 2, patience.wait_ms) <= 0 || waiting[0].revents == 0) {
+    return failure("connect", ETIMEDOUT);
+  }
+  int error = 0;
+  socklen_t size = sizeof error;
+  ::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size);
+  if (error != 0) return failure("connect", error);  // ECONNREFUSED, EHOSTUNREACH
+  return {};
+}
+
+}  // namespace
+
+bool is_recorder(std::string_view target) {
+  const std::size_t colon = target.rfind(':');
+  if (colon == target.npos || colon == 0 || target.find('/') != target.npos) return false;
+  const std::string_view port = target.substr(colon + 1);
+  return !port.empty() && port.size() <= 5 &&
+         port.find_first_not_of("0123456789") == std::string_view::npos;
+}
+
+MirrorSink::MirrorSink(std::string target)
+    : target_(std::move(target)), is_file_(!is_recorder(target_)) {}
+
+Result<void> MirrorSink::open_next(Patience patience) {
+  return is_file_ ? create_file() : connect_to_recorder(patience);
+}
+
+Result<void> MirrorSink::create_file() {
+  for (;;) {
+    const std::string name =
+        next_number_ == 0 ? target_ : target_ + "." + std::to_string(next_number_);
+    sys::Fd file(::open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOCTTY, 0600));
+    if (!file.is_open() && errno != EEXIST) return last_error("open");
+    ++next_number_;
+    if (!file.is_open()) continue;  // of an earlier run: never touched
+    fd_ = std::move(file);
+    position_ = 0;
+    return {};
+  }
+}
+
+Result<void> MirrorSink::connect_to_recorder(Patience patience) {
+  const Addresses addresses = look_up(target_);
+  Result<void> done = failure("getaddrinfo", EHOSTUNREACH);
+  for (const addrinfo* one = addresses.get(); one != nullptr; one = one->ai_next) {
+    sys::Fd fd(::socket(one->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    if (!fd.is_open()) return last_error("socket");
+    if (::connect(fd.get(), one->ai_addr, one->ai_addrlen) == 0) {
+      done = {};
+    } else {
+      done = errno == EINPROGRESS ? wait_connected(fd.get(), patience) : last_error("connect");
+    }
+    if (!done) continue;
+    // Without these a recorder that was unplugged would be believed in for minutes.
+    const int on = 1;
+    ::setsockopt(fd.get(), SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    (void)sys::set_user_timeout(fd.get(), dead_recorder_ms);
+    (void)sys::set_no_delay(fd.get());
+    fd_ = std::move(fd);
+    position_ = 0;
+    return {};
+  }
+  return done;
+}
+
+Result<ByteCount> MirrorSink::write(std::span<const unsigned char> bytes, More more) {
+  for (;;) {
+    const ssize_t n =
+        is_file_ ? ::pwrite(fd_.get(), bytes.data(), bytes.size(), static_cast<off_t>(position_))
+                 : ::send(fd_.get(), bytes.data(), bytes.size(),
+                          MSG_DONTWAIT | MSG_NOSIGNAL | (more == More::Yes ? MSG_MORE : 0));
+    if (n < 0 && errno == EINTR) continue;  // a signal before the first byte
+    if (n < 0) return last_error(is_file_ ? "pwrite" : "send");
+    position_ += static_cast<std::uint64_t>(n);
+    return ByteCount{static_cast<std::uint64_t>(n)};
+  }
+}
+
+Result<ByteCount> MirrorSink::splice(const sys::Pipe& pipe, ByteCount count, More more) {
+  const unsigned flags =
+      SPLICE_F_MOVE | SPLICE_F_NONBLOCK | (more == More::Yes ? unsigned{SPLICE_F_MORE} : 0U);
+  for (;;) {
+    auto offset = static_cast<loff_t>(position_);
+    const ssize_t n = ::splice(pipe.read_end.get(), nullptr, fd_.get(),
+                               is_file_ ? &offset : nullptr, count.value, flags);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return last_error("splice");
+    position_ += static_cast<std::uint64_t>(n);
+    return ByteCount{static_cast<std::uint64_t>(n)};
+  }
+}
+
+void MirrorSink::cut_to(std::uint64_t size_bytes) {
+  // Making a file shorter needs no room; EIO: the disk is broken, and the reader sees a torn end.
+  (void)!::ftruncate(fd_.get(), static_cast<off_t>(size_bytes));
+  position_ = size_bytes;
+}
+
+void MirrorSink::overwrite(std::uint64_t at, std::span<const unsigned char> bytes) {
+  // EIO, or ENOSPC where a filesystem copies on write: the reader then sees a torn record.
+  (void)!::pwrite(fd_.get(), bytes.data(), bytes.size(), static_cast<off_t>(at));
+}
+
+}  // namespace pagewire::relay

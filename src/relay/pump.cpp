@@ -1,0 +1,335 @@
+#include "relay/pump.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "base/check.h"
+#include "sys/plain_calls.h"
+#include "sys/socket.h"
+#include "sys/splice.h"
+
+namespace pagewire::relay {
+
+namespace {
+
+/// Below this a pipe costs more calls than copying does.
+constexpr ByteCount least_pipe{32 * kib};
+/// When no pipe could be had, so many full reads are copied before the next try.
+constexpr std::int16_t reads_before_retry = 64;
+
+/// splice(2) itself cannot do it here: EINVAL (the socket has no splice: a protocol on top of TCP),
+/// ENOMEM, ENOSYS and EPERM (a seccomp filter), EOPNOTSUPP. All others are the connection's.
+bool is_of_splice(int errno_value) {
+  return errno_value == EINVAL || errno_value == ENOMEM || errno_value == ENOSYS ||
+         errno_value == EPERM || errno_value == EOPNOTSUPP;
+}
+
+}  // namespace
+
+PumpResult Pump::step(const PumpRules& rules, PumpEnds ends, PumpRoom& room) {
+  const ByteCount before = total_;
+  const auto result = [&](PumpStatus status) {
+    return PumpResult{
+        .status = status, .moved = ByteCount{total_.value - before.value}, .error = error_};
+  };
+  emptied_ = false;
+  for (;;) {
+    if (holds_bytes()) {
+      switch (push(ends, room)) {
+        case Moved::Some:
+          continue;
+        case Moved::Nothing:
+          return result(PumpStatus::WantWrite);
+        case Moved::Failed:
+          return result(PumpStatus::SinkFailed);
+        case Moved::Again:
+          return result(PumpStatus::Yield);
+      }
+    }
+    if (source_ended_ || emptied_) break;
+    if (total_.value - before.value >= rules.quantum.value) return result(PumpStatus::Yield);
+    switch (pull(rules, ends, room)) {
+      case Moved::Some:
+        continue;
+      case Moved::Nothing:
+        emptied_ = true;
+        continue;
+      case Moved::Failed:
+        // What a send of pull() met: the source's own errors end it as well.
+        return result(sink_failed_ ? PumpStatus::SinkFailed : PumpStatus::SourceFailed);
+      case Moved::Again:
+        return result(PumpStatus::Yield);
+    }
+  }
+  give_pipe_back(room);
+  if (!source_ended_) {
+    uncork(ends);
+    return result(PumpStatus::WantRead);
+  }
+  if (!done_) sys::finish_sending(ends.sink);
+  done_ = true;
+  return result(PumpStatus::Done);
+}
+
+// ---------------------------------------------------------------- to the sink
+
+Pump::Moved Pump::push(PumpEnds ends, PumpRoom& room) {
+  if (in_pipe_ > 0) return push_pipe(ends, room);
+  const ssize_t n =
+      sys::plain_send(ends.sink, held_.get() + held_at_, held_left_, MSG_DONTWAIT | MSG_NOSIGNAL);
+  if (n < 0) return no_bytes(errno);
+  took(static_cast<std::size_t>(n), room.counts.copied);
+  held_at_ += static_cast<std::uint32_t>(n);
+  held_left_ -= static_cast<std::uint32_t>(n);
+  if (held_left_ == 0) held_.reset();
+  return Moved::Some;
+}
+
+Pump::Moved Pump::push_pipe(PumpEnds ends, PumpRoom& room) {
+  const ssize_t n = sys::splice_some(pipe_.read_end.get(), ends.sink, in_pipe_, more_);
+  if (n > 0) {
+    took(static_cast<std::size_t>(n), room.counts.spliced);
+    spliced_.value += static_cast<std::uint64_t>(n);
+    in_pipe_ -= static_cast<std::uint32_t>(n);
+    corked_ = more_ == sys::More::Yes;
+    return Moved::Some;
+  }
+  if (n == 0) return no_bytes(EIO);  // bytes are in the pipe, so 0 cannot be
+  if (!is_of_splice(errno)) return no_bytes(errno);
+  splice_failed_ = true;
+  switch_to(false, PathReason::SpliceFailed, room);
+  return bytes_out_of_pipe(room);
+}
+
+/// The sink cannot be spliced to: what is in the pipe goes by memory.
+Pump::Moved Pump::bytes_out_of_pipe(PumpRoom& room) {
+  held_ = std::make_unique_for_overwrite<char[]>(in_pipe_);
+  held_at_ = 0;
+  while (in_pipe_ > 0) {
+    const ssize_t n = ::read(pipe_.read_end.get(), held_.get() + held_left_, in_pipe_);
+    if (n <= 0 && errno == EINTR) continue;
+    if (n <= 0) return no_bytes(EIO);  // as many bytes as were counted are in it
+    held_left_ += static_cast<std::uint32_t>(n);
+    in_pipe_ -= static_cast<std::uint32_t>(n);
+  }
+  give_pipe_back(room);
+  return Moved::Some;
+}
+
+/// A call that moved nothing.
+Pump::Moved Pump::no_bytes(int errno_value) {
+  if (errno_value == EAGAIN) return Moved::Nothing;
+  if (errno_value == EINTR) return Moved::Again;  // a signal (a debugger's): the next turn
+  error_ = errno_value;
+  return Moved::Failed;
+}
+
+void Pump::took(std::size_t count, PumpCounts::Way& way) {
+  total_.value += count;
+  way.bytes.add(count);
+  way.calls.add(1);
+}
+
+/// What SPLICE_F_MORE held back of the last segment goes out: nothing follows for now. Setting
+/// TCP_NODELAY pushes, also where it was set before (tcp(7)).
+void Pump::uncork(PumpEnds ends) {
+  if (!corked_) return;
+  corked_ = false;
+  static_cast<void>(sys::set_no_delay(ends.sink));
+}
+
+// ---------------------------------------------------------------- from the source
+
+Pump::Moved Pump::pull(const PumpRules& rules, PumpEnds ends, PumpRoom& room) {
+  if (!begun_) begin(rules, room);
+  if (bulk_ && (pipe_.is_open() || take_pipe(rules, room))) {
+    return pull_by_splice(rules, ends, room);
+  }
+  give_pipe_back(room);
+  return pull_by_copy(rules, ends, room);
+}
+
+void Pump::begin(const PumpRules& rules, PumpRoom& room) {
+  begun_ = true;
+  switch (rules.path) {
+    case Path::Auto:
+      return switch_to(false, PathReason::Small, room);
+    case Path::Splice:
+      return switch_to(true, PathReason::Pinned, room);
+    case Path::Copy:
+      return switch_to(false, rules.copy_reason, room);
+  }
+}
+
+void Pump::switch_to(bool bulk, PathReason reason, PumpRoom& room) {
+  bulk_ = bulk;
+  full_reads_ = 0;
+  short_splices_ = 0;
+  reason_ = reason;
+  room.counts.switches[static_cast<std::size_t>(reason)].add(1);
+}
+
+/// What was received goes out of the worker's buffer at once; only what the sink does not take is
+/// copied once more, to be held.
+Pump::Moved Pump::pull_by_copy(const PumpRules& rules, PumpEnds ends, PumpRoom& room) {
+  const bool pinned = rules.path == Path::Copy;
+  const std::size_t wanted =
+      pinned ? room.buffer.size()
+             : std::min<std::size_t>(rules.small_read.value, room.buffer.size());
+  const ssize_t n = sys::plain_recv(ends.source, room.buffer.data(), wanted, MSG_DONTWAIT);
+  if (n < 0) return no_bytes(errno);
+  room.counts.copied.calls.add(1);
+  if (n == 0) {
+    source_ended_ = true;
+    return Moved::Some;
+  }
+  const auto received = static_cast<std::size_t>(n);
+  emptied_ = received < wanted;
+  if (!pinned && !splice_failed_) look_for_bulk(rules, !emptied_, room);
+  if (ends.mirror != nullptr) ends.mirror->copy(room.buffer.first(received));
+  return send(room.buffer.first(received), ends, room);
+}
+
+void Pump::look_for_bulk(const PumpRules& rules, bool full, PumpRoom& room) {
+  if (rules.path == Path::Splice) {  // it copies only while no pipe can be had
+    if (++full_reads_ > 0) bulk_ = true;
+    return;
+  }
+  if (!full) {
+    full_reads_ = std::min<std::int16_t>(full_reads_, 0);
+    return;
+  }
+  if (++full_reads_ >= static_cast<std::int16_t>(rules.full_reads)) {
+    switch_to(true, PathReason::Bulk, room);
+  }
+}
+
+Pump::Moved Pump::send(std::span<const char> bytes, PumpEnds ends, PumpRoom& room) {
+  while (!bytes.empty()) {
+    const ssize_t n =
+        sys::plain_send(ends.sink, bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR)) break;
+    if (n < 0) {
+      sink_failed_ = true;
+      return no_bytes(errno);
+    }
+    took(static_cast<std::size_t>(n), room.counts.copied);
+    bytes = bytes.subspan(static_cast<std::size_t>(n));
+  }
+  if (!bytes.empty()) hold(bytes);
+  return Moved::Some;
+}
+
+Pump::Moved Pump::pull_by_splice(const PumpRules& rules, PumpEnds ends, PumpRoom& room) {
+  const ssize_t n =
+      sys::splice_some(ends.source, pipe_.write_end.get(), pipe_.capacity.value, sys::More::No);
+  if (n < 0) {
+    if (!is_of_splice(errno)) return no_bytes(errno);
+    splice_failed_ = true;
+    give_pipe_back(room);
+    switch_to(false, PathReason::SpliceFailed, room);
+    return pull_by_copy(rules, ends, room);
+  }
+  room.counts.spliced.calls.add(1);
+  if (n == 0) {
+    source_ended_ = true;
+    return Moved::Some;
+  }
+  in_pipe_ = static_cast<std::uint32_t>(n);
+  // A pipe that is nearly full: the source has more, and segments need not end with this pipe.
+  const bool full = static_cast<std::uint64_t>(n) >= pipe_.capacity.value / 4 * 3;
+  more_ = full ? sys::More::Yes : sys::More::No;
+  if (ends.mirror != nullptr) ends.mirror->tee(pipe_, ByteCount{in_pipe_});
+  look_for_small(rules, ByteCount{static_cast<std::uint64_t>(n)}, room);
+  return Moved::Some;
+}
+
+void Pump::look_for_small(const PumpRules& rules, ByteCount spliced, PumpRoom& room) {
+  if (rules.path == Path::Splice) return;
+  if (spliced >= rules.short_splice) {
+    short_splices_ = 0;
+  } else if (++short_splices_ >= rules.short_splices) {
+    switch_to(false, PathReason::Small, room);
+  }
+}
+
+// ---------------------------------------------------------------- pipes and memory
+
+/// False: there is none to be had now; the bytes are copied, and it is asked for again later.
+bool Pump::take_pipe(const PumpRules& rules, PumpRoom& room) {
+  const auto without = [&](PathReason reason) {
+    switch_to(false, reason, room);
+    full_reads_ = -reads_before_retry;
+    return false;
+  };
+  if (room.pipes_in_use >= rules.pipes) return without(PathReason::PipeLimit);
+  Result<sys::Pipe> taken = room.pipes.take();
+  if (!taken) return without(PathReason::NoDescriptors);
+  if (taken->capacity < least_pipe) return without(PathReason::PipeShrunk);
+  pipe_ = std::move(*taken);
+  ++room.pipes_in_use;
+  return true;
+}
+
+/// Of an empty one.
+void Pump::give_pipe_back(PumpRoom& room) {
+  if (!pipe_.is_open()) return;
+  PW_CHECK(in_pipe_ == 0);
+  room.pipes.give_back_empty(std::move(pipe_));
+  --room.pipes_in_use;
+}
+
+void Pump::hold(std::span<const char> bytes) {
+  PW_CHECK(!holds_bytes());
+  held_ = std::make_unique_for_overwrite<char[]>(bytes.size());
+  std::memcpy(held_.get(), bytes.data(), bytes.size());
+  held_at_ = 0;
+  held_left_ = static_cast<std::uint32_t>(bytes.size());
+}
+
+void Pump::release(PumpRoom& room) {
+  held_.reset();
+  held_left_ = 0;
+  if (!pipe_.is_open()) return;
+  --room.pipes_in_use;
+  sys::Pipe pipe = std::move(pipe_);
+  if (in_pipe_ == 0) room.pipes.give_back(std::move(pipe));  // else it is closed with its bytes
+  in_pipe_ = 0;
+}
+
+std::string_view name(Path path) {
+  switch (path) {
+    case Path::Auto:
+      return "auto";
+    case Path::Splice:
+      return "splice";
+    case Path::Copy:
+      return "copy";
+  }
+  return {};
+}
+
+std::string_view token(PathReason reason) {
+  switch (reason) {
+    case PathReason::Small:
+      return "small";
+    case PathReason::Bulk:
+      return "bulk";
+    case PathReason::Pinned:
+      return "pinned";
+    case PathReason::Unsupported:
+      return "unsupported";
+    case PathReason::NoDescriptors:
+      return "no-descriptors";
+    case PathReason::PipeLimit:
+      return "pipe-limit";
+    case PathReason::PipeShrunk:
+      return "pipe-shrunk";
+    case PathReason::SpliceFailed:
+      return "splice-failed";
+  }
+  return {};
+}
+
+}  // namespace pagewire::relay

@@ -1,0 +1,154 @@
+// Pump: one direction of a tunnel, source socket -> memory or pipe -> sink socket.
+//
+// Pure mechanics over two descriptors: it never waits, and knows neither loop nor tunnel. Small
+// messages go by recv and send through the worker's buffer; once reads show bulk, by splice(2)
+// through a pooled pipe. Each switch is counted with its reason.
+//
+// Invariants: bytes leave in the order in which they came, each exactly once. What the sink has not
+// taken is in `held_` or in `pipe_`, never in both, and nothing is taken from the source before it
+// has gone: so a pipe is only ever filled from empty, and EAGAIN has one meaning. FIN is passed on
+// behind the last byte. A pump that waits for its source holds neither pipe nor memory.
+// Kernel facts: splice(2) from a TCP socket to a pipe says 0 at the FIN, EAGAIN when nothing is
+// there; a short splice does not mean that the socket is empty (the pipe counts pages, not bytes).
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+
+#include "base/units.h"
+#include "metrics/metrics.h"
+#include "relay/mirror.h"
+#include "sys/pipe.h"
+#include "sys/splice.h"
+
+namespace pagewire::relay {
+
+enum class Path : std::uint8_t { Auto, Splice, Copy };
+std::string_view name(Path path);
+
+/// Why bytes go the way they go: a token of the metrics and the log.
+enum class PathReason : std::uint8_t {
+  Small,          ///< copy: reads are short
+  Bulk,           ///< splice: reads are full
+  Pinned,         ///< either: --path says so
+  Unsupported,    ///< copy: the probe at start found that splice does not work here
+  NoDescriptors,  ///< copy: EMFILE, ENFILE, ENOMEM when a pipe was wanted
+  PipeLimit,      ///< copy: the worker has as many pipes in use as it may
+  PipeShrunk,     ///< copy: fs.pipe-user-pages-soft leaves new pipes a page or two (pipe(7))
+  SpliceFailed,   ///< copy: EINVAL, ENOMEM ... of this connection's splice
+};
+inline constexpr std::size_t path_reasons = 8;
+std::string_view token(PathReason reason);
+
+struct PumpRules {
+  Path path = Path::Auto;                       ///< Splice never copies, unless a splice fails
+  PathReason copy_reason = PathReason::Pinned;  ///< of Path::Copy
+  ByteCount small_read{16 * kib};   ///< what a recv asks for; one that is full shows bulk
+  unsigned full_reads = 1;          ///< in a row, then splice
+  ByteCount short_splice{4 * kib};  ///< splices below this ...
+  unsigned short_splices = 8;       ///< ... so many in a row: back to small reads
+  ByteCount quantum{512 * kib};     ///< of one step: then others have their turn
+  std::size_t pipes = 4096;         ///< in use at once, of this worker
+};
+
+/// Of one worker; read by others.
+struct PumpCounts {
+  struct Way {
+    metrics::Counter bytes;  ///< that sinks took
+    metrics::Counter calls;  ///< that moved them, in and out
+  };
+  Way copied;
+  Way spliced;
+  std::array<metrics::Counter, path_reasons> switches;  ///< of pumps, by the reason for it
+};
+
+/// What the pumps of a worker share.
+struct PumpRoom {
+  sys::PipePool& pipes;
+  std::span<char> buffer;
+  PumpCounts& counts;
+  std::size_t pipes_in_use = 0;
+};
+
+struct PumpEnds {
+  int source;
+  int sink;
+  const MirrorTap::Way* mirror = nullptr;  ///< told of what the source said; null: nobody is
+};
+
+enum class PumpStatus : std::uint8_t {
+  WantRead,      ///< the source has nothing more; nothing is held
+  WantWrite,     ///< the sink is full, and bytes wait for it
+  Yield,         ///< the step's share is used up
+  Done,          ///< the source's FIN has been passed on
+  SourceFailed,  ///< `error`: ECONNRESET, ETIMEDOUT ...
+  SinkFailed,    ///< `error`: EPIPE, ECONNRESET ...
+};
+
+struct PumpResult {
+  PumpStatus status;
+  ByteCount moved;  ///< that the sink took
+  int error = 0;
+};
+
+class Pump {
+ public:
+  PumpResult step(const PumpRules& rules, PumpEnds ends, PumpRoom& room);
+
+  /// Bytes that go to the sink before any from the source. Only while it holds nothing.
+  void hold(std::span<const char> bytes);
+  /// Gives back what it holds; bytes that were not taken are dropped.
+  void release(PumpRoom& room);
+
+  bool done() const { return done_; }
+  bool holds_bytes() const { return held_left_ > 0 || in_pipe_ > 0; }
+  bool source_ended() const { return source_ended_; }
+  ByteCount total() const { return total_; }      ///< that the sink took
+  ByteCount spliced() const { return spliced_; }  ///< of them
+  PathReason reason() const { return reason_; }
+
+ private:
+  enum class Moved : std::uint8_t { Some, Nothing, Failed, Again };
+  Moved push(PumpEnds ends, PumpRoom& room);
+  Moved push_pipe(PumpEnds ends, PumpRoom& room);
+  Moved bytes_out_of_pipe(PumpRoom& room);
+  Moved no_bytes(int errno_value);
+  void took(std::size_t count, PumpCounts::Way& way);
+  void uncork(PumpEnds ends);
+  Moved pull(const PumpRules& rules, PumpEnds ends, PumpRoom& room);
+  Moved pull_by_copy(const PumpRules& rules, PumpEnds ends, PumpRoom& room);
+  Moved pull_by_splice(const PumpRules& rules, PumpEnds ends, PumpRoom& room);
+  Moved send(std::span<const char> bytes, PumpEnds ends, PumpRoom& room);
+  void begin(const PumpRules& rules, PumpRoom& room);
+  void switch_to(bool bulk, PathReason reason, PumpRoom& room);
+  void look_for_bulk(const PumpRules& rules, bool full, PumpRoom& room);
+  void look_for_small(const PumpRules& rules, ByteCount spliced, PumpRoom& room);
+  bool take_pipe(const PumpRules& rules, PumpRoom& room);
+  void give_pipe_back(PumpRoom& room);
+
+  sys::Pipe pipe_;
+  std::unique_ptr<char[]> held_;
+  std::uint32_t held_at_ = 0;
+  std::uint32_t held_left_ = 0;
+  std::uint32_t in_pipe_ = 0;
+  int error_ = 0;
+  ByteCount total_;
+  ByteCount spliced_;
+  std::int16_t full_reads_ = 0;  ///< in a row; below 0: no splice before so many more
+  std::uint8_t short_splices_ = 0;
+  PathReason reason_ = PathReason::Small;
+  sys::More more_ = sys::More::No;  ///< of the bytes in the pipe
+  bool corked_ = false;             ///< the sink may hold a segment back for what follows
+  bool begun_ = false;
+  bool bulk_ = false;
+  bool splice_failed_ = false;
+  bool sink_failed_ = false;  ///< `error_` is the sink's, though the source was being read
+  bool emptied_ = false;      ///< this step has seen the end of what the source had
+  bool source_ended_ = false;
+  bool done_ = false;
+};
+
+}  // namespace pagewire::relay

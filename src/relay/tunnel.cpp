@@ -1,0 +1,325 @@
+#include "relay/tunnel.h"
+
+#include <fmt/format.h>
+
+#include <cerrno>
+#include <optional>
+#include <string>
+
+#include "base/check.h"
+#include "relay/worker.h"
+#include "sys/clock.h"
+
+namespace pagewire::relay {
+
+namespace {
+
+constexpr bool allowed(TunnelState from, TunnelState to) {
+  switch (from) {
+    case TunnelState::Header:
+    case TunnelState::Pause:
+      return to == TunnelState::Seek || to == TunnelState::Closed;
+    case TunnelState::Seek:
+      return to == TunnelState::Queue || to == TunnelState::Pause || to == TunnelState::Connect ||
+             to == TunnelState::Closed;
+    case TunnelState::Queue:
+      return to == TunnelState::Connect || to == TunnelState::Closed;
+    case TunnelState::Connect:
+      return to == TunnelState::Seek || to == TunnelState::Open || to == TunnelState::Closed;
+    case TunnelState::Open:
+      return to == TunnelState::Closed;
+    case TunnelState::Closed:
+      return false;
+  }
+  return false;
+}
+
+}  // namespace
+
+Tunnel::Tunnel(Worker& worker, const RouteParts& route, sys::Accepted client)
+    : RawStream(std::move(client.fd)),
+      Attempt(worker.index(), hash_key(client.peer)),
+      worker_(worker),
+      route_(route),
+      client_(client.peer),
+      state_(route.route.accept_proxy ? TunnelState::Header : TunnelState::Seek),
+      came_ns_(worker.loop().now_ns()) {
+  worker_.tunnels().push_back(*this);
+}
+
+/// Here and not in close(): attach() may have failed, and a loop that goes deletes its streams.
+Tunnel::~Tunnel() {
+  for (Pump& pump : pumps_) pump.release(worker_.room());
+  worker_.tunnel_gone();
+}
+
+void Tunnel::start() {
+  if (state_ == TunnelState::Seek) return seek();
+  worker_.loop().set_deadline(*this, worker_.loop().now_ms() + route_.route.header_timeout_ms);
+  worker_.loop().resume_reading(*this);
+}
+
+void Tunnel::set_state(TunnelState next) {
+  PW_CHECK(allowed(state_, next));
+  state_ = next;
+}
+
+// ---------------------------------------------------------------- finding an upstream
+
+void Tunnel::seek() {
+  Upstreams::Acquired acquired = route_.upstreams->acquire(*this);
+  switch (acquired.answer) {
+    case Upstreams::Answer::Taken:
+      return connect(std::move(acquired.slot));
+    case Upstreams::Answer::Waits:
+      set_state(TunnelState::Queue);
+      queued_ns_ -= worker_.loop().now_ns();
+      worker_.loop().set_deadline(*this, worker_.loop().now_ms() + route_.route.queue_timeout_ms);
+      return;
+    case Upstreams::Answer::QueueFull:
+      return close(End::QueueFull);
+    case Upstreams::Answer::NoneUp:
+      return close(tries_ == 0 ? End::NoUpstream : End::ConnectFailed);
+    case Upstreams::Answer::AllTried:
+      return pause();
+  }
+}
+
+/// What is there once may be restarting: trying all again at once would find it as it was.
+void Tunnel::pause() {
+  constexpr std::int64_t pause_ms = 1'000;
+  forget_tried();
+  set_state(TunnelState::Pause);
+  worker_.loop().set_deadline(*this, worker_.loop().now_ms() + pause_ms);
+}
+
+void Tunnel::granted(Slot slot) {
+  queued_ns_ += worker_.loop().now_ns();
+  connect(std::move(slot));
+}
+
+void Tunnel::connect(Slot slot) {
+  set_state(TunnelState::Connect);
+  slot_ = std::move(slot);
+  if (tries_++ > 0) worker_.counters().retries.add(1);
+  Endpoint& endpoint = slot_.endpoint();
+  mark_tried(endpoint);
+  endpoint.connects.fetch_add(1, std::memory_order_relaxed);
+  const sys::Address source = client_.without_port();
+  Result<sys::Fd> fd =
+      sys::connect_to(endpoint.address, {.source = route_.route.transparent ? &source : nullptr});
+  if (!fd) return connect_failed(fd.error().errno_value);
+  worker_.set_options(fd->get());
+  auto far = std::make_unique<Far>(*this, std::move(*fd));
+  far_ = far.get();
+  if (Result<void> attached = worker_.loop().attach(std::move(far)); !attached) {
+    far_ = nullptr;  // ENOMEM, ENOSPC: no other upstream would do better
+    return close(End::Internal);
+  }
+  worker_.loop().await_writable(*far_);
+  worker_.loop().set_deadline(*this, worker_.loop().now_ms() + route_.route.connect_timeout_ms);
+}
+
+void Tunnel::connect_failed(int errno_value) {
+  // This machine's limits: another upstream would meet them, too.
+  if (errno_value == EMFILE || errno_value == ENFILE || errno_value == ENOMEM) {
+    return close(End::Internal);
+  }
+  const auto failure = static_cast<std::size_t>(connect_failure(errno_value));
+  slot_.endpoint().failures[failure].fetch_add(1, std::memory_order_relaxed);
+  slot_.release();
+  if (far_ != nullptr) worker_.loop().retire(*far_);
+  far_ = nullptr;
+  if (tries_ > route_.route.retries) return close(End::ConnectFailed);
+  set_state(TunnelState::Seek);
+  seek();
+}
+
+// ---------------------------------------------------------------- bytes
+
+void Tunnel::open() {
+  if (const Result<void> sent = send_header(); !sent) {
+    return connect_failed(sent.error().errno_value);  // EPIPE, ECONNRESET: closed already
+  }
+  set_state(TunnelState::Open);
+  connected_ns_ = worker_.loop().now_ns();
+  worker_.counters().connected.add(1);
+  if (route_.mirror != nullptr) begin_mirror();
+  touch();
+  worker_.loop().resume_reading(*this);
+}
+
+void Tunnel::readable() {
+  if (state_ == TunnelState::Header) return read_header();
+  drive(up);
+}
+
+void Tunnel::writable() {
+  waits_for_sink_[down] = false;
+  drive(down);
+}
+
+void Tunnel::far_writable() {
+  if (state_ == TunnelState::Connect) return open();
+  waits_for_sink_[up] = false;
+  drive(up);
+}
+
+void Tunnel::drive(std::size_t direction) {
+  if (state_ != TunnelState::Open || waits_for_sink_[direction]) return;
+  const int client = fd();
+  const int far = far_->fd();
+  PumpEnds ends = direction == up ? PumpEnds{.source = client, .sink = far}
+                                  : PumpEnds{.source = far, .sink = client};
+  std::optional<MirrorTap::Way> mirror;
+  if (tap_ != nullptr) {
+    mirror.emplace(MirrorTap::Way{.lane = route_.mirror->lane(worker_.index()),
+                                  .tap = *tap_,
+                                  .direction = static_cast<Direction>(direction)});
+    ends.mirror = &*mirror;
+  }
+  const PumpResult result = pumps_[direction].step(route_.rules, ends, worker_.room());
+  if (result.moved.value > 0) {
+    Counters& counters = worker_.counters();
+    (direction == up ? counters.bytes_up : counters.bytes_down).add(result.moved.value);
+    touch();
+  }
+  after_step(direction, result);
+}
+
+void Tunnel::after_step(std::size_t direction, const PumpResult& result) {
+  loop::Loop& loop = worker_.loop();
+  RawStream& source = direction == up ? static_cast<RawStream&>(*this) : *far_;
+  RawStream& sink = direction == up ? static_cast<RawStream&>(*far_) : *this;
+  switch (result.status) {
+    case PumpStatus::WantRead:
+      loop.emptied(source, loop::Emptied::ForNow);
+      return loop.resume_reading(source);
+    case PumpStatus::WantWrite:
+      waits_for_sink_[direction] = true;
+      loop.pause_reading(source);
+      return loop.await_writable(sink);
+    case PumpStatus::Yield:  // the sink's writable() comes in the next round
+      waits_for_sink_[direction] = true;
+      loop.pause_reading(source);
+      return loop.yield(sink);
+    case PumpStatus::Done:
+      loop.emptied(source, loop::Emptied::ForGood);
+      loop.resume_reading(source);
+      end_mirror(direction, StreamEnd::Fin);
+      if (pumps_[1 - direction].done()) return close(End::Done);
+      return touch();
+    case PumpStatus::SourceFailed:
+      return close(direction == up ? End::ClientReset : End::UpstreamReset);
+    case PumpStatus::SinkFailed:
+      return close(direction == up ? End::UpstreamReset : End::ClientReset);
+  }
+}
+
+void Tunnel::touch() {
+  const bool half_closed = pumps_[up].done() || pumps_[down].done();
+  const Route& route = route_.route;
+  worker_.loop().set_deadline(
+      *this, worker_.loop().now_ms() +
+                 (half_closed ? route.half_closed_timeout_ms : route.idle_timeout_ms));
+}
+
+// ---------------------------------------------------------------- ends
+
+void Tunnel::timed_out() {
+  switch (state_) {
+    case TunnelState::Header:
+      return close(End::ProxyTimeout);
+    case TunnelState::Pause:
+      set_state(TunnelState::Seek);
+      return seek();
+    case TunnelState::Queue:
+      queued_ns_ += worker_.loop().now_ns();
+      return close(End::QueueTimeout);
+    case TunnelState::Connect:
+      return connect_failed(ETIMEDOUT);
+    case TunnelState::Open: {
+      const bool half_closed = pumps_[up].done() || pumps_[down].done();
+      return close(half_closed ? End::HalfClosedTimeout : End::IdleTimeout);
+    }
+    case TunnelState::Seek:
+    case TunnelState::Closed:
+      return;
+  }
+}
+
+/// The client's socket.
+void Tunnel::failed(Error) {
+  close(End::ClientReset);
+}
+
+void Tunnel::far_failed(Error error) {
+  if (state_ == TunnelState::Connect) return connect_failed(error.errno_value);
+  close(End::UpstreamReset);
+}
+
+void Tunnel::close(End end) {
+  if (state_ == TunnelState::Closed) return;
+  if (state_ == TunnelState::Open) worker_.counters().connected.subtract(1);
+  set_state(TunnelState::Closed);
+  leave_queue();
+  worker_.counters().ends[static_cast<std::size_t>(end)].add(1);
+  write_log(end);
+  for (const std::size_t direction : {up, down}) end_mirror(direction, StreamEnd::Reset);
+  if (end != End::Done) {
+    sys::abort_on_close(fd());
+    if (far_ != nullptr) sys::abort_on_close(far_->fd());
+  }
+  if (slot_.taken()) {
+    slot_.endpoint().bytes_up.fetch_add(pumps_[up].total().value, std::memory_order_relaxed);
+    slot_.endpoint().bytes_down.fetch_add(pumps_[down].total().value, std::memory_order_relaxed);
+  }
+  if (far_ != nullptr) worker_.loop().retire(*far_);
+  far_ = nullptr;
+  worker_.loop().retire(*this);
+  slot_.release();
+}
+
+void Tunnel::begin_mirror() {
+  tap_ = std::make_unique<MirrorTap>();
+  const std::string text = fmt::format(R"({{"client":"{}","upstream":"{}"}})", client_.to_string(),
+                                       slot_.endpoint().text);
+  route_.mirror->lane(worker_.index()).open(*tap_, text);
+}
+
+void Tunnel::end_mirror(std::size_t direction, StreamEnd how) {
+  if (tap_ == nullptr) return;
+  route_.mirror->lane(worker_.index()).end(*tap_, static_cast<Direction>(direction), how);
+}
+
+void Tunnel::write_log(End end) {
+  log::AccessLog* const access_log = worker_.access_log();
+  if (access_log == nullptr) return;
+  log::AccessRecord* const record = access_log->begin(worker_.index());
+  if (record == nullptr) return;  // the queue is full; counted there
+  const std::int64_t now_ns = sys::monotonic_ns();
+  std::array<char, 64> host;
+  record->realtime_ns = sys::realtime_ns() - (now_ns - came_ns_);
+  record->duration_ns = now_ns - came_ns_;
+  record->complete = end == End::Done;
+  const bool spliced = pumps_[up].spliced().value + pumps_[down].spliced().value > 0;
+  const Pump& main = pumps_[up].total() > pumps_[down].total() ? pumps_[up] : pumps_[down];
+  record->path = spliced ? "splice" : "copy";
+  record->reason = token(main.reason());
+  record->peer.assign(client_.host(host));
+  log::TunnelRecord& tunnel = record->tunnel;
+  tunnel.is_one = true;
+  tunnel.client_port = client_.port();
+  tunnel.tries = tries_;
+  tunnel.up_bytes = pumps_[up].total().value;
+  tunnel.down_bytes = pumps_[down].total().value;
+  if (proxied_ != nullptr) tunnel.proxied_by.assign(proxied_->by.host(host));
+  tunnel.queued_ns = queued_ns_ < 0 ? queued_ns_ + now_ns : queued_ns_;
+  tunnel.connect_ns = connected_ns_ == 0 ? 0 : connected_ns_ - came_ns_;
+  tunnel.end = token(end);
+  tunnel.relay.assign(route_.route.name);
+  if (slot_.taken()) tunnel.upstream.assign(slot_.endpoint().text);
+  access_log->commit(worker_.index());
+}
+
+}  // namespace pagewire::relay

@@ -1,0 +1,140 @@
+#include "relay/worker.h"
+
+#include <cstring>
+
+#include "sys/socket.h"
+
+namespace pagewire::relay {
+
+namespace {
+
+constexpr std::size_t buffer_bytes = 64 * kib;
+
+}  // namespace
+
+Worker::Worker(std::size_t index, Shared& shared, std::unique_ptr<loop::Loop> loop)
+    : index_(index),
+      shared_(shared),
+      pipes_(shared.settings.pipe_pool),
+      buffer_(buffer_bytes),
+      room_{.pipes = pipes_, .buffer = buffer_, .counts = counters_.pump},
+      loop_(std::move(loop)) {}
+
+Worker::~Worker() {
+  stop();
+  join();
+}
+
+/// What accepted sockets inherit from their listener, so that it costs no call a connection.
+static Result<void> set_lasting_options(int fd, const Settings& settings) {
+  if (settings.user_timeout_ms > 0) {
+    const auto timeout_ms = static_cast<unsigned>(settings.user_timeout_ms);
+    if (Result<void> set = sys::set_user_timeout(fd, timeout_ms); !set) return set;
+  }
+  if (settings.keep_alive.idle_s > 0) return sys::set_keep_alive(fd, settings.keep_alive);
+  return {};
+}
+
+tl::expected<void, service::StartError> Worker::open() {
+  for (RouteParts& route : shared_.routes) {
+    doors_.push_back(std::make_unique<Door>(*this, route));
+    for (sys::Address& address : route.addresses) {
+      auto listener = service::open_listener(address, index_ == 0);
+      if (!listener) return tl::unexpected(listener.error());
+      Result<void> done = set_lasting_options(listener->get(), settings());
+      if (done) done = loop_->listen(listener->get(), *doors_.back());
+      if (!done) {
+        return tl::unexpected(service::StartError{"cannot listen on " + address.to_string() + ": " +
+                                                  describe(done.error())});
+      }
+      doors_.back()->listeners.push_back(std::move(*listener));
+    }
+  }
+  spare_.open();
+  return {};
+}
+
+void Worker::start() {
+  thread_.start({.index = index_, .pin = settings().pin}, [this] { run(); });
+}
+
+void Worker::run() {
+  loop_->run([this] { tick(); });
+  loop_->unlisten_all();
+  for (const std::unique_ptr<Door>& door : doors_) door->listeners.clear();
+  tunnels_.for_each([](Tunnel& tunnel) { tunnel.cut_off(); });
+  loop_->run([] {});  // it is stopped: this only finishes what was retired
+}
+
+void Worker::begin_drain() {
+  loop_->post([this] { drain_now(); });
+}
+
+void Worker::drain_now() {
+  if (draining_) return;
+  draining_ = true;
+  drain_deadline_ms_ = loop_->now_ms() + settings().drain_timeout_ms;
+  loop_->unlisten_all();
+  for (const std::unique_ptr<Door>& door : doors_) door->listeners.clear();
+}
+
+void Worker::post_deliver(std::size_t route) {
+  loop_->post([this, route] { shared_.routes[route].upstreams->deliver(index_); });
+}
+
+/// About every 100 ms.
+void Worker::tick() {
+  counters_.pipes_in_use.set(room_.pipes_in_use);
+  counters_.pipes_idle.set(pipes_.idle());
+  for (const RouteParts& route : shared_.routes) route.upstreams->refresh(index_);
+  // The log counts for all workers; one of them passes it on.
+  if (index_ == 0 && access_log() != nullptr) counters_.log_dropped.set(access_log()->dropped());
+  if (!draining_) return;
+  if (loop_->now_ms() >= drain_deadline_ms_) {
+    tunnels_.for_each([this](Tunnel& tunnel) {
+      tunnel.cut_off();
+      ++shared_.cut_off;
+    });
+  }
+  if (loop_->stream_count() == 0) loop_->stop();
+}
+
+void Worker::admit(const RouteParts& route, sys::Accepted client) {
+  counters_.accepted.add(1);
+  if (shared_.connections.load(std::memory_order_relaxed) >= settings().connections) {
+    counters_.refused.add(1);
+    sys::abort_on_close(client.fd.get());
+    return;
+  }
+  shared_.connections.fetch_add(1, std::memory_order_relaxed);
+  counters_.open.add(1);
+  auto owned = std::make_unique<Tunnel>(*this, route, std::move(client));
+  Tunnel& tunnel = *owned;
+  loop_->pause_reading(tunnel);
+  if (Result<void> attached = loop_->attach(std::move(owned)); !attached) {
+    counters_.accept_errors.add(1);  // ENOMEM, or fs.epoll.max_user_watches; it is closed already
+    return;
+  }
+  tunnel.start();
+}
+
+void Worker::tunnel_gone() {
+  shared_.connections.fetch_sub(1, std::memory_order_relaxed);
+  counters_.open.subtract(1);
+}
+
+/// The kernel lets any TCP socket have these.
+void Worker::set_options(int upstream_fd) const {
+  static_cast<void>(sys::set_no_delay(upstream_fd));
+  static_cast<void>(set_lasting_options(upstream_fd, settings()));
+}
+
+loop::AfterFailure Worker::Door::accept_failed(Error error) {
+  worker.counters_.accept_errors.add(1);
+  return worker.spare_.after(
+      error, listeners,
+      {.accepted = [this](sys::Accepted client) { accepted(std::move(client)); },
+       .refused = [this] { worker.counters_.refused.add(1); }});
+}
+
+}  // namespace pagewire::relay

@@ -1,0 +1,98 @@
+// Worker: one thread of a relay, with its listeners, loop, pipes, buffer and counters.
+//
+// Nothing here is shared and written by another thread, except what Shared says. open(), start(),
+// begin_drain() and join() come from the controlling thread; the rest runs on the worker's own.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <vector>
+
+#include "log/log.h"
+#include "loop/loop.h"
+#include "relay/counters.h"
+#include "relay/relay.h"
+#include "relay/tunnel.h"
+#include "service/service.h"
+
+namespace pagewire::relay {
+
+/// A route with what belongs to it in this run; the same for all workers.
+struct RouteParts {
+  const Route& route;
+  PumpRules rules;
+  std::unique_ptr<Upstreams> upstreams;
+  std::unique_ptr<Mirror> mirror;       ///< null: none
+  std::vector<sys::Address> addresses;  ///< that are listened on
+};
+
+/// Seen by all workers; written when a connection comes or goes.
+struct Shared {
+  const Settings& settings;
+  std::vector<RouteParts> routes;
+  log::AccessLog* access_log = nullptr;
+  std::atomic<std::size_t> connections{0};
+  std::atomic<std::uint64_t> cut_off{0};  ///< tunnels that the drain timeout broke off
+};
+
+class Worker final {
+ public:
+  Worker(std::size_t index, Shared& shared, std::unique_ptr<loop::Loop> loop);
+  ~Worker();
+
+  /// Opens the listeners; for port 0 the kernel chooses, once for all workers.
+  tl::expected<void, service::StartError> open();
+  void start();
+  void begin_drain();
+  void stop() { loop_->stop(); }
+  void join() { thread_.join(); }
+  bool running() const { return thread_.running(); }
+  /// Any thread: places of this route have come free for its clients.
+  void post_deliver(std::size_t route);
+
+  const Counters& counters() const { return counters_; }
+
+  // For its tunnels:
+  std::size_t index() const { return index_; }
+  loop::Loop& loop() { return *loop_; }
+  Counters& counters() { return counters_; }
+  PumpRoom& room() { return room_; }
+  log::AccessLog* access_log() { return shared_.access_log; }
+  IntrusiveList<Tunnel, TunnelNode>& tunnels() { return tunnels_; }
+  void set_options(int upstream_fd) const;
+  void tunnel_gone();
+
+ private:
+  /// The listeners of one route.
+  struct Door final : loop::Acceptor {
+    Door(Worker& owner, const RouteParts& parts) : worker(owner), route(parts) {}
+    void accepted(sys::Accepted client) override { worker.admit(route, std::move(client)); }
+    loop::AfterFailure accept_failed(Error error) override;
+    Worker& worker;
+    const RouteParts& route;
+    std::vector<sys::Fd> listeners;
+  };
+  const Settings& settings() const { return shared_.settings; }
+  void admit(const RouteParts& route, sys::Accepted client);
+  void run();
+  void tick();
+  void drain_now();
+  void cut_all_off();
+
+  std::size_t index_;
+  Shared& shared_;
+  std::vector<std::unique_ptr<Door>> doors_;
+  service::SpareDescriptor spare_;
+  sys::PipePool pipes_;
+  std::vector<char> buffer_;
+  Counters counters_;
+  PumpRoom room_;
+  IntrusiveList<Tunnel, TunnelNode> tunnels_;
+  bool draining_ = false;
+  std::int64_t drain_deadline_ms_ = 0;
+  // Goes before everything above, so that its tunnels can give back what they hold.
+  std::unique_ptr<loop::Loop> loop_;
+  service::WorkerThread thread_;
+};
+
+}  // namespace pagewire::relay

@@ -1,0 +1,110 @@
+"""Starts `pagewire relay`, and upstreams for it: small servers in threads of the test."""
+
+import re
+import socket
+import struct
+import threading
+
+from .server import BINARY, Pagewire, wait_until
+
+RELAYING = re.compile(r" relaying (\[[0-9a-f:]+\]|[0-9.]+):([0-9]+) to ")
+ADMIN = re.compile(r"admin on http://([0-9.]+):([0-9]+)/metrics")
+
+
+class Relay(Pagewire):
+    """`pagewire relay FLAGS`, started and listening. `to` are addresses as of a socket. Use as a
+    context manager, or stop()."""
+
+    def __init__(self, *flags, to=(), listen=("127.0.0.1:0",), under=(), **popen):
+        command = [*under, BINARY, "relay", "--admin", "127.0.0.1:0"]
+        for address in listen:
+            command += ["--listen", address]
+        for host, port in to:
+            command += ["--to", f"{host}:{port}"]
+        self.launch(command + list(flags), **popen)
+        self.wait_for_addresses(max(1, len(listen)), True)
+
+    def wait_for_addresses(self, count, _with_admin):
+        def look():
+            if self.process.poll() is not None:
+                self.reader.join(5)
+                raise AssertionError(f"{self.command} ended with {self.process.returncode}:\n"
+                                     f"{self.output}")
+            found = RELAYING.findall(self.output)
+            self.addresses = [(host.strip("[]"), int(port)) for host, port in found]
+            admin = ADMIN.search(self.output)
+            self.admin = (admin[1], int(admin[2])) if admin else None
+            return len(self.addresses) >= count and self.admin
+        try:
+            wait_until(look, "the start-up lines with the addresses")
+        except AssertionError:
+            self.kill()
+            raise
+
+    @property
+    def address(self):
+        return self.addresses[0]
+
+    def connect(self, timeout=10, receive_buffer=None):
+        client = socket.socket()
+        if receive_buffer is not None:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        client.settimeout(timeout)
+        client.connect(self.address)
+        return client
+
+
+class Upstream:
+    """A listener whose connections are each given to `serve(connection)` in a thread; what that
+    raises as OSError is kept in `errors`. Closed by close()."""
+
+    def __init__(self, serve, backlog=1024):
+        self.serve, self.errors, self.served = serve, [], 0
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=backlog)
+        self.address = self.listener.getsockname()
+        self.thread = threading.Thread(target=self.accept, daemon=True)
+        self.thread.start()
+
+    def accept(self):
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return  # closed
+            self.served += 1
+            threading.Thread(target=self.run, args=(connection,), daemon=True).start()
+
+    def run(self, connection):
+        with connection:
+            try:
+                self.serve(connection)
+            except OSError as error:
+                self.errors.append(error)
+
+    def close(self):
+        try:
+            self.listener.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # no listener any more
+        self.listener.close()
+
+
+def echo(connection):
+    """Sends back what comes until FIN, then FIN."""
+    while data := connection.recv(1 << 16):
+        connection.sendall(data)
+    connection.shutdown(socket.SHUT_WR)
+
+
+def read_all(connection):
+    """What comes until FIN."""
+    parts = []
+    while data := connection.recv(1 << 18):
+        parts.append(data)
+    return b"".join(parts)
+
+
+def reset(connection):
+    """Closes with RST."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
