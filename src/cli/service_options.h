@@ -77,9 +77,8 @@ struct ServiceOptions {
         {.name = "admin",
          .group = watching,
          .placeholder = "ADDR:PORT|off",
-         .help =
-             "serve a status page, /healthz and /metrics (Prometheus text) here; keep it away "
-             "from the public"},
+         .help = "serve a status page, /healthz and /metrics (Prometheus text) here; keep it away "
+                 "from the public"},
         std::move(takes));
     option.set = [=](std::string_view value, Settings& settings) {
       enabled(settings) = value != "off";

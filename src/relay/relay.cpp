@@ -189,7 +189,8 @@ std::string Relay::Parts::metrics_text() const {
   }
   return counters_text(counters(),
                        {.version = PAGEWIRE_VERSION, .splice_works = splice_note.empty()}) +
-         upstreams_text(routes) + mirrors_text(mirrors);
+         upstreams_text(routes) + mirrors_text(mirrors) +
+         metrics::system_text(metrics::ask_system());
 }
 
 std::vector<std::vector<sys::Address>> Relay::addresses() const {

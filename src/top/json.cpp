@@ -59,13 +59,15 @@ Json relay_json(const Summary& summary) {
 }  // namespace
 
 std::string to_json(const Summary& summary, const std::string& url) {
+  const bool relays = summary.program == Program::Relay;
   const Json report = {{"url", url},
+                       {"program", relays ? "relay" : "serve"},
                        {"version", summary.version},
                        {"engine", summary.engine},
                        {"up_s", or_null(summary.up_s)},
                        {"interval_s", summary.seconds},
                        {"gbit_per_s", summary.gbit},
-                       {"requests_per_s", summary.requests},
+                       {relays ? "new_connections_per_s" : "requests_per_s", summary.requests},
                        {"connections", or_null(summary.connections)},
                        {"cpu", or_null(summary.cpu)},
                        {"cpu_ms_per_gbit", or_null(summary.cpu_ms_per_gbit)},

@@ -79,10 +79,34 @@ std::vector<WorkerRow> worker_rows(const Between& between) {
   return rows;
 }
 
-std::vector<PathRow> path_rows(const Between& between) {
-  const double all_bytes = between.growth("pagewire_path_bytes_total");
+/// What the two programs call the same thing.
+struct Words {
+  std::string_view bytes;
+  std::string_view calls;
+  std::string_view requests;
+  std::string_view connections;
+};
+
+constexpr Words words_of(Program program) {
+  switch (program) {
+    case Program::Serve:
+      return {.bytes = "pagewire_path_bytes_total",
+              .calls = "pagewire_path_calls_total",
+              .requests = "pagewire_requests_total",
+              .connections = "pagewire_connections_open"};
+    case Program::Relay:
+      return {.bytes = "pagewire_relay_path_bytes_total",
+              .calls = "pagewire_relay_path_calls_total",
+              .requests = "pagewire_relay_connections_total",
+              .connections = "pagewire_relay_connections_open"};
+  }
+  return {};
+}
+
+std::vector<PathRow> path_rows(const Between& between, const Words& words) {
+  const double all_bytes = between.growth(words.bytes);
   std::vector<PathRow> rows;
-  for (const Sample* const sample : between.now().of("pagewire_path_bytes_total")) {
+  for (const Sample* const sample : between.now().of(words.bytes)) {
     const std::string name(sample->label("path"));
     const double bytes = between.growth(*sample);
     const double responses = between.growth("pagewire_path_responses_total", "path", name);
@@ -91,7 +115,7 @@ std::vector<PathRow> path_rows(const Between& between) {
                 .share = ratio(bytes, all_bytes).value_or(0),
                 .gbit = between.rate(bytes) * 8 / bits_per_gbit,
                 .responses = between.rate(responses)};
-    row.bytes_per_call = ratio(bytes, between.growth("pagewire_path_calls_total", "path", name));
+    row.bytes_per_call = ratio(bytes, between.growth(words.calls, "path", name));
     for (const Sample* const reason : between.now().of("pagewire_path_reasons_total")) {
       if (reason->label("path") != name) continue;
       row.reasons.emplace_back(reason->label("reason"),
@@ -115,7 +139,11 @@ std::vector<Share> error_rates(const Between& between) {
     const std::string_view code = status->label("status");
     if (code.starts_with('5')) add("status " + std::string(code), between.growth(*status));
   }
+  for (const Sample* const end : between.now().of("pagewire_relay_ends_total")) {
+    if (end->label("end") != "done") add(std::string(end->label("end")), between.growth(*end));
+  }
   add("refused", between.growth("pagewire_connections_refused_total"));
+  add("refused", between.growth("pagewire_relay_refused_total"));
   add("accept-errors", between.growth("pagewire_accept_errors_total"));
   add("disk-errors", between.growth("pagewire_disk_errors_total"));
   add("log-dropped", between.growth("pagewire_log_dropped_total"));
@@ -210,10 +238,13 @@ Summary summarize(const Reading& before, const Reading& after, double now_s) {
                   .version = label_of(now, "pagewire_build_info", "version"),
                   .engine = label_of(now, "pagewire_engine_info", "engine")};
   if (const auto started = now.total("process_start_time_seconds")) summary.up_s = now_s - *started;
-  const double bytes = between.growth("pagewire_path_bytes_total");
+  const bool relays = !now.of("pagewire_relay_bytes_total").empty();
+  summary.program = relays ? Program::Relay : Program::Serve;
+  const Words words = words_of(summary.program);
+  const double bytes = between.growth(words.bytes);
   summary.gbit = between.rate(bytes) * 8 / bits_per_gbit;
-  summary.requests = between.rate(between.growth("pagewire_requests_total"));
-  summary.connections = now.total("pagewire_connections_open");
+  summary.requests = between.rate(between.growth(words.requests));
+  summary.connections = now.total(words.connections);
   if (now.total("process_cpu_seconds_total")) {
     const double cpu_s = between.growth("process_cpu_seconds_total");
     summary.cpu = between.rate(cpu_s);
@@ -234,7 +265,7 @@ Summary summarize(const Reading& before, const Reading& after, double now_s) {
   summary.retransmitted = retransmitted_share(between);
   summary.errors = error_rates(between);
   summary.workers = worker_rows(between);
-  summary.paths = path_rows(between);
+  summary.paths = path_rows(between, words);
   summary.relay = relay_rows(between);
   return summary;
 }

@@ -44,14 +44,17 @@ struct RelayRow {
   bool per_second = false;  ///< a counter's; else a gauge's
 };
 
+enum class Program : std::uint8_t { Serve, Relay };
+
 /// Absent: not exported, or nothing happened that it could be told from.
 struct Summary {
+  Program program = Program::Serve;
   double seconds = 0;
   std::string version{};
   std::string engine{};
   std::optional<double> up_s{};
   double gbit = 0;
-  double requests = 0;
+  double requests = 0;  ///< of a relay: connections accepted
   std::optional<double> connections{};
   std::optional<double> cpu{};  ///< of one CPU, all threads
   std::optional<double> cpu_ms_per_gbit{};

@@ -120,9 +120,11 @@ Line sparkline(const View& view) {
 }
 
 std::vector<Line> totals(const Summary& summary, const View& view) {
+  const bool relays = summary.program == Program::Relay;
   std::vector<Piece> first{
       {.text = number(summary.gbit) + " Gbit/s", .ink = Ink::Strong},
-      {.text = number(summary.requests) + " requests/s", .ink = Ink::Strong},
+      {.text = number(summary.requests) + (relays ? " new connections/s" : " requests/s"),
+       .ink = Ink::Strong},
       {.text = count(summary.connections) + " connections", .ink = Ink::Strong},
       {.text = "CPU " + percent(summary.cpu)}};
   if (summary.cpu_ms_per_gbit) {
@@ -133,6 +135,7 @@ std::vector<Line> totals(const Summary& summary, const View& view) {
     second.push_back({.text = fmt::format("p50 {} ms, p99 {} ms", number(summary.p50_ms),
                                           number(summary.p99_ms))});
   }
+  if (relays) return flow(first, view.columns);  // no requests that take time, no disk
   std::string cold = "cold waits " + number(summary.cold_waits) + "/s";
   if (summary.cold_wait_ms) cold += fmt::format(" of {} ms", number(*summary.cold_wait_ms));
   second.push_back({.text = cold, .ink = summary.cold_waits > 0 ? Ink::Warning : Ink::Plain});
@@ -286,9 +289,9 @@ std::vector<Line> picture(const Summary* summary, const View& view) {
   if (!summary->workers.empty()) {
     lines.emplace_back();
     append(lines, workers(*summary, view));
-    lines.emplace_back();
-    append(lines, paths(*summary, view));
   }
+  lines.emplace_back();
+  append(lines, paths(*summary, view));
   if (!summary->relay.empty()) {
     lines.emplace_back();
     append(lines, relay(*summary, view));

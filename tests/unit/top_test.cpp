@@ -103,7 +103,7 @@ constexpr const char* after_text =
     "pagewire_connection_ends_total{why=\"peer-reset\"} 9\n"
     "pagewire_tls_connections_total{ktls=\"none\",reason=\"off\"} 1\n"
     "pagewire_tls_connections_total{ktls=\"kernel\",reason=\"\"} 3\n"
-    "pagewire_relay_bytes_total{direction=\"up\"} 40\n"
+    "pagewire_relay_retries_total{route=\"a\"} 40\n"
     "pagewire_relay_tunnels_open 3\n";
 
 TEST(Summary, IsOfWhatLiesBetween) {
@@ -126,9 +126,33 @@ TEST(Summary, IsOfWhatLiesBetween) {
   EXPECT_DOUBLE_EQ(got.workers[0].system, 0.15);
   EXPECT_DOUBLE_EQ(got.workers[0].user, 0.05);
   ASSERT_EQ(got.relay.size(), 2U);
-  EXPECT_EQ(got.relay[0].name, "bytes up");
+  EXPECT_EQ(got.relay[0].name, "retries a");
   EXPECT_DOUBLE_EQ(got.relay[0].value, 20);
   EXPECT_DOUBLE_EQ(got.relay[1].value, 3);
+}
+
+TEST(Summary, OfARelayIsOfItsOwnNames) {
+  const Summary got =
+      summarize(reading("", 0),
+                reading("pagewire_relay_bytes_total{direction=\"up\"} 125000000\n"
+                        "pagewire_relay_path_bytes_total{path=\"splice\"} 125000000\n"
+                        "pagewire_relay_path_calls_total{path=\"splice\"} 1000\n"
+                        "pagewire_relay_connections_total 4\n"
+                        "pagewire_relay_connections_open 2\n"
+                        "pagewire_relay_ends_total{end=\"done\"} 1\n"
+                        "pagewire_relay_ends_total{end=\"no-upstream\"} 3\n",
+                        1),
+                0);
+  EXPECT_EQ(got.program, Program::Relay);
+  EXPECT_DOUBLE_EQ(got.gbit, 1);
+  EXPECT_DOUBLE_EQ(got.requests, 4);
+  EXPECT_EQ(got.connections, 2);
+  EXPECT_EQ(got.errors, (std::vector<Share>{{"no-upstream", 3}}));
+  ASSERT_EQ(got.paths.size(), 1U);
+  EXPECT_EQ(got.paths[0].name, "splice");
+  EXPECT_DOUBLE_EQ(got.paths[0].bytes_per_call.value(), 125'000);
+  const std::vector<Line> lines = picture(&got, {.columns = 80, .url = "u"});
+  EXPECT_EQ(text_of(lines[1]).substr(0, 35), "1.00 Gbit/s  4.00 new connections/s");
 }
 
 TEST(Summary, KnowsAnotherRunOfTheServer) {
@@ -161,7 +185,7 @@ TEST(Json, HasNullForWhatCouldNotBeHad) {
   const std::string text = to_json(summary, "http://h:1/metrics");
   EXPECT_NE(text.find("\"connections\": null"), std::string::npos) << text;
   EXPECT_NE(text.find("\"gbit_per_s\": 1.0"), std::string::npos);
-  EXPECT_NE(text.find("\"bytes up_per_s\": 20.0"), std::string::npos);
+  EXPECT_NE(text.find("\"retries a_per_s\": 20.0"), std::string::npos);
 }
 
 // ---------------------------------------------------------------- the picture

@@ -26,7 +26,10 @@ function showTiles(now) {
   $("per-gbit").textContent = number(now.perGbit);
   $("p99").textContent = number(now.p99);
   $("version").textContent = now.version ?? "";
-  const about = [now.engine, `${now.workers.length} workers`];
+  $("requests-title").textContent = now.relays ? "New connections" : "Requests";
+  for (const section of document.querySelectorAll(".serve-only")) section.hidden = now.relays;
+  const about = [now.relays ? "relay" : now.engine];
+  if (now.workers.length > 0) about.push(`${now.workers.length} workers`);
   if (now.upS !== undefined) about.push(`up ${duration(now.upS)}`);
   $("about").textContent = about.filter(Boolean).join(" · ");
 }
@@ -41,7 +44,8 @@ function pathBlock({ path, index, share, perCall, responses, reasons }) {
       element("span", { textContent: percent(share) })),
     element("div", { className: "bar" }, bar),
     element("small", {
-      textContent: `${number(responses)} responses/s, ${size(perCall)} per call; ${why}`,
+      textContent: [responses > 0 ? `${number(responses)} responses/s` : "",
+        `${size(perCall)} per call`, why].filter(Boolean).join(", "),
     }));
 }
 

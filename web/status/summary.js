@@ -3,9 +3,19 @@
 const ratio = (part, whole) => (whole > 0 ? part / whole : undefined);
 const GBIT = 8 / 1e9;
 
-function paths(between) {
-  const all = between.growth("pagewire_path_bytes_total");
-  return between.of("pagewire_path_bytes_total").map(({ labels: { path }, growth }, index) => {
+/** What the two programs call the same thing. */
+const SERVE = {
+  bytes: "pagewire_path_bytes_total", calls: "pagewire_path_calls_total",
+  requests: "pagewire_requests_total", connections: "pagewire_connections_open",
+};
+const RELAY = {
+  bytes: "pagewire_relay_path_bytes_total", calls: "pagewire_relay_path_calls_total",
+  requests: "pagewire_relay_connections_total", connections: "pagewire_relay_connections_open",
+};
+
+function paths(between, words) {
+  const all = between.growth(words.bytes);
+  return between.of(words.bytes).map(({ labels: { path }, growth }, index) => {
     const responses = between.growth("pagewire_path_responses_total", { path });
     return {
       path, index,
@@ -13,7 +23,7 @@ function paths(between) {
       share: ratio(growth, all) ?? 0,
       gbit: growth * GBIT / between.seconds,
       responses: responses / between.seconds,
-      perCall: ratio(growth, between.growth("pagewire_path_calls_total", { path })),
+      perCall: ratio(growth, between.growth(words.calls, { path })),
       reasons: between.of("pagewire_path_reasons_total")
         .filter((sample) => sample.labels.path === path && sample.growth > 0)
         .map((sample) => [sample.labels.reason, ratio(sample.growth, responses) ?? 0])
@@ -50,7 +60,11 @@ function errors(between) {
   for (const { labels, growth } of between.of("pagewire_tls_failures_total")) {
     add(`tls ${labels.result}`, growth);
   }
-  for (const name of ["connections_refused", "accept_errors", "disk_errors", "log_dropped"]) {
+  for (const { labels, growth } of between.of("pagewire_relay_ends_total")) {
+    if (labels.end !== "done") add(labels.end, growth);
+  }
+  for (const name of ["relay_refused", "connections_refused", "accept_errors", "disk_errors",
+    "log_dropped"]) {
     add(name.replace("_", " "), between.growth(`pagewire_${name}_total`));
   }
   return rates.sort((a, b) => b[1] - a[1]);
@@ -78,7 +92,9 @@ function ktls(between) {
 }
 
 export function summarize(between, nowS) {
-  const bytes = between.growth("pagewire_path_bytes_total");
+  const relays = between.has("pagewire_relay_bytes_total");
+  const words = relays ? RELAY : SERVE;
+  const bytes = between.growth(words.bytes);
   const cpuS = between.growth("process_cpu_seconds_total");
   const again = between.growth("pagewire_host_tcp_retransmitted_segments_total");
   const sent = between.growth("pagewire_host_tcp_sent_segments_total");
@@ -90,12 +106,13 @@ export function summarize(between, nowS) {
   const waitS = ratio(between.growth("pagewire_disk_wait_seconds_sum"), waits);
   const started = between.now("process_start_time_seconds");
   return {
+    relays,
     version: between.of("pagewire_build_info")[0]?.labels.version,
     engine: between.of("pagewire_engine_info")[0]?.labels.engine,
     upS: started === undefined ? undefined : nowS - started,
     gbit: bytes * GBIT / between.seconds,
-    requests: between.rate("pagewire_requests_total"),
-    connections: between.now("pagewire_connections_open"),
+    requests: between.rate(words.requests),
+    connections: between.now(words.connections),
     cpu: cpuS / between.seconds,
     perGbit: ratio(cpuS * 1e3, bytes * GBIT),
     p50: ms(0.5), p90: ms(0.9), p99: ms(0.99),
@@ -110,7 +127,7 @@ export function summarize(between, nowS) {
     memory: between.now("process_resident_memory_bytes"),
     pinned: (between.now("pagewire_process_pinned_bytes") ?? 0)
       + (between.now("pagewire_zerocopy_in_flight_bytes") ?? 0),
-    paths: paths(between),
+    paths: paths(between, words),
     workers: workers(between),
     errors: errors(between),
     relay: relay(between),
