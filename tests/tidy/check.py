@@ -27,6 +27,7 @@ NOT_OURS = ("web/package-lock.json", "fuzz/corpus/", "docs/results/run.", "docs/
 # other; cli wires everything together.
 EDGES = {
     "base": (),
+    "text": (),
     "sys": ("base",),
     "metrics": ("base",),
     "http": ("base",),
@@ -37,7 +38,7 @@ EDGES = {
     "egress": ("base", "sys", "content", "tls"),
     "server": ("base", "sys", "loop", "http", "content", "tls", "egress", "metrics", "log"),
     "relay": ("base", "sys", "loop", "egress", "metrics"),
-    "bench": ("base", "sys", "loop", "http", "content", "egress", "metrics"),
+    "bench": ("base", "sys", "text", "loop", "http", "content", "egress", "metrics"),
     "doctor": ("base", "sys", "tls", "egress"),
     "cli": ("base", "sys", "metrics", "http", "log", "content", "tls", "loop", "egress", "server",
             "relay", "bench", "doctor"),
