@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "cli/bench.h"
+#include "cli/doctor.h"
 #include "cli/help.h"
 #include "cli/serve.h"
 #include "cli/values.h"
@@ -23,7 +24,7 @@ int say(const std::string& text) {
 }
 
 int unknown_word(const std::string& word) {
-  constexpr std::array<std::string_view, 2> commands{"serve", "bench"};
+  constexpr std::array<std::string_view, 3> commands{"serve", "bench", "doctor"};
   constexpr std::array<std::string_view, 2> flags{"--help", "--version"};
   const bool is_flag = word.starts_with('-');
   const std::optional<std::string_view> near =
@@ -42,6 +43,7 @@ int run(std::span<const std::string> arguments) {
   const std::string& word = arguments.front();
   if (word == "serve") return serve(arguments.subspan(1));
   if (word == "bench") return bench(arguments.subspan(1));
+  if (word == "doctor") return doctor(arguments.subspan(1));
   if (word == "--help" || word == "-h" || word == "help") return say(help_text());
   if (word == "--version") return say(version_text());
   return unknown_word(word);

@@ -39,9 +39,9 @@ EDGES = {
     "server": ("base", "sys", "loop", "http", "content", "tls", "egress", "metrics", "log"),
     "relay": ("base", "sys", "loop", "egress", "metrics"),
     "bench": ("base", "sys", "text", "loop", "http", "content", "egress", "metrics"),
-    "doctor": ("base", "sys", "tls", "egress"),
-    "cli": ("base", "sys", "metrics", "http", "log", "content", "tls", "loop", "egress", "server",
-            "relay", "bench", "doctor"),
+    "doctor": ("base", "sys", "text", "tls", "loop", "content", "egress"),
+    "cli": ("base", "sys", "text", "metrics", "http", "log", "content", "tls", "loop", "egress",
+            "server", "relay", "bench", "doctor"),
 }
 OPEN_ROOMS = ("base", "sys")
 INCLUDE = re.compile(r'\s*#\s*include\s+"([^"]+)"')
