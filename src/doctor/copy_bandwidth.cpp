@@ -21,7 +21,7 @@ Finding run(Examination& examination) {
     finding.found +=
         fmt::format("; {:.1f} by {} cores at once", *measured.copy_all_cores / 1e9, measured.cores);
   }
-  if (const std::optional<Cost> one = measured.copies(1)) {
+  if (const std::optional<Cost> one = measured.copies(one_copy)) {
     finding.found +=
         fmt::format("; each copy of a Gbit is {:.0f} to {:.0f} ms of CPU", one->low, one->high);
   }

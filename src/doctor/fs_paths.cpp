@@ -43,7 +43,7 @@ Finding run(Examination& examination) {
   finding.status = has_sendfile ? Status::Warning : Status::Failed;
   finding.costs = has_sendfile ? "paths that are wrong are not used"
                                : "large bodies go by another path than sendfile";
-  if (!has_sendfile) finding.estimate = examination.measured.copies(2);
+  if (!has_sendfile) finding.estimate = examination.measured.copies(two_copies);
   finding.mend = "serve from another filesystem (ext4, xfs, btrfs, tmpfs)";
   return finding;
 }

@@ -49,7 +49,7 @@ Finding none_at_all(Examination& examination, const sys::KernelTls& found) {
   }
   finding.status = examination.settings.tls ? Status::Failed : Status::Warning;
   finding.costs = "HTTPS is encrypted in user space: every byte is copied there and back";
-  finding.estimate = examination.measured.copies(1.5);
+  finding.estimate = examination.measured.copies(tls_copies);
   finding.mend = is_module || unknown_config
                      ? "modprobe tls && echo tls > /etc/modules-load.d/tls.conf"
                      : "boot a kernel with CONFIG_TLS=m (Debian's linux-image-amd64 has it), then "
@@ -83,7 +83,7 @@ Finding run(Examination& examination) {
                    : examination.settings.tls ? Status::Failed
                                               : Status::Warning;
   finding.costs = "connections of these ciphers are encrypted in user space";
-  finding.estimate = examination.measured.copies(1.5);
+  finding.estimate = examination.measured.copies(tls_copies);
   finding.mend = "modprobe -a gcm aesni_intel chacha20poly1305";
   return finding;
 }

@@ -26,11 +26,12 @@ constexpr std::size_t piece_bytes = 256 * kib;
 constexpr std::size_t large_bytes = 48 * mib;
 constexpr std::size_t small_bytes = 512 * kib;  // stays in the second-level cache
 constexpr std::int64_t pass_ns = 30'000'000;
-constexpr int passes = 3;
+constexpr int usual_passes = 3;
+constexpr int memory_passes = 7;  // the first ones over much memory are slower (TLB, host)
 
 /// Bytes (or calls) per second of `work`, which returns how many it did: the best pass.
 template <class Work>
-double best_rate(Work work) {
+double best_rate(Work work, int passes = usual_passes) {
   double best = 0;
   for (int pass = 0; pass < passes; ++pass) {
     const std::int64_t begin_ns = sys::monotonic_ns();
@@ -65,15 +66,17 @@ struct Stretch {
 };
 
 /// pread(2) over the stretch, again and again, into the same memory.
-double copy_rate(const sys::Fd& file, Stretch stretch) {
+double copy_rate(const sys::Fd& file, Stretch stretch, int passes = usual_passes) {
   std::vector<char> into(piece_bytes);
   std::size_t at = 0;
-  return best_rate([&] {
-    const auto offset = static_cast<off_t>(stretch.begin + at);
-    const ssize_t n = ::pread(file.get(), into.data(), into.size(), offset);
-    at = (at + piece_bytes) % stretch.bytes;
-    return n > 0 ? static_cast<double>(n) : 0.0;
-  });
+  return best_rate(
+      [&] {
+        const auto offset = static_cast<off_t>(stretch.begin + at);
+        const ssize_t n = ::pread(file.get(), into.data(), into.size(), offset);
+        at = (at + piece_bytes) % stretch.bytes;
+        return n > 0 ? static_cast<double>(n) : 0.0;
+      },
+      passes);
 }
 
 std::size_t allowed_cpus() {
@@ -148,17 +151,17 @@ Measured measure() {
   const sys::Fd file = cached_file(large_bytes);
   if (!file.is_open()) return measured;
   measured.copy_cached = copy_rate(file, {.begin = 0, .bytes = small_bytes});
-  measured.copy_memory = copy_rate(file, {.begin = 0, .bytes = large_bytes});
+  measured.copy_memory = copy_rate(file, {.begin = 0, .bytes = large_bytes}, memory_passes);
   measured.copy_all_cores = copy_rate_of_all(file, measured.cores);
   return measured;
 }
 
-std::optional<Cost> Measured::copies(double passes_over_bytes) const {
+std::optional<Cost> Measured::copies(CopyCount count) const {
   if (!copy_cached || !copy_memory || *copy_cached <= 0 || *copy_memory <= 0) return std::nullopt;
   const double one_quick_ms = bytes_per_gbit / *copy_cached * 1e3;
   const double one_slow_ms = bytes_per_gbit / *copy_memory * 1e3;
-  return Cost{.low = passes_over_bytes * std::min(one_quick_ms, one_slow_ms),
-              .high = passes_over_bytes * std::max(one_quick_ms, one_slow_ms)};
+  return Cost{.low = count.least * std::min(one_quick_ms, one_slow_ms),
+              .high = count.most * std::max(one_quick_ms, one_slow_ms)};
 }
 
 std::optional<Cost> Measured::calls(double count, ByteCount body) const {

@@ -7,6 +7,18 @@
 
 namespace pagewire::doctor {
 
+/// Of every byte.
+struct CopyCount {
+  double least = 1;
+  double most = 1;
+};
+/// In plain HTTP: into user memory and out of it.
+inline constexpr CopyCount two_copies{.least = 2, .most = 2};
+/// Without kernel TLS: a file is read into user memory, its records are copied into the socket, one
+/// of which may stay in the CPU's cache.
+inline constexpr CopyCount tls_copies{.least = 1, .most = 2};
+inline constexpr CopyCount one_copy{};
+
 /// Bytes per second; absent: it could not be measured.
 struct Measured {
   std::optional<double> copy_cached;     ///< page cache to user memory, source in the CPU's cache
@@ -17,8 +29,9 @@ struct Measured {
   std::optional<double> aes256;
   std::optional<double> syscall_ns;  ///< the cheapest system call
 
-  /// What `passes` copies of every byte cost: from the quick one to the slow one.
-  std::optional<Cost> copies(double passes) const;
+  /// What so many copies of every byte cost: the fewest at the quick rate to the most at the slow
+  /// one.
+  std::optional<Cost> copies(CopyCount count) const;
   /// What `calls` system calls for each body of `body` bytes cost, within a factor of three: a call
   /// that does something costs more than one that does nothing.
   std::optional<Cost> calls(double calls, ByteCount body) const;

@@ -21,7 +21,7 @@ Finding run(Examination& examination) {
   if (on) return finding;
   finding.status = Status::Failed;
   finding.costs = "the CPU reads every byte to add it up";
-  finding.estimate = examination.measured.copies(1);
+  finding.estimate = examination.measured.copies(one_copy);
   finding.mend =
       fixed ? "another card or driver" : "ethtool -K " + examination.interface + " tx on";
   return finding;

@@ -18,7 +18,7 @@ Finding run(Examination& examination) {
   examination.has_bare_interface = true;
   finding.status = Status::Failed;
   finding.costs = "the kernel copies what sendfile and splice hand over: zero-copy ends here";
-  finding.estimate = examination.measured.copies(1);
+  finding.estimate = examination.measured.copies(one_copy);
   finding.mend = feature->fixed ? "another card or driver (in a virtual machine: virtio-net with "
                                   "checksum offload)"
                                 : "ethtool -K " + examination.interface + " sg on tx on";

@@ -65,11 +65,6 @@ std::vector<BodyPath> paths_of(const Examination& examination) {
   return paths;
 }
 
-std::optional<Cost> between(const std::optional<Cost>& low, const std::optional<Cost>& high) {
-  if (!low || !high) return std::nullopt;
-  return Cost{.low = low->low, .high = high->high};
-}
-
 bool is_wrong(std::span<const Entry> entries, std::string_view check) {
   return std::ranges::any_of(entries, [check](const Entry& entry) {
     return entry.name == check &&
@@ -96,19 +91,19 @@ std::vector<WrongSetting> wrong_settings(const Examination& examination,
           : "no CPU, but each cold page stops all connections of a worker until the disk answers";
   return {
       {.setting = "large bodies copied (--path copy, or no sendfile here)",
-       .cost = measured.copies(2),
+       .cost = measured.copies(two_copies),
        .basis = "two copies of every byte at the measured bandwidth",
        .here = is_path(paths, "large, 1 MiB", "copy")},
       {.setting = "HTTPS without kernel TLS",
-       .cost = between(measured.copies(1), measured.copies(2)),
+       .cost = measured.copies(tls_copies),
        .basis = "one to two copies of every byte; encrypting costs the same on both sides",
        .here = is_wrong(entries, "kernel-tls")},
       {.setting = "a card without scatter-gather or checksums",
-       .cost = measured.copies(1),
+       .cost = measured.copies(one_copy),
        .basis = "the kernel copies, or reads, every byte once",
        .here = is_wrong(entries, "scatter-gather") || is_wrong(entries, "checksum")},
       {.setting = "MSG_ZEROCOPY where the kernel copies all the same (lo, veth)",
-       .cost = measured.copies(1),
+       .cost = measured.copies(one_copy),
        .basis = "the copy that it was meant to save; completions come on top",
        .here = is_path(paths, "large, 1 MiB", "zerocopy") && examination.interface == "lo"},
       {.setting = "small bodies by sendfile (--path sendfile, --small-body 0)",

@@ -161,7 +161,7 @@ Finding run(Examination& examination) {
   finding.status = lost_sendfile ? Status::Failed : Status::Warning;
   finding.costs = lost_sendfile ? "files are sent by another path, at worst by copies"
                                 : "the paths and the relay that rest on it are not to be had";
-  if (lost_sendfile) finding.estimate = examination.measured.copies(2);
+  if (lost_sendfile) finding.estimate = examination.measured.copies(two_copies);
   finding.mend = "allow these calls in the container's seccomp profile";
   return finding;
 }
