@@ -11,6 +11,7 @@
 #include "cli/bench.h"
 #include "cli/doctor.h"
 #include "cli/help.h"
+#include "cli/profile.h"
 #include "cli/serve.h"
 #include "cli/values.h"
 
@@ -24,7 +25,7 @@ int say(const std::string& text) {
 }
 
 int unknown_word(const std::string& word) {
-  constexpr std::array<std::string_view, 3> commands{"serve", "bench", "doctor"};
+  constexpr std::array<std::string_view, 4> commands{"serve", "bench", "doctor", "profile"};
   constexpr std::array<std::string_view, 2> flags{"--help", "--version"};
   const bool is_flag = word.starts_with('-');
   const std::optional<std::string_view> near =
@@ -44,6 +45,7 @@ int run(std::span<const std::string> arguments) {
   if (word == "serve") return serve(arguments.subspan(1));
   if (word == "bench") return bench(arguments.subspan(1));
   if (word == "doctor") return doctor(arguments.subspan(1));
+  if (word == "profile") return profile(arguments.subspan(1));
   if (word == "--help" || word == "-h" || word == "help") return say(help_text());
   if (word == "--version") return say(version_text());
   return unknown_word(word);

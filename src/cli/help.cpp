@@ -19,7 +19,8 @@ constexpr std::string_view commands =
     "Commands:\n"
     "  serve [ROOT]   serve the folder ROOT (default: the current one)\n"
     "  bench          send a file by every path, and show what each of them costs here\n"
-    "  doctor         does zero-copy reach this machine, and what mends it where not?\n";
+    "  doctor         does zero-copy reach this machine, and what mends it where not?\n"
+    "  profile PID|NAME  where a running server's CPU goes, and how much of it copies\n";
 
 constexpr std::string_view first_example =
     "First steps:\n"

@@ -40,8 +40,9 @@ EDGES = {
     "relay": ("base", "sys", "loop", "egress", "metrics"),
     "bench": ("base", "sys", "text", "loop", "http", "content", "egress", "metrics"),
     "doctor": ("base", "sys", "text", "tls", "loop", "content", "egress"),
+    "profile": ("base", "sys", "text"),
     "cli": ("base", "sys", "text", "metrics", "http", "log", "content", "tls", "loop", "egress",
-            "server", "relay", "bench", "doctor"),
+            "server", "relay", "bench", "doctor", "profile"),
 }
 OPEN_ROOMS = ("base", "sys")
 INCLUDE = re.compile(r'\s*#\s*include\s+"([^"]+)"')
