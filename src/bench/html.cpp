@@ -4,10 +4,10 @@
 #include <fmt/format.h>
 
 #include "bench/facts.h"
-#include "bench/markup.h"
 #include "bench/render.h"
 #include "bench/sheet.h"
 #include "bench/svg.h"
+#include "text/text.h"
 
 namespace pagewire::bench {
 

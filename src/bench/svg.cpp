@@ -8,9 +8,9 @@
 
 #include "bench/facts.h"
 #include "bench/format_number.h"
-#include "bench/markup.h"
 #include "bench/render.h"
 #include "bench/sheet.h"
+#include "text/text.h"
 
 namespace pagewire::bench {
 

@@ -4,8 +4,8 @@
 #include <cmath>
 
 #include "bench/format_number.h"
-#include "bench/markup.h"
 #include "bench/svg.h"
+#include "text/text.h"
 
 namespace pagewire::bench {
 

@@ -9,9 +9,11 @@
 #include <string_view>
 
 #include "cli/bench.h"
+#include "cli/doctor.h"
 #include "cli/help.h"
 #include "cli/mirror.h"
 #include "cli/relay.h"
+#include "cli/profile.h"
 #include "cli/serve.h"
 #include "cli/top.h"
 #include "cli/values.h"
@@ -26,7 +28,8 @@ int say(const std::string& text) {
 }
 
 int unknown_word(const std::string& word) {
-  constexpr std::array<std::string_view, 5> commands{"serve", "relay", "mirror", "bench", "top"};
+  constexpr std::array<std::string_view, 7> commands{"serve",   "relay", "mirror", "bench",
+                                                     "doctor", "profile", "top"};
   constexpr std::array<std::string_view, 2> flags{"--help", "--version"};
   const bool is_flag = word.starts_with('-');
   const std::optional<std::string_view> near =
@@ -47,6 +50,8 @@ int run(std::span<const std::string> arguments) {
   if (word == "relay") return relay(arguments.subspan(1));
   if (word == "mirror") return mirror(arguments.subspan(1));
   if (word == "bench") return bench(arguments.subspan(1));
+  if (word == "doctor") return doctor(arguments.subspan(1));
+  if (word == "profile") return profile(arguments.subspan(1));
   if (word == "top") return top(arguments.subspan(1));
   if (word == "--help" || word == "-h" || word == "help") return say(help_text());
   if (word == "--version") return say(version_text());

@@ -22,13 +22,16 @@ constexpr std::string_view commands =
     "  relay          pass TCP connections on to other servers\n"
     "  mirror FILE    what relay --mirror has written: connections, and what they said\n"
     "  bench          send a file by every path, and show what each of them costs here\n"
+    "  doctor         does zero-copy reach this machine, and what mends it where not?\n"
+    "  profile PID|NAME  where a running server's CPU goes, and how much of it copies\n"
     "  top            watch a running server: throughput, CPU, paths and why, errors\n";
 
 constexpr std::string_view first_example =
     "First steps:\n"
     "  pagewire serve /srv/www                        on http://127.0.0.1:8080/\n"
     "  pagewire serve /srv/hls --cors --listen :80    an HLS edge for players on any page\n"
-    "  pagewire bench                                 what zero-copy is worth here\n";
+    "  pagewire bench                                 what zero-copy is worth here\n"
+    "  pagewire doctor --root /srv/www                whether it reaches this machine\n";
 
 }  // namespace
 
@@ -37,10 +40,8 @@ std::string version_text() {
 }
 
 std::string overview_text() {
-  return fmt::format(
-      "{}\n{}\n{}\nMore: pagewire --help, pagewire serve --help, pagewire relay --help,\n"
-      "pagewire bench --help\n",
-      what_it_is, commands, first_example);
+  return fmt::format("{}\n{}\n{}\nMore: pagewire --help, pagewire COMMAND --help\n", what_it_is,
+                     commands, first_example);
 }
 
 std::string help_text() {
@@ -50,7 +51,7 @@ std::string help_text() {
       "  -h, --help     this text; after a command: its flags\n"
       "  --version      the version\n\n"
       "Exit status: 0 done, 1 it could not be done (port in use, ROOT missing ...), 2 the\n"
-      "flags or the configuration are wrong; bench has more, see its help.\n\n{}",
+      "flags or the configuration are wrong; bench and doctor have more, see their help.\n\n{}",
       what_it_is, commands, first_example);
 }
 

@@ -56,6 +56,17 @@ int take_operational_state(const nlmsghdr* answer, void* into) {
   return ::mnl_attr_parse(answer, sizeof(ifinfomsg), look_for_operational_state, into);
 }
 
+int look_for_queueing(const nlattr* attribute, void* into) {
+  if (::mnl_attr_get_type(attribute) == IFLA_QDISC) {
+    *static_cast<std::string*>(into) = ::mnl_attr_get_str(attribute);
+  }
+  return MNL_CB_OK;
+}
+
+int take_queueing(const nlmsghdr* answer, void* into) {
+  return ::mnl_attr_parse(answer, sizeof(ifinfomsg), look_for_queueing, into);
+}
+
 }  // namespace
 
 Result<Netlink> Netlink::open() {
@@ -118,6 +129,17 @@ Result<void> Netlink::add_address(const InterfaceAddress& address) {
 }
 
 Result<bool> Netlink::is_operational(const std::string& interface) {
+  bool is_up = false;
+  return ask_link(interface, take_operational_state, &is_up).map([&] { return is_up; });
+}
+
+Result<std::string> Netlink::queueing_of(const std::string& interface) {
+  std::string discipline;
+  return ask_link(interface, take_queueing, &discipline).map([&] { return discipline; });
+}
+
+Result<void> Netlink::ask_link(const std::string& interface, int (*take)(const nlmsghdr*, void*),
+                               void* into) {
   const Result<ifreq> found = ask_interface(socket_, SIOCGIFINDEX, interface);
   if (!found) return tl::unexpected(found.error());
   Message message(RTM_GETLINK, 0);
@@ -125,10 +147,7 @@ Result<bool> Netlink::is_operational(const std::string& interface) {
   auto& link = message.put<ifinfomsg>();
   link.ifi_family = AF_UNSPEC;
   link.ifi_index = found->ifr_ifindex;
-  bool is_up = false;
-  const Result<void> asked = ask(message.header, "RTM_GETLINK", take_operational_state, &is_up);
-  if (!asked) return tl::unexpected(asked.error());
-  return is_up;
+  return ask(message.header, "RTM_GETLINK", take, into);
 }
 
 // NLM_F_ACK: the kernel has done it, or says why not, before this returns.

@@ -37,7 +37,7 @@ class Netlink {
   Netlink& operator=(Netlink&&) = delete;
   ~Netlink();
 
-  /// Errors of all four: EPERM (no CAP_NET_ADMIN), ENODEV (no such interface).
+  /// Errors of all five: EPERM (no CAP_NET_ADMIN), ENODEV (no such interface).
   /// Also EOPNOTSUPP (no veth in this kernel), EEXIST (a name is taken).
   Result<void> add_veth(const VethPair& pair);
   Result<void> set_up(const std::string& interface);
@@ -46,9 +46,14 @@ class Netlink {
   /// has opened its queue. What is sent before that is dropped without a word. Newer kernels let
   /// the link watch catch up for whoever asks; older ones take up to a second.
   Result<bool> is_operational(const std::string& interface);
+  /// The queueing discipline at the interface's root: "fq", "mq", "noqueue". Needs no privilege.
+  Result<std::string> queueing_of(const std::string& interface);
 
  private:
   explicit Netlink(mnl_socket* socket) : socket_(socket) {}
+  /// What the kernel says of the interface, attribute by attribute (see mnl_attr_parse).
+  Result<void> ask_link(const std::string& interface, int (*take)(const nlmsghdr*, void*),
+                        void* into);
   /// One request, one answer; `take` (see mnl_cb_run) gets what is not an acknowledgement.
   Result<void> ask(nlmsghdr& message, const char* operation,
                    int (*take)(const nlmsghdr*, void*) = nullptr, void* into = nullptr);

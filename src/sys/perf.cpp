@@ -2,7 +2,6 @@
 
 #include <linux/perf_event.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -113,41 +112,9 @@ Result<CpuSampler> CpuSampler::open(pid_t thread, const SamplerOptions& options)
   attributes.sample_period = options.period_ns;
   Result<Fd> fd = perf_event_open(attributes, thread);
   if (!fd) return tl::unexpected(fd.error());
-  CpuSampler sampler(options.period_ns);
-  sampler.fd_ = std::move(*fd);
-  sampler.ring_bytes_ = (options.ring_pages + 1) * static_cast<std::size_t>(::getpagesize());
-  // Writable, so that the kernel knows what was read and never writes over the rest.
-  void* const ring = ::mmap(nullptr, sampler.ring_bytes_, PROT_READ | PROT_WRITE, MAP_SHARED,
-                            sampler.fd_.get(), 0);
-  // EPERM: more locked memory than kernel.perf_event_mlock_kb and RLIMIT_MEMLOCK allow.
-  if (ring == MAP_FAILED) return last_error("mmap");
-  sampler.ring_ = ring;
-  return sampler;
-}
-
-CpuSampler::CpuSampler(CpuSampler&& other) noexcept
-    : fd_(std::move(other.fd_)),
-      ring_(std::exchange(other.ring_, nullptr)),
-      ring_bytes_(other.ring_bytes_),
-      records_(other.records_) {}
-
-CpuSampler& CpuSampler::operator=(CpuSampler&& other) noexcept {
-  if (this != &other) {
-    unmap();
-    fd_ = std::move(other.fd_);
-    ring_ = std::exchange(other.ring_, nullptr);
-    ring_bytes_ = other.ring_bytes_;
-    records_ = other.records_;
-  }
-  return *this;
-}
-
-CpuSampler::~CpuSampler() {
-  unmap();
-}
-
-void CpuSampler::unmap() {
-  if (ring_ != nullptr) ::munmap(std::exchange(ring_, nullptr), ring_bytes_);
+  Result<PerfRing> ring = PerfRing::map(*fd, options.ring_pages);
+  if (!ring) return tl::unexpected(ring.error());
+  return CpuSampler(std::move(*fd), std::move(*ring), options.period_ns);
 }
 
 Result<void> CpuSampler::start() {
@@ -158,27 +125,8 @@ Result<void> CpuSampler::stop() {
   return control(fd_, PERF_EVENT_IOC_DISABLE);
 }
 
-// head and tail count bytes from the beginning of time. The kernel's stores to the records come
-// before its store to data_head, hence the acquire; our loads of the records before ours to
-// data_tail, hence the release (linux/perf_event.h).
 void CpuSampler::drain(std::vector<CpuSample>& into) {
-  auto* const page = static_cast<perf_event_mmap_page*>(ring_);
-  const auto page_bytes = static_cast<std::size_t>(::getpagesize());
-  const auto* const data = static_cast<const unsigned char*>(ring_) + page_bytes;
-  const std::uint64_t size = ring_bytes_ - page_bytes;  // a power of two
-  const std::uint64_t head = __atomic_load_n(&page->data_head, __ATOMIC_ACQUIRE);
-  std::uint64_t tail = page->data_tail;  // only we write it
-  std::array<unsigned char, 64> record{};
-  while (tail < head) {
-    // Records are multiples of 8 bytes, so that a header never wraps around; the rest may.
-    perf_event_header header{};
-    std::memcpy(&header, data + tail % size, sizeof header);
-    const std::size_t bytes = std::min<std::size_t>(header.size, record.size());
-    for (std::size_t i = 0; i < bytes; ++i) record[i] = data[(tail + i) % size];
-    records_.take(record.data(), into);
-    tail += header.size;
-  }
-  __atomic_store_n(&page->data_tail, tail, __ATOMIC_RELEASE);
+  ring_.drain([&](std::span<const unsigned char> record) { records_.take(record.data(), into); });
 }
 
 // Bodies of linux/perf_event.h, without PERF_SAMPLE_ID and the like, which are not asked for.

@@ -17,6 +17,7 @@
 
 #include "base/result.h"
 #include "sys/fd.h"
+#include "sys/perf_ring.h"
 
 namespace pagewire::sys {
 
@@ -90,9 +91,6 @@ class CpuSampler {
   /// Off until start(). Errors: as PerfCounter; EPERM also when the ring is more than
   /// kernel.perf_event_mlock_kb.
   static Result<CpuSampler> open(pid_t thread, const SamplerOptions& options);
-  CpuSampler(CpuSampler&& other) noexcept;
-  CpuSampler& operator=(CpuSampler&& other) noexcept;
-  ~CpuSampler();
 
   Result<void> start();
   Result<void> stop();
@@ -105,12 +103,11 @@ class CpuSampler {
   std::uint64_t lost() const { return records_.lost(); }
 
  private:
-  explicit CpuSampler(std::uint64_t period_ns) : records_(period_ns) {}
-  void unmap();
+  CpuSampler(Fd fd, PerfRing ring, std::uint64_t period_ns)
+      : fd_(std::move(fd)), ring_(std::move(ring)), records_(period_ns) {}
 
   Fd fd_;
-  void* ring_ = nullptr;
-  std::size_t ring_bytes_ = 0;  // with the first page, which says where it is written and read
+  PerfRing ring_;
   SampleRecords records_;
 };
 

@@ -27,6 +27,7 @@ NOT_OURS = ("web/package-lock.json", "fuzz/corpus/", "docs/results/run.", "docs/
 # other; cli wires everything together.
 EDGES = {
     "base": (),
+    "text": (),
     "sys": ("base",),
     "metrics": ("base", "sys"),
     "http": ("base",),
@@ -39,11 +40,12 @@ EDGES = {
     "server": ("base", "sys", "loop", "http", "content", "tls", "egress", "metrics", "log",
                "service"),
     "relay": ("base", "sys", "loop", "tls", "metrics", "log", "service"),
-    "bench": ("base", "sys", "loop", "http", "content", "egress", "metrics"),
-    "doctor": ("base", "sys", "tls", "egress"),
+    "bench": ("base", "sys", "text", "loop", "http", "content", "egress", "metrics"),
+    "doctor": ("base", "sys", "text", "tls", "loop", "content", "egress"),
+    "profile": ("base", "sys", "text"),
     "top": ("base", "sys"),
-    "cli": ("base", "sys", "metrics", "http", "log", "content", "tls", "loop", "egress",
-            "service", "server", "relay", "bench", "doctor", "top"),
+    "cli": ("base", "sys", "text", "metrics", "http", "log", "content", "tls", "loop", "egress",
+            "service", "server", "relay", "bench", "doctor", "profile", "top"),
 }
 OPEN_ROOMS = ("base", "sys")
 INCLUDE = re.compile(r'\s*#\s*include\s+"([^"]+)"')

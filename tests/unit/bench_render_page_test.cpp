@@ -5,10 +5,10 @@
 #include <map>
 #include <string>
 
-#include "bench/markup.h"
 #include "bench/render.h"
 #include "bench/svg.h"
 #include "bench/svg_scale.h"
+#include "text/text.h"
 #include "unit/bench_render_python.h"
 #include "unit/bench_sample_report.h"
 

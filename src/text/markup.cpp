@@ -1,9 +1,9 @@
-#include "bench/markup.h"
-
 #include <cstddef>
 #include <cstdint>
 
-namespace pagewire::bench {
+#include "text/text.h"
+
+namespace pagewire {
 
 namespace {
 
@@ -117,4 +117,4 @@ std::string base64(std::string_view bytes) {
   return text;
 }
 
-}  // namespace pagewire::bench
+}  // namespace pagewire
