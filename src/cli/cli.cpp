@@ -12,8 +12,8 @@
 #include "cli/doctor.h"
 #include "cli/help.h"
 #include "cli/mirror.h"
-#include "cli/relay.h"
 #include "cli/profile.h"
+#include "cli/relay.h"
 #include "cli/serve.h"
 #include "cli/top.h"
 #include "cli/values.h"
@@ -28,7 +28,7 @@ int say(const std::string& text) {
 }
 
 int unknown_word(const std::string& word) {
-  constexpr std::array<std::string_view, 7> commands{"serve",   "relay", "mirror", "bench",
+  constexpr std::array<std::string_view, 7> commands{"serve",  "relay",   "mirror", "bench",
                                                      "doctor", "profile", "top"};
   constexpr std::array<std::string_view, 2> flags{"--help", "--version"};
   const bool is_flag = word.starts_with('-');
