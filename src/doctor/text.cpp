@@ -154,9 +154,10 @@ std::string count_text(const Examined& examined) {
     return std::ranges::count_if(
         examined.entries, [status](const Entry& entry) { return entry.finding.status == status; });
   };
-  return fmt::format("{} ok, {} warnings, {} failed, {} unknown; took {:.1f} s", count(Status::Ok),
-                     count(Status::Warning), count(Status::Failed), count(Status::Unknown),
-                     examined.took_s);
+  const auto warnings = count(Status::Warning);
+  return fmt::format("{} ok, {} {}, {} failed, {} unknown; took {:.1f} s", count(Status::Ok),
+                     warnings, warnings == 1 ? "warning" : "warnings", count(Status::Failed),
+                     count(Status::Unknown), examined.took_s);
 }
 
 }  // namespace

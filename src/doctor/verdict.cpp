@@ -78,6 +78,33 @@ bool is_path(const std::vector<BodyPath>& paths, std::string_view body, std::str
   });
 }
 
+/// What copying costs more than sendfile, as the calibration measured it at this size.
+std::optional<Cost> measured_difference(const egress::ChooserSettings& chooser, ByteCount size) {
+  for (const egress::CostsAtSize& here : chooser.costs) {
+    if (here.size != size) continue;
+    const auto cost_of = [&here](std::string_view name) {
+      return std::ranges::find_if(
+          here.costs, [name](const egress::Cost& cost) { return cost.path->name == name; });
+    };
+    const auto copy = cost_of("copy");
+    const auto sendfile = cost_of("sendfile");
+    if (copy == here.costs.end() || sendfile == here.costs.end()) return std::nullopt;
+    return Cost{.low = std::max(copy->low - sendfile->high, 0.0),
+                .high = std::max(copy->high - sendfile->low, 0.0)};
+  }
+  return std::nullopt;
+}
+
+WrongSetting copied_bodies(const Examination& examination, bool here) {
+  const std::optional<Cost> measured =
+      measured_difference(examination.settings.chooser, large_body);
+  return {.setting = "large bodies copied (--path copy, or no sendfile here)",
+          .cost = measured ? measured : examination.measured.copies(two_copies),
+          .basis = measured ? "measured by the calibration at 1 MiB"
+                            : "two copies of every byte at the measured bandwidth",
+          .here = here};
+}
+
 std::vector<WrongSetting> wrong_settings(const Examination& examination,
                                          std::span<const Entry> entries,
                                          const std::vector<BodyPath>& paths) {
@@ -90,10 +117,7 @@ std::vector<WrongSetting> wrong_settings(const Examination& examination,
                 *examination.cold_read_ms)
           : "no CPU, but each cold page stops all connections of a worker until the disk answers";
   return {
-      {.setting = "large bodies copied (--path copy, or no sendfile here)",
-       .cost = measured.copies(two_copies),
-       .basis = "two copies of every byte at the measured bandwidth",
-       .here = is_path(paths, "large, 1 MiB", "copy")},
+      copied_bodies(examination, is_path(paths, "large, 1 MiB", "copy")),
       {.setting = "HTTPS without kernel TLS",
        .cost = measured.copies(tls_copies),
        .basis = "one to two copies of every byte; encrypting costs the same on both sides",

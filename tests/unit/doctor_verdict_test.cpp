@@ -106,6 +106,19 @@ TEST(Verdict, EstimatesFromTheBandwidth) {
   }
 }
 
+TEST(Verdict, TakesWhatTheCalibrationMeasured) {
+  Settings settings;
+  settings.chooser.costs = {
+      {.size = ByteCount{mib},
+       .costs = {{.path = egress::find_path("sendfile"), .low = 6, .high = 8},
+                 {.path = egress::find_path("copy"), .low = 20, .high = 25}}}};
+  const Verdict verdict = judge(examination_of(settings), {});
+  ASSERT_TRUE(verdict.wrong_settings.front().cost);
+  EXPECT_DOUBLE_EQ(verdict.wrong_settings.front().cost->low, 12);
+  EXPECT_DOUBLE_EQ(verdict.wrong_settings.front().cost->high, 19);
+  EXPECT_NE(verdict.wrong_settings.front().basis.find("calibration"), std::string::npos);
+}
+
 TEST(Verdict, HasNoNumbersWhereNothingWasMeasured) {
   const Settings settings;
   Examination examination = examination_of(settings);
