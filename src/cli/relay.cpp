@@ -55,7 +55,7 @@ void announce(const relay::Relay& relay, const RelaySettings& settings) {
     }
   }
   if (settings.relay.admin_enabled) {
-    say(fmt::format("admin on http://{0}/metrics and http://{0}/healthz",
+    say(fmt::format("status page on http://{0}/, admin on http://{0}/metrics and /healthz",
                     relay.admin_address().to_string()));
   }
   if (const std::string note = relay.splice_note(); !note.empty()) {

@@ -141,7 +141,7 @@ void announce(const server::Server& server, const ServeSettings& settings) {
   for (const sys::Address& address : server.addresses()) name("http", address);
   for (const sys::Address& address : server.tls_addresses()) name("https", address);
   if (settings.server.admin_enabled) {
-    say(fmt::format("admin on http://{0}/metrics and http://{0}/healthz",
+    say(fmt::format("status page on http://{0}/, admin on http://{0}/metrics and /healthz",
                     server.admin_address().to_string()));
   }
   if (const std::string note = server.engine_note(); !note.empty()) {
