@@ -4,7 +4,7 @@ Sentences from a finished report's rows; nothing is measured here."""
 from reporting import cheapest, find, median
 from verdicts import kept
 
-SPLICING = {"haproxy-splice", "haproxy-tuned"}
+SPLICING = ("haproxy-splice", "haproxy-tuned")
 WITH_IDLE = "+idle"
 BULK_BAR = 0.85      # of HAProxy's CPU with splice
 EXCHANGE_BAR = 0.9   # of the best peer's CPU
@@ -22,13 +22,19 @@ METHOD = (
 
 
 def of_bulk(row: dict) -> list[str]:
-    own, best = find(row, "pagewire"), cheapest(row, SPLICING)
+    """HAProxy as it comes, and with what helps it."""
+    own = find(row, "pagewire")
     cost = median(own, "cpu_ms_per_gbit") if own else None
-    if cost is None or best is None:
-        return []
-    ratio = cost / best[1]
-    return [f"{kept(ratio <= BULK_BAR)} {row['title']}: {cost:.1f} ms of CPU per Gbit, {ratio:.2f} "
-            f"of HAProxy's with splice ({best[0]}), bar {BULK_BAR:.2f}"]
+    lines = []
+    for name in SPLICING:
+        peer = find(row, name)
+        other = median(peer, "cpu_ms_per_gbit") if peer else None
+        if cost is None or other is None:
+            continue
+        ratio = cost / other
+        lines.append(f"{kept(ratio <= BULK_BAR)} {row['title']}: {cost:.1f} ms of CPU per Gbit, "
+                     f"{ratio:.2f} of HAProxy's with splice ({name}), bar {BULK_BAR:.2f}")
+    return lines
 
 
 def of_exchanges(row: dict, peers: set[str]) -> list[str]:

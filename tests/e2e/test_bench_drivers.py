@@ -17,6 +17,7 @@ sys.path.insert(0, os.path.join(SOURCE, "bench"))
 import figures  # noqa: E402
 import meter  # noqa: E402
 import raw_contestant  # noqa: E402
+import relay_verdicts  # noqa: E402
 import reporting  # noqa: E402
 import seed_text  # noqa: E402
 import verdicts  # noqa: E402
@@ -99,6 +100,30 @@ class FiguresTest(unittest.TestCase):
         row["contenders"][0] = contender("pagewire", 940)
         [line] = verdicts.of_handshakes(row, {"a", "b"})
         self.assertTrue(line.startswith("MISSED: full: 1,880 per CPU second, 0.94 of"), line)
+
+    def test_verdicts_of_relays(self):
+        """As many bytes or requests for so much of the CPU: costs are in proportion to it."""
+        def contender(name, share):
+            after = meter.Sample(**{**window().after.__dict__, "run_ns": int(share * 1e9)})
+            found = figures.figures_of(window(after=after, size=1_000_000))
+            return reporting.contender(name, [reporting.good_round(1, 1.0, found)])
+        row = reporting.row("r", 1, 1, "request", None, [
+            contender("pagewire", 0.41), contender("haproxy-splice", 0.5),
+            contender("haproxy-tuned", 0.4), contender("pagewire+idle", 0.44)])
+        splice, tuned = relay_verdicts.of_bulk(row)
+        self.assertEqual(splice, "held: r: 41.0 ms of CPU per Gbit, 0.82 of HAProxy's with splice "
+                                 "(haproxy-splice), bar 0.85")
+        self.assertTrue(tuned.startswith("MISSED: r: 41.0 ms of CPU per Gbit, 1.02 of"), tuned)
+        [line] = relay_verdicts.of_exchanges(row, {"haproxy-splice"})
+        self.assertIn("held: r: 328.0 us of CPU each, 0.82 of the best peer's", line)
+        [line] = relay_verdicts.of_busy(row, ["pagewire"])
+        self.assertEqual(line, "MISSED: r: pagewire 1.07 of the CPU per Gbit alone, bar 1.05")
+        lines = relay_verdicts.of_idle({"pagewire": {"private": 500, "pss": 1, "slab": 2},
+                                        "haproxy-copy": {"private": 1001, "pss": 1, "slab": 2},
+                                        "x": "not there"}, 10)
+        self.assertTrue(lines[0].startswith("held: idle: pagewire: 500 bytes"), lines[0])
+        self.assertTrue(lines[0].endswith("0.50 of HAProxy's, bar 0.50"), lines[0])
+        self.assertEqual(lines[2], "idle: x: no figure: not there")
 
     def test_tcp_info_of_ss(self):
         lines = ["ESTAB 0 0 a:1 b:2 bbr busy:300ms rwnd_limited:150ms(50.0%) retrans:1/7 minrtt:1",

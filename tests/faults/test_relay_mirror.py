@@ -187,6 +187,7 @@ class RecorderTest(MirrorTest):
     def test_one_that_does_not_read(self):
         relay = self.start(self.to(), "--mirror", self.target)
         recorder, _ = self.recorder.accept()
+        self.addCleanup(recorder.close)
         client, upstream = self.tunnel(relay)
         data = random.Random(3).randbytes(24 * MIB)
         self.send(upstream, client, data)
@@ -222,6 +223,7 @@ class RecorderTest(MirrorTest):
         first.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         first.close()
         second, _ = self.recorder.accept()
+        self.addCleanup(second.close)
         parts = []
         reader = threading.Thread(target=read_all, args=(second, parts))
         reader.start()

@@ -21,7 +21,7 @@ CODE = CPP + (".py", ".js", ".css", ".html", ".cmake", ".sh")
 CODE_NAMES = ("dev", "CMakeLists.txt", "run")
 # Data, or written by a tool.
 NOT_OURS = ("web/package-lock.json", "fuzz/corpus/", "docs/results/run.", "docs/results/seed.",
-            "docs/results/serve.", "docs/results/peers.")
+            "docs/results/serve.", "docs/results/peers.", "docs/results/relay.")
 
 # Room -> the rooms whose headers it may include. The server, relay and bench never include each
 # other; cli wires everything together.

@@ -1,0 +1,75 @@
+"""What people put behind a relay: iperf3 both ways, and redis where it is installed."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../faults"))
+
+from relay_parts import RelayTest  # noqa: E402
+from support_faults import report, wait_until  # noqa: E402
+
+LIMIT_S = 60
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def answers(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+class ToolsTest(RelayTest):
+    def behind(self, *command, port):
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.DEVNULL)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        wait_until(lambda: answers(port), f"{command[0]} answers")
+        return self.start(f"127.0.0.1:{port}")
+
+    @unittest.skipUnless(shutil.which("iperf3"), "not installed: iperf3")
+    def test_iperf3_both_ways(self):
+        port = free_port()
+        relay = self.behind("iperf3", "-s", "-B", "127.0.0.1", "-p", str(port), port=port)
+        for way in ((), ("-R",)):
+            done = subprocess.run(
+                ["iperf3", "-c", "127.0.0.1", "-p", str(relay.address[1]), "-n", "256M", "-P", "2",
+                 "-J", *way], capture_output=True, text=True, timeout=LIMIT_S, check=False)
+            said = json.loads(done.stdout)
+            self.assertNotIn("error", said)
+            end = said["end"]
+            self.assertGreaterEqual(end["sum_received"]["bytes"], 250_000_000)
+            report(f"iperf3 {' '.join(way)}: {end['sum_received']['bits_per_second'] / 1e9:.1f} "
+                   "Gbit/s")
+        self.assertIn('pagewire_relay_path_bytes_total{path="splice"}', relay.metrics())
+
+    @unittest.skipUnless(shutil.which("redis-server") and shutil.which("redis-benchmark"),
+                         "not installed: redis-server, redis-tools")
+    def test_redis(self):
+        port = free_port()
+        relay = self.behind("redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save",
+                            "", "--appendonly", "no", "--daemonize", "no", port=port)
+        for size in (16, 100_000):
+            done = subprocess.run(
+                ["redis-benchmark", "-p", str(relay.address[1]), "-n", "2000", "-c", "20", "-d",
+                 str(size), "-t", "set,get", "-q"],
+                capture_output=True, text=True, timeout=LIMIT_S, check=False)
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+            self.assertNotIn("rror", done.stdout)
+            self.assertEqual(done.stdout.count("requests per second"), 2, done.stdout)
+
+
+if __name__ == "__main__":
+    unittest.main()
