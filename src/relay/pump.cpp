@@ -224,9 +224,10 @@ Pump::Moved Pump::send(std::span<const char> bytes, PumpEnds ends, PumpRoom& roo
 Pump::Moved Pump::pull_by_splice(const PumpRules& rules, PumpEnds ends, PumpRoom& room) {
   const ssize_t n =
       sys::splice_some(ends.source, pipe_.write_end.get(), pipe_.capacity.value, sys::More::No);
+  // At an urgent mark TCP's splice says EAGAIN, and 0 once a FIN has come, whatever is behind the
+  // mark. recv goes past it, and knows.
+  if (n == 0 || (n < 0 && errno == EAGAIN)) return pull_by_copy(rules, ends, room);
   if (n < 0) {
-    // TCP's splice says EAGAIN at an urgent mark, whatever is behind it; recv goes past.
-    if (errno == EAGAIN) return pull_by_copy(rules, ends, room);
     if (!is_of_splice(errno)) return no_bytes(errno);
     splice_failed_ = true;
     give_pipe_back(room);
@@ -234,10 +235,6 @@ Pump::Moved Pump::pull_by_splice(const PumpRules& rules, PumpEnds ends, PumpRoom
     return pull_by_copy(rules, ends, room);
   }
   room.counts.spliced.calls.add(1);
-  if (n == 0) {
-    source_ended_ = true;
-    return Moved::Some;
-  }
   in_pipe_ = static_cast<std::uint32_t>(n);
   // A pipe that is nearly full: the source has more, and segments need not end with this pipe.
   const bool full = static_cast<std::uint64_t>(n) >= pipe_.capacity.value / 4 * 3;

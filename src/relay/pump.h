@@ -8,8 +8,9 @@
 // taken is in `held_` or in `pipe_`, never in both, and nothing is taken from the source before it
 // has gone: so a pipe is only ever filled from empty, and EAGAIN has one meaning. FIN is passed on
 // behind the last byte. A pump that waits for its source holds neither pipe nor memory.
-// Kernel facts: splice(2) from a TCP socket to a pipe says 0 at the FIN, EAGAIN when nothing is
-// there; a short splice does not mean that the socket is empty (the pipe counts pages, not bytes).
+// Kernel facts: splice(2) from a TCP socket to a pipe stops at an urgent mark and says there what
+// it says at the end, 0 or EAGAIN, so recv has the last word on both; a short splice does not mean
+// that the socket is empty (the pipe counts pages, not bytes).
 #pragma once
 
 #include <array>

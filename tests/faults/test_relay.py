@@ -155,15 +155,15 @@ class Descriptors(RelayFault):
         relay = self.relay(to=self.upstream(echo), preexec_fn=low_limit)
         clients, refused = [], 0
         for _ in range(60):
-            client = relay.connect()
-            self.addCleanup(client.close)
             try:
+                client = relay.connect()
+                self.addCleanup(client.close)
                 client.sendall(b"x")
                 if client.recv(1) == b"x":
                     clients.append(client)
                     continue
             except OSError:
-                pass  # refused while it sent
+                pass  # refused as it came, or while it sent
             refused += 1
         self.assertGreater(refused, 0)
         self.assertGreater(len(clients), 10)
