@@ -67,7 +67,7 @@ PumpResult Pump::step(const PumpRules& rules, PumpEnds ends, PumpRoom& room) {
     uncork(ends);
     return result(PumpStatus::WantRead);
   }
-  if (!done_) sys::finish_sending(ends.sink);
+  if (!done_ && !ends.closed_next) sys::finish_sending(ends.sink);
   done_ = true;
   return result(PumpStatus::Done);
 }
@@ -186,7 +186,7 @@ Pump::Moved Pump::pull_by_copy(const PumpRules& rules, PumpEnds ends, PumpRoom& 
   }
   const auto received = static_cast<std::size_t>(n);
   emptied_ = received < wanted;
-  if (!pinned && !splice_failed_) look_for_bulk(rules, !emptied_, room);
+  if (!pinned && !splice_failed_ && !bulk_) look_for_bulk(rules, !emptied_, room);
   if (ends.mirror != nullptr) ends.mirror->copy(room.buffer.first(received));
   return send(room.buffer.first(received), ends, room);
 }
@@ -224,6 +224,9 @@ Pump::Moved Pump::send(std::span<const char> bytes, PumpEnds ends, PumpRoom& roo
 Pump::Moved Pump::pull_by_splice(const PumpRules& rules, PumpEnds ends, PumpRoom& room) {
   const ssize_t n =
       sys::splice_some(ends.source, pipe_.write_end.get(), pipe_.capacity.value, sys::More::No);
+  // At an urgent mark TCP's splice says EAGAIN, and 0 once a FIN has come, whatever is behind the
+  // mark. recv goes past it, and knows.
+  if (n == 0 || (n < 0 && errno == EAGAIN)) return pull_by_copy(rules, ends, room);
   if (n < 0) {
     if (!is_of_splice(errno)) return no_bytes(errno);
     splice_failed_ = true;
@@ -232,10 +235,6 @@ Pump::Moved Pump::pull_by_splice(const PumpRules& rules, PumpEnds ends, PumpRoom
     return pull_by_copy(rules, ends, room);
   }
   room.counts.spliced.calls.add(1);
-  if (n == 0) {
-    source_ended_ = true;
-    return Moved::Some;
-  }
   in_pipe_ = static_cast<std::uint32_t>(n);
   // A pipe that is nearly full: the source has more, and segments need not end with this pipe.
   const bool full = static_cast<std::uint64_t>(n) >= pipe_.capacity.value / 4 * 3;

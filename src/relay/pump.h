@@ -8,8 +8,9 @@
 // taken is in `held_` or in `pipe_`, never in both, and nothing is taken from the source before it
 // has gone: so a pipe is only ever filled from empty, and EAGAIN has one meaning. FIN is passed on
 // behind the last byte. A pump that waits for its source holds neither pipe nor memory.
-// Kernel facts: splice(2) from a TCP socket to a pipe says 0 at the FIN, EAGAIN when nothing is
-// there; a short splice does not mean that the socket is empty (the pipe counts pages, not bytes).
+// Kernel facts: splice(2) from a TCP socket to a pipe stops at an urgent mark and says there what
+// it says at the end, 0 or EAGAIN, so recv has the last word on both; a short splice does not mean
+// that the socket is empty (the pipe counts pages, not bytes).
 #pragma once
 
 #include <array>
@@ -50,8 +51,10 @@ struct PumpRules {
   unsigned full_reads = 1;          ///< in a row, then splice
   ByteCount short_splice{4 * kib};  ///< splices below this ...
   unsigned short_splices = 8;       ///< ... so many in a row: back to small reads
-  ByteCount quantum{512 * kib};     ///< of one step: then others have their turn
-  std::size_t pipes = 4096;         ///< in use at once, of this worker
+  /// Of one step, then others have their turn: one pipe in bulk, so that meanwhile more comes in
+  /// (8.3 ms of CPU per Gbit with eight times as much a step, 7.8 with this, 8 x 6 MiB).
+  ByteCount quantum{64 * kib};
+  std::size_t pipes = 4096;  ///< in use at once, of this worker
 };
 
 /// Of one worker; read by others.
@@ -76,6 +79,7 @@ struct PumpRoom {
 struct PumpEnds {
   int source;
   int sink;
+  bool closed_next = false;  ///< the other direction is done: once this one is, close(2) sends FIN
   const MirrorTap::Way* mirror = nullptr;  ///< told of what the source said; null: nobody is
 };
 

@@ -79,8 +79,8 @@ class BytesTest(RelayCase):
                 self.assertEqual(metrics.total("pagewire_relay_bytes_total"), sent)
                 if path == "copy":
                     self.assertEqual(spliced, 0)
-                elif path == "splice":
-                    self.assertEqual(copied, 0)
+                elif path == "splice":  # recv, which has the last word on the end, may find some
+                    self.assertGreater(spliced, BULK)
                 else:
                     self.assertGreater(spliced, BULK)
                 self.wait_for(relay, "pagewire_relay_ends_total", 5, end="done")
@@ -175,7 +175,11 @@ class EndsTest(RelayCase):
                 client = self.connect(relay)
                 with self.assertRaises(ConnectionResetError):
                     read_all(client)
-                self.wait_for(relay, "pagewire_relay_ends_total", 1, end="upstream-reset")
+                # A reset that comes before the relay has seen the connection stand is one that did
+                # not come about: it is tried again, some seconds long.
+                wait_until(lambda relay=relay: sum(
+                    self.metrics(relay).total("pagewire_relay_ends_total", end=end)
+                    for end in ("upstream-reset", "connect-failed")) == 1, "the end is counted")
                 relay.stop()
 
     def test_no_upstream_is_a_reset(self):
@@ -298,11 +302,8 @@ class WatchingTest(RelayCase):
         wait_until(lambda: "draining 1 connection" in relay.output, "it says so")
 
         def refused():
-            try:
-                relay.connect(timeout=1).close()
-                return False
-            except OSError:
-                return True
+            with socket.socket() as late:
+                return late.connect_ex(relay.address) != 0
         wait_until(refused, "nobody new is taken")
         client.sendall(b"after")
         self.assertEqual(client.recv(5), b"after")
@@ -338,11 +339,12 @@ class WatchingTest(RelayCase):
             tracer.wait(10)
             tracer.stderr.close()
             lines = [line.split() for line in counts.read().splitlines()]
-        calls = {line[-1]: int(line[3]) for line in lines if len(line) >= 5 and line[3].isdigit()}
-        moving = calls["splice"] + calls["epoll_wait"]
-        others = sum(calls.values()) - moving - calls.get("total", 0)
-        self.assertGreater(calls["splice"], 64)
-        self.assertLess(others, moving / 10, calls)
+        # % time, seconds, usecs/call, calls, errors if there were any, name
+        done = {line[-1]: int(line[3]) - (int(line[4]) if len(line) == 6 else 0)
+                for line in lines if len(line) >= 5 and line[3].isdigit() and line[-1] != "total"}
+        moving = done["splice"] + done["epoll_wait"]
+        self.assertGreater(done["splice"], 64)
+        self.assertLess(sum(done.values()) - moving, moving / 10, done)
 
 
 class ConfigurationTest(unittest.TestCase):
