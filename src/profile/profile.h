@@ -4,8 +4,8 @@
 //   unwinding categories.h  what a function does          verdict.h  shares -> a sentence render:
 //   text.cpp, json.cpp, folded.cpp, flame_graph.cpp
 //
-// Everything runs on the caller's thread. Nothing of the process is stopped or changed; sampling
-// takes it about 1% of its CPU time, tracing its system calls some more in the last tenth.
+// Everything runs on the caller's thread. Nothing of the process is stopped or changed. Tracing
+// makes its system calls dearer, and is on in the last tenth of the time alone.
 #pragma once
 
 #include <sys/types.h>

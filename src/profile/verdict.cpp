@@ -1,6 +1,5 @@
 // The rule of thumb: a server that only moves bytes and spends more than 5% of its CPU in copy
-// functions would gain by zero-copy, because what it saves beside the copies themselves (memory
-// bandwidth, cache) is about as much again.
+// functions would gain by zero-copy. It counts the copies alone, not what they do to caches.
 #include "profile/verdict.h"
 
 #include <fmt/format.h>
