@@ -10,6 +10,7 @@
 
 #include "cli/bench.h"
 #include "cli/help.h"
+#include "cli/mirror.h"
 #include "cli/relay.h"
 #include "cli/serve.h"
 #include "cli/top.h"
@@ -25,7 +26,7 @@ int say(const std::string& text) {
 }
 
 int unknown_word(const std::string& word) {
-  constexpr std::array<std::string_view, 4> commands{"serve", "relay", "bench", "top"};
+  constexpr std::array<std::string_view, 5> commands{"serve", "relay", "mirror", "bench", "top"};
   constexpr std::array<std::string_view, 2> flags{"--help", "--version"};
   const bool is_flag = word.starts_with('-');
   const std::optional<std::string_view> near =
@@ -44,6 +45,7 @@ int run(std::span<const std::string> arguments) {
   const std::string& word = arguments.front();
   if (word == "serve") return serve(arguments.subspan(1));
   if (word == "relay") return relay(arguments.subspan(1));
+  if (word == "mirror") return mirror(arguments.subspan(1));
   if (word == "bench") return bench(arguments.subspan(1));
   if (word == "top") return top(arguments.subspan(1));
   if (word == "--help" || word == "-h" || word == "help") return say(help_text());

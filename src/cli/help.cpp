@@ -20,6 +20,7 @@ constexpr std::string_view commands =
     "Commands:\n"
     "  serve [ROOT]   serve the folder ROOT (default: the current one)\n"
     "  relay          pass TCP connections on to other servers\n"
+    "  mirror FILE    what relay --mirror has written: connections, and what they said\n"
     "  bench          send a file by every path, and show what each of them costs here\n"
     "  top            watch a running server: throughput, CPU, paths and why, errors\n";
 
@@ -86,7 +87,7 @@ std::string relay_help_text() {
          "\nSignals:\n"
          "  SIGTERM, SIGINT (Ctrl-C): accept nothing new, let connections end within\n"
          "  --drain-timeout, reset the rest, exit 0; a second one exits at once with status 1.\n"
-         "  SIGHUP: open the access log anew (after a rename).\n\n"
+         "  SIGHUP: open the access log anew (after a rename), begin the mirror's next file.\n\n"
          "Exit status: 0 ended by a signal, 1 it could not start (port in use ...), 2 flags or\n"
          "file are wrong.\n\n"
          "Examples:\n"

@@ -94,7 +94,7 @@ struct OptionKinds {
     option.set = [bounds, member](std::string_view value, Settings& settings) {
       const std::optional<std::uint64_t> parsed = parse_number(value);
       if (!parsed || *parsed < bounds.least || *parsed > bounds.most) return false;
-      member(settings) = *parsed;
+      member(settings) = static_cast<std::remove_reference_t<decltype(member(settings))>>(*parsed);
       return true;
     };
     option.show = [member](const Settings& settings) {

@@ -152,6 +152,7 @@ const std::vector<RouteOption>& route_options() {
     std::vector<RouteOption> made;
     add_relaying(made);
     add_upstream_options(made);
+    add_mirror_options(made);
     add_route_limits(made);
     return made;
   }();

@@ -191,8 +191,9 @@ void EpollLoop::dispatch_stream(Stream& stream, std::uint32_t events) {
     stream.writable();
     if (stream.retired_) return;
   }
-  if ((events & (EPOLLRDHUP | EPOLLHUP)) != 0) stream.hung_up_ = true;
-  if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP)) != 0) {
+  // A read stops short at TCP's urgent mark as well, with bytes behind it.
+  if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLPRI)) != 0) stream.hung_up_ = true;
+  if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLPRI)) != 0) {
     stream.readable_ = true;
     if (stream.raw_) return let_read(static_cast<RawStream&>(stream));
     read_from(stream);
@@ -231,8 +232,8 @@ void EpollLoop::let_read(RawStream& stream) {
 }
 
 void EpollLoop::emptied(RawStream& stream, Emptied how) {
-  // A FIN that was there already when the bytes before it were told of has no edge of its own: one
-  // more read finds it.
+  // A FIN, or bytes behind an urgent mark, that were there already when the bytes before them were
+  // told of have no edge of their own: one more read finds them.
   stream.readable_ = how == Emptied::ForNow && stream.hung_up_;
   stream.hung_up_ = false;
   if (stream.readable_ && !stream.reading_paused_) make_ready(stream);
@@ -299,8 +300,9 @@ void EpollLoop::unwatch(int fd) {
 Result<void> EpollLoop::attach(std::unique_ptr<Stream> stream) {
   const auto tag = reinterpret_cast<std::uint64_t>(stream.get());
   PW_CHECK((tag & 1) == 0);
-  constexpr std::uint32_t events =
-      EPOLLIN | EPOLLOUT | EPOLLRDHUP | static_cast<std::uint32_t>(EPOLLET);
+  const std::uint32_t events = EPOLLIN | EPOLLOUT | EPOLLRDHUP |
+                               static_cast<std::uint32_t>(EPOLLET) |
+                               (stream->raw_ ? std::uint32_t{EPOLLPRI} : 0U);
   if (Result<void> added = epoll_.add(stream->fd(), events, tag); !added) return added;
   members_.push_back(*stream.release());
   ++stream_count_;
@@ -315,7 +317,8 @@ void EpollLoop::retire(Stream& stream) {
   static_cast<MemberNode&>(stream).unlink();
   // close(2) takes a socket out of the set only if nobody else has it open. A send that the thread
   // of a ring has (SQPOLL) does: its events would name a stream that is no more.
-  epoll_.remove(stream.fd());
+  // A raw stream's socket is nobody's but its own.
+  if (!stream.raw_) epoll_.remove(stream.fd());
   stream.owned_fd().close();
   --stream_count_;
   retired_.push_back(&stream);

@@ -2,10 +2,15 @@
 //
 // Kernel facts: a connect(2) under way is writable when it is over, and SO_ERROR says how
 // (connect(2), EINPROGRESS). A check ends with a reset: it leaves no TIME-WAIT behind on either
-// side; after a PROXY header with a FIN, because a reset could overtake it.
+// side. Without TCP_QUICKACK (tcp(7)) the third packet of the handshake is held back for what may
+// be sent with it, so that the reset takes its place, and the upstream's program never hears of a
+// check: to its kernel the connection was never complete. A PROXY header completes it; it ends with
+// a FIN, because a reset could overtake the header.
 #include "relay/health.h"
 
 #include <fmt/format.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
 
@@ -146,6 +151,10 @@ void Health::Parts::begin(std::uint32_t id, Check& check, std::int64_t now_ms) {
   ++under_way;
   // EMFILE, ENFILE, ENOBUFS, ENOMEM; EAFNOSUPPORT: no IPv6 in this kernel
   if (!check.fd.is_open()) return ended(id, check, errno);
+  const int off = 0;
+  if (!settings.send_proxy) {
+    ::setsockopt(check.fd.get(), IPPROTO_TCP, TCP_QUICKACK, &off, sizeof off);
+  }
   const int connected = ::connect(check.fd.get(), check.address.raw(), check.address.raw_size());
   // EINPROGRESS: poll tells. Others come at once: ENETUNREACH, EADDRNOTAVAIL (no local port left).
   if (connected != 0 && errno != EINPROGRESS) ended(id, check, errno);

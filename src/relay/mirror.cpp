@@ -172,7 +172,10 @@ Result<void> Mirror::Parts::add_lanes() {
     Result<sys::Pipe> pipe = sys::make_pipe(settings.lane_capacity);
     if (!pipe) return tl::unexpected(pipe.error());
     const MirrorLane::Shared::Wiring wiring{
-        .alarm = alarm, .connections = connections, .mirrored = {settings.up, settings.down}};
+        .alarm = alarm,
+        .connections = connections,
+        .mirrored = {settings.directions != MirrorDirections::Down,
+                     settings.directions != MirrorDirections::Up}};
     lanes.push_back(
         std::make_unique<MirrorLane::Shared>(wiring, std::move(*pipe), settings.lane_heads));
     doors.emplace_back(*lanes.back());

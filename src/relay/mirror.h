@@ -32,6 +32,8 @@ namespace pagewire::relay {
 
 class MirrorLane;
 
+enum class MirrorDirections : std::uint8_t { Up, Down, Both };
+
 /// Any thread reads them; each is a sum since the start.
 struct MirrorTotals {
   std::uint64_t mirrored_bytes = 0;   ///< of streams, that the sink took
@@ -46,8 +48,7 @@ class Mirror {
  public:
   struct Settings {
     std::string target;  ///< FILE, or HOST:PORT of a recorder (is_recorder)
-    bool up = true;
-    bool down = true;
+    MirrorDirections directions = MirrorDirections::Both;
     ByteCount rotate{0};               ///< a new file before one would grow beyond this; 0: never
     ByteCount lane_capacity{1 * mib};  ///< of each worker's pipe, as far as the kernel lets us
     std::size_t lane_heads = 4096;     ///< of each worker's queue

@@ -67,7 +67,7 @@ PumpResult Pump::step(const PumpRules& rules, PumpEnds ends, PumpRoom& room) {
     uncork(ends);
     return result(PumpStatus::WantRead);
   }
-  if (!done_) sys::finish_sending(ends.sink);
+  if (!done_ && !ends.closed_next) sys::finish_sending(ends.sink);
   done_ = true;
   return result(PumpStatus::Done);
 }
@@ -186,7 +186,7 @@ Pump::Moved Pump::pull_by_copy(const PumpRules& rules, PumpEnds ends, PumpRoom& 
   }
   const auto received = static_cast<std::size_t>(n);
   emptied_ = received < wanted;
-  if (!pinned && !splice_failed_) look_for_bulk(rules, !emptied_, room);
+  if (!pinned && !splice_failed_ && !bulk_) look_for_bulk(rules, !emptied_, room);
   if (ends.mirror != nullptr) ends.mirror->copy(room.buffer.first(received));
   return send(room.buffer.first(received), ends, room);
 }
@@ -225,6 +225,8 @@ Pump::Moved Pump::pull_by_splice(const PumpRules& rules, PumpEnds ends, PumpRoom
   const ssize_t n =
       sys::splice_some(ends.source, pipe_.write_end.get(), pipe_.capacity.value, sys::More::No);
   if (n < 0) {
+    // TCP's splice says EAGAIN at an urgent mark, whatever is behind it; recv goes past.
+    if (errno == EAGAIN) return pull_by_copy(rules, ends, room);
     if (!is_of_splice(errno)) return no_bytes(errno);
     splice_failed_ = true;
     give_pipe_back(room);

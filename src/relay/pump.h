@@ -50,8 +50,10 @@ struct PumpRules {
   unsigned full_reads = 1;          ///< in a row, then splice
   ByteCount short_splice{4 * kib};  ///< splices below this ...
   unsigned short_splices = 8;       ///< ... so many in a row: back to small reads
-  ByteCount quantum{512 * kib};     ///< of one step: then others have their turn
-  std::size_t pipes = 4096;         ///< in use at once, of this worker
+  /// Of one step, then others have their turn: one pipe in bulk, so that meanwhile more comes in
+  /// (8.3 ms of CPU per Gbit with eight times as much a step, 7.8 with this, 8 x 6 MiB).
+  ByteCount quantum{64 * kib};
+  std::size_t pipes = 4096;  ///< in use at once, of this worker
 };
 
 /// Of one worker; read by others.
@@ -76,6 +78,7 @@ struct PumpRoom {
 struct PumpEnds {
   int source;
   int sink;
+  bool closed_next = false;  ///< the other direction is done: once this one is, close(2) sends FIN
   const MirrorTap::Way* mirror = nullptr;  ///< told of what the source said; null: nobody is
 };
 

@@ -22,6 +22,16 @@ PumpRules rules_of(const Route& route, const Settings& settings, bool splice_wor
   return rules;
 }
 
+/// "" where sockets may take foreign addresses; asked by a connection to this machine that nobody
+/// has to take.
+std::string why_not_transparent() {
+  const sys::Address loopback = sys::Address::parse("127.0.0.1:0").value();
+  const sys::Address anywhere = sys::Address::parse("127.0.0.1:9").value();
+  const Result<sys::Fd> tried = sys::connect_to(anywhere, {.source = &loopback});
+  if (tried || tried.error().errno_value != EPERM) return {};
+  return describe(tried.error()) + " (it needs CAP_NET_ADMIN or CAP_NET_RAW)";
+}
+
 }  // namespace
 
 struct Relay::Parts {
@@ -81,6 +91,11 @@ tl::expected<void, StartError> Relay::Parts::open_routes() {
     const Route& route = settings.routes[i];
     if (route.path == Path::Splice && !splice_note.empty()) {
       return tl::unexpected(StartError{"path splice cannot be had: " + splice_note});
+    }
+    if (route.transparent) {
+      if (const std::string why = why_not_transparent(); !why.empty()) {
+        return tl::unexpected(StartError{"transparent cannot be had: " + why});
+      }
     }
     shared.routes.push_back({
         .route = route,

@@ -75,7 +75,7 @@ struct Settings {
   std::size_t connections =
       16'384;                 ///< clients of all workers together; above: closed as they come
   std::size_t pipes = 4'096;  ///< in use at once, of a worker; above: copy
-  sys::PipePool::Limits pipe_pool{.idle = 64, .capacity = ByteCount{256 * kib}};
+  sys::PipePool::Limits pipe_pool{.idle = 64, .capacity = ByteCount{512 * kib}};
   sys::KeepAlive keep_alive;               ///< idle_s 0: none
   std::int64_t user_timeout_ms = 120'000;  ///< TCP_USER_TIMEOUT, both sides; 0: the kernel's own
   std::int64_t drain_timeout_ms = 30'000;

@@ -180,7 +180,7 @@ void Resolver::Parts::note(std::size_t index, LookedUp looked) {
         !failed && !std::equal(name.addresses.begin(), name.addresses.end(),
                                looked.addresses.begin(), looked.addresses.end(), same);
     std::string line;
-    if (failed && name.error != looked.error) {
+    if (failed && name.looked && name.error != looked.error) {
       line = fmt::format("cannot look up {}: {}{}", host, looked.error,
                          name.addresses.empty() ? "" : "; its addresses stay");
     } else if (other && name.looked) {

@@ -40,7 +40,8 @@ struct ResolverSettings {
   /// A name's addresses, when they are not those of the time before. Never called once the
   /// resolver's destructor has begun to return.
   std::function<void(std::size_t name, const std::vector<sys::Address>&)> publish{};
-  /// One line for the user: a name fails, works again, or has other addresses.
+  /// One line for the user: a name fails or has other addresses. Not of its first look-up, which
+  /// wait_for_first() tells of.
   std::function<void(const std::string& line)> tell{};
 };
 

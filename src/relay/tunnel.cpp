@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <optional>
 #include <string>
@@ -13,6 +14,8 @@
 namespace pagewire::relay {
 
 namespace {
+
+constexpr std::int64_t settle_ms = 1'000;
 
 constexpr bool allowed(TunnelState from, TunnelState to) {
   switch (from) {
@@ -109,7 +112,7 @@ void Tunnel::connect(Slot slot) {
   Result<sys::Fd> fd =
       sys::connect_to(endpoint.address, {.source = route_.route.transparent ? &source : nullptr});
   if (!fd) return connect_failed(fd.error().errno_value);
-  worker_.set_options(fd->get());
+  worker_.prepare(fd->get(), endpoint.address);
   auto far = std::make_unique<Far>(*this, std::move(*fd));
   far_ = far.get();
   if (Result<void> attached = worker_.loop().attach(std::move(far)); !attached) {
@@ -145,7 +148,7 @@ void Tunnel::open() {
   connected_ns_ = worker_.loop().now_ns();
   worker_.counters().connected.add(1);
   if (route_.mirror != nullptr) begin_mirror();
-  touch();
+  worker_.loop().set_deadline(*this, worker_.loop().now_ms() + std::min(settle_ms, timeout_ms()));
   worker_.loop().resume_reading(*this);
 }
 
@@ -171,6 +174,7 @@ void Tunnel::drive(std::size_t direction) {
   const int far = far_->fd();
   PumpEnds ends = direction == up ? PumpEnds{.source = client, .sink = far}
                                   : PumpEnds{.source = far, .sink = client};
+  ends.closed_next = pumps_[1 - direction].done();
   std::optional<MirrorTap::Way> mirror;
   if (tap_ != nullptr) {
     mirror.emplace(MirrorTap::Way{.lane = route_.mirror->lane(worker_.index()),
@@ -216,12 +220,22 @@ void Tunnel::after_step(std::size_t direction, const PumpResult& result) {
   }
 }
 
-void Tunnel::touch() {
+std::int64_t Tunnel::timeout_ms() const {
   const bool half_closed = pumps_[up].done() || pumps_[down].done();
-  const Route& route = route_.route;
-  worker_.loop().set_deadline(
-      *this, worker_.loop().now_ms() +
-                 (half_closed ? route.half_closed_timeout_ms : route.idle_timeout_ms));
+  return half_closed ? route_.route.half_closed_timeout_ms : route_.route.idle_timeout_ms;
+}
+
+/// A tunnel that has not settled yet is looked at soon in any case.
+void Tunnel::touch() {
+  if (settled_) worker_.loop().set_deadline(*this, worker_.loop().now_ms() + timeout_ms());
+}
+
+/// It has lived for a while: now the upstream's socket gets what only a long life needs, and what
+/// would cost a short one five system calls.
+void Tunnel::settle() {
+  settled_ = true;
+  worker_.keep_watch(far_->fd());
+  touch();
 }
 
 // ---------------------------------------------------------------- ends
@@ -239,6 +253,7 @@ void Tunnel::timed_out() {
     case TunnelState::Connect:
       return connect_failed(ETIMEDOUT);
     case TunnelState::Open: {
+      if (!settled_) return settle();
       const bool half_closed = pumps_[up].done() || pumps_[down].done();
       return close(half_closed ? End::HalfClosedTimeout : End::IdleTimeout);
     }

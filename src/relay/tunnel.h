@@ -94,7 +94,9 @@ class Tunnel final : public loop::RawStream, private Attempt, private TunnelNode
   void after_step(std::size_t direction, const PumpResult& result);
   void far_writable();
   void far_failed(Error error);
+  std::int64_t timeout_ms() const;
   void touch();
+  void settle();
   void close(End end);
   void write_log(End end);
   void begin_mirror();
@@ -110,6 +112,7 @@ class Tunnel final : public loop::RawStream, private Attempt, private TunnelNode
   std::unique_ptr<Proxied> proxied_;
   TunnelState state_;
   std::uint8_t tries_ = 0;
+  bool settled_ = false;
   std::array<bool, 2> waits_for_sink_{};
   std::int64_t came_ns_;
   std::int64_t connected_ns_ = 0;

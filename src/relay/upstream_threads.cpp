@@ -98,9 +98,14 @@ tl::expected<void, StartError> UpstreamThreads::look_up_names(const Route& route
   const std::vector<std::string> errors = resolver_->wait_for_first(route.resolve_timeout_ms);
   const auto failed = static_cast<std::size_t>(std::count_if(
       errors.begin(), errors.end(), [](const std::string& error) { return !error.empty(); }));
-  if (numeric > 0 || failed < names.size()) return {};
-  return tl::unexpected(
-      StartError{fmt::format("cannot look up {}: {}", names.front().host, errors.front())});
+  if (numeric == 0 && failed == names.size()) {
+    return tl::unexpected(
+        StartError{fmt::format("cannot look up {}: {}", names.front().host, errors.front())});
+  }
+  for (std::size_t i = 0; i < names.size() && tell; ++i) {
+    if (!errors[i].empty()) tell(fmt::format("cannot look up {}: {}", names[i].host, errors[i]));
+  }
+  return {};
 }
 
 UpstreamThreads::LookUps UpstreamThreads::lookups() const {
@@ -126,7 +131,8 @@ template <class Counters>
 std::vector<Sample> by_failure(const Counters& counters, const std::vector<std::string>& labels) {
   std::vector<Sample> samples;
   for (std::size_t i = 0; i < labels.size(); ++i) {
-    samples.push_back({labels[i], value_of(counters[i])});
+    const std::uint64_t value = value_of(counters[i]);
+    if (value > 0) samples.push_back({labels[i], value});  // most never happen
   }
   return samples;
 }

@@ -3,12 +3,21 @@
 #include <cstring>
 
 #include "sys/socket.h"
+#include "sys/tcp_tuning.h"
 
 namespace pagewire::relay {
 
 namespace {
 
 constexpr std::size_t buffer_bytes = 64 * kib;
+
+/// Whether sockets are BBR's from the start, which leave_unpaced() then takes them from.
+bool is_paced_by_default() {
+  const Result<sys::SocketPair> pair = sys::tcp_pair_over_loopback();
+  if (!pair) return false;
+  const Result<std::string> name = sys::congestion_of(pair->receiver.get());
+  return name && *name == "bbr";
+}
 
 }  // namespace
 
@@ -18,6 +27,7 @@ Worker::Worker(std::size_t index, Shared& shared, std::unique_ptr<loop::Loop> lo
       pipes_(shared.settings.pipe_pool),
       buffer_(buffer_bytes),
       room_{.pipes = pipes_, .buffer = buffer_, .counts = counters_.pump},
+      paced_by_default_(is_paced_by_default()),
       loop_(std::move(loop)) {}
 
 Worker::~Worker() {
@@ -123,9 +133,14 @@ void Worker::tunnel_gone() {
   counters_.open.subtract(1);
 }
 
-/// The kernel lets any TCP socket have these.
-void Worker::set_options(int upstream_fd) const {
+// The kernel lets any TCP socket have these.
+
+void Worker::prepare(int upstream_fd, const sys::Address& address) const {
   static_cast<void>(sys::set_no_delay(upstream_fd));
+  if (paced_by_default_ && address.is_loopback()) sys::leave_unpaced(upstream_fd);
+}
+
+void Worker::keep_watch(int upstream_fd) const {
   static_cast<void>(set_lasting_options(upstream_fd, settings()));
 }
 

@@ -59,7 +59,10 @@ class Worker final {
   PumpRoom& room() { return room_; }
   log::AccessLog* access_log() { return shared_.access_log; }
   IntrusiveList<Tunnel, TunnelNode>& tunnels() { return tunnels_; }
-  void set_options(int upstream_fd) const;
+  /// What an upstream's socket needs from the start.
+  void prepare(int upstream_fd, const sys::Address& address) const;
+  /// Keep-alive and TCP_USER_TIMEOUT, which accepted sockets have from their listener.
+  void keep_watch(int upstream_fd) const;
   void tunnel_gone();
 
  private:
@@ -90,6 +93,7 @@ class Worker final {
   IntrusiveList<Tunnel, TunnelNode> tunnels_;
   bool draining_ = false;
   std::int64_t drain_deadline_ms_ = 0;
+  const bool paced_by_default_;
   // Goes before everything above, so that its tunnels can give back what they hold.
   std::unique_ptr<loop::Loop> loop_;
   service::WorkerThread thread_;

@@ -298,11 +298,8 @@ class WatchingTest(RelayCase):
         wait_until(lambda: "draining 1 connection" in relay.output, "it says so")
 
         def refused():
-            try:
-                relay.connect(timeout=1).close()
-                return False
-            except OSError:
-                return True
+            with socket.socket() as late:
+                return late.connect_ex(relay.address) != 0
         wait_until(refused, "nobody new is taken")
         client.sendall(b"after")
         self.assertEqual(client.recv(5), b"after")

@@ -14,9 +14,9 @@ ADDRESS = re.compile(r"(127\.0\.0\.1):(\d+)")
 
 
 class RunningRelay:
-    def __init__(self, *flags, to):
-        self.command = [BINARY, "relay", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0",
-                        "--to", to, "--workers", "2", *flags]
+    def __init__(self, *flags, to, under=()):
+        self.command = [*under, BINARY, "relay", "--listen", "127.0.0.1:0",
+                        "--admin", "127.0.0.1:0", "--to", to, "--workers", "2", *flags]
         self.lines = []
         self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL,
                                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -61,21 +61,21 @@ class RunningRelay:
 
     def stop(self):
         """What it ended with, and what it said."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-        try:
-            self.process.wait(20)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGKILL):
+            try:
+                self.process.send_signal(number)
+                self.process.wait(10)
+                break
+            except subprocess.TimeoutExpired:  # connections of a test that failed: once more
+                continue
         self.reader.join(5)
         self.process.stdout.close()
         return self.process.returncode, "\n".join(self.lines)
 
 
 class RelayTest(unittest.TestCase):
-    def start(self, to, *flags):
-        relay = RunningRelay(*flags, to=to)
+    def start(self, to, *flags, under=()):
+        relay = RunningRelay(*flags, to=to, under=under)
         self.addCleanup(self.stop, relay)
         return relay
 

@@ -58,9 +58,9 @@ class Upstream:
     """A listener whose connections are each given to `serve(connection)` in a thread; what that
     raises as OSError is kept in `errors`. Closed by close()."""
 
-    def __init__(self, serve, backlog=1024):
+    def __init__(self, serve, backlog=1024, at=("127.0.0.1", 0)):
         self.serve, self.errors, self.served = serve, [], 0
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=backlog)
+        self.listener = socket.create_server(at, backlog=backlog)
         self.address = self.listener.getsockname()
         self.thread = threading.Thread(target=self.accept, daemon=True)
         self.thread.start()

@@ -124,6 +124,17 @@ TEST_F(RelayHealth, GoesDownAndComesBack) {
                                       "upstream " + address.to_string() + " is up"}));
 }
 
+TEST_F(RelayHealth, ProgramsDoNotHearOfChecks) {
+  const sys::Fd listener = listen_at(*sys::Address::parse("127.0.0.1:0"));
+  const sys::Address address = *sys::local_address(listener.get());
+  upstreams_.set_addresses(0, std::span(&address, 1));
+  start({.interval_ms = 5});
+  ASSERT_TRUE(soon([&] { return seen().passed >= 10; }));
+  const Result<sys::Accepted> accepted = sys::accept_from(listener.get());
+  ASSERT_FALSE(accepted.has_value());
+  EXPECT_EQ(accepted.error().errno_value, EAGAIN);
+}
+
 TEST_F(RelayHealth, TimesOut) {
   // A queue of one that is full: the kernel drops further SYNs, and nobody answers.
   const sys::Fd listener = listen_at(*sys::Address::parse("127.0.0.1:0"), 0);

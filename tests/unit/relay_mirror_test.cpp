@@ -82,7 +82,8 @@ TEST(Mirror, HoldsBulkAndMessagesOfTwoConnections) {
 
 TEST(Mirror, LeavesOutADirectionThatIsNotWanted) {
   const MirrorFolder folder;
-  std::unique_ptr<Mirror> mirror = open_mirror({.target = folder.file(), .up = false});
+  std::unique_ptr<Mirror> mirror =
+      open_mirror({.target = folder.file(), .directions = MirrorDirections::Down});
   Talker talker(mirror->lane(0), 1);
   talker.bulk(Direction::Up, 10'000);
   talker.message(Direction::Up, 100);
