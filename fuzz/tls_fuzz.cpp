@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "tls/key_schedule.h"
 #include "tls/tls.h"
 
 namespace {
@@ -23,7 +24,8 @@ using namespace pagewire;
 using namespace pagewire::tls;
 
 std::shared_ptr<SSL_CTX> make_context() {
-  std::shared_ptr<SSL_CTX> context(::SSL_CTX_new(::TLS_server_method()), ::SSL_CTX_free);
+  static const LibraryPtr library = make_library();
+  std::shared_ptr<SSL_CTX> context = make_server_context(library.get());
   EVP_PKEY* const key = EVP_EC_gen("P-256");
   X509* const certificate = ::X509_new();
   ::X509_gmtime_adj(::X509_getm_notBefore(certificate), 0);

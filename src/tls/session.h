@@ -2,14 +2,14 @@
 //
 // OpenSSL does the handshake, and the reading for the whole life of the connection. What it writes
 // during the handshake goes into the outlet; once the handshake is complete, writing is ours: by
-// the kernel (kernel TLS), or by the outlet. Both get their keys from OpenSSL's key log, which
-// works with an OpenSSL that was built without kernel TLS, too (docs/adr/0009). What OpenSSL would
+// the kernel (kernel TLS), or by the outlet. Both get their keys from the key schedule, which works
+// with an OpenSSL that was built without kernel TLS, too (docs/adr/0009, 0010). What OpenSSL would
 // write then (alerts, the answer to a KeyUpdate) is seen by its message callback and sent by us.
 //
 // Nothing here waits or touches the loop: the owner offers what came, asks for plain bytes, and
 // flushes. The worker's thread; OpenSSL's error queue of that thread is empty between the calls.
 //
-// Rests on SSL_CTX_set_keylog_callback(3), SSL_set_msg_callback(3), BIO_meth_new(3); RFC 8446 4.6.3
+// Rests on SSL_set_msg_callback(3), BIO_meth_new(3); RFC 8446 4.6.3
 // (KeyUpdate), 6.1 (close_notify), RFC 5246 7.2.
 #pragma once
 
@@ -78,9 +78,12 @@ struct SessionFacts {
 /// Asks the kernel, once, at start.
 SessionFacts probe_session_facts(bool kernel_tls_wanted, bool zero_copy_ro);
 
+class KeySchedule;
+
 class Session {
  public:
-  /// Of a server; no other thread may have sessions of `context`. `owner` keeps it alive.
+  /// Of a server, by make_server_context(); no other thread may have sessions of `context`. `owner`
+  /// keeps it alive.
   /// nullptr: out of memory.
   static std::unique_ptr<Session> make(SSL_CTX& context, std::shared_ptr<const void> owner,
                                        SendBuffers& buffers, const SessionFacts& facts);
@@ -146,6 +149,7 @@ class Session {
 
   std::shared_ptr<const void> owner_;  ///< of the SSL_CTX; goes last
   SSL* ssl_ = nullptr;
+  KeySchedule* schedule_ = nullptr;
   Outlet outlet_;
   const SessionFacts& facts_;
   std::span<const char> input_;

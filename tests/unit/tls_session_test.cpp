@@ -11,6 +11,7 @@
 
 #include "support/tls_certificates.h"
 #include "sys/socket.h"
+#include "tls/key_schedule.h"
 
 namespace pagewire::tls {
 namespace {
@@ -20,7 +21,8 @@ using SslCtx = std::shared_ptr<SSL_CTX>;
 
 SslCtx server_context() {
   static const test::MadeCertificate certificate = test::make_certificate({});
-  SslCtx context(::SSL_CTX_new(::TLS_server_method()), ::SSL_CTX_free);
+  static const LibraryPtr library = make_library();
+  SslCtx context = make_server_context(library.get());
   ::SSL_CTX_use_certificate(context.get(), certificate.certificate.get());
   ::SSL_CTX_use_PrivateKey(context.get(), certificate.key.get());
   return context;
