@@ -66,12 +66,15 @@ bool fill_from_key_block(const SSL* ssl, WriteKeys& keys) {
 
 }  // namespace
 
-Secret::~Secret() {
+void Secret::wipe() {
   ::OPENSSL_cleanse(bytes.data(), bytes.size());
+  size = 0;
 }
 
-WriteKeys::~WriteKeys() {
+void WriteKeys::wipe() {
   ::OPENSSL_cleanse(key.data(), key.size());
+  ::OPENSSL_cleanse(iv.data(), iv.size());
+  secret.wipe();
 }
 
 std::size_t key_size(Aead aead) {

@@ -34,7 +34,8 @@ struct Secret {
   Secret() = default;
   Secret(const Secret&) = default;
   Secret& operator=(const Secret&) = default;
-  ~Secret();  ///< wipes
+  ~Secret() { wipe(); }
+  void wipe();
   std::span<const unsigned char> view() const { return {bytes.data(), size}; }
 };
 
@@ -51,7 +52,8 @@ struct WriteKeys {
   WriteKeys() = default;
   WriteKeys(const WriteKeys&) = default;
   WriteKeys& operator=(const WriteKeys&) = default;
-  ~WriteKeys();  ///< wipes
+  ~WriteKeys() { wipe(); }
+  void wipe();  ///< key, IV and secret
 };
 
 /// Of a handshake that is complete; `traffic_secret` is SERVER_TRAFFIC_SECRET_0 (TLS 1.3). nullopt:

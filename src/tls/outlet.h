@@ -29,6 +29,10 @@ enum class RecordType : std::uint8_t { Alert = 21, Handshake = 22, ApplicationDa
 inline constexpr std::size_t record_header_bytes = 5;
 inline constexpr std::size_t most_plain_bytes = 16 * 1024;  ///< of one record
 
+/// How much one key may encrypt, in full records: RFC 8446 5.5 allows 2^24.5 of AES-GCM's. A
+/// response that goes on over this stays below that up to 100 GiB more.
+inline constexpr std::uint64_t records_per_key = std::uint64_t{1} << 24U;
+
 /// Ciphertext of about eight full records. Sealed and sent while it is in the CPU's cache.
 struct SendBuffer {
   /// What a record of application data leaves free, for alerts and KeyUpdates behind it.
@@ -84,6 +88,8 @@ class Outlet {
   /// What a record costs on the wire beside its plain bytes.
   std::size_t record_overhead() const;
   const WriteKeys& keys() const { return keys_; }
+  /// Somebody else seals from now on: wipes the keys, of which only version and cipher stay.
+  void forget_keys();
 
   bool empty() const { return buffer_ == nullptr; }
   /// Plain bytes that are sealed and that the socket has not taken yet.

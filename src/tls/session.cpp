@@ -158,7 +158,7 @@ Session::Step Session::handshake() {
 /// From here on OpenSSL's writing is thrown away.
 bool Session::take_over() {
   const std::optional<WriteKeys> keys = server_write_keys(ssl_, traffic_secret_);
-  traffic_secret_ = Secret();
+  traffic_secret_.wipe();
   if (!keys || !outlet_.install(*keys, records_written_)) return false;
   // OpenSSL has told the client that it agrees to max_fragment_length; 1 is 512, 4 is 4096 bytes.
   const unsigned limit = ::SSL_SESSION_get_max_fragment_length(::SSL_get_session(ssl_));
@@ -185,7 +185,7 @@ Result<std::uint64_t> given_to_tcp(int fd) {
 
 }  // namespace
 
-void Session::begin_sending(int fd) {
+void Session::begin_sending(int fd, Card card) {
   PW_CHECK(established_);
   if (facts_.no_kernel != KernelReason::None) return;
   if (outlet_.records_limited()) {  // the kernel's are of 16 KiB
@@ -194,10 +194,10 @@ void Session::begin_sending(int fd) {
   }
   // What OpenSSL has sealed goes before the kernel begins to seal whatever is sent.
   const Result<bool> flushed = flush(fd);
-  kernel_reason_ = flushed && *flushed ? hand_over(fd) : KernelReason::SocketState;
+  kernel_reason_ = flushed && *flushed ? hand_over(fd, card) : KernelReason::SocketState;
 }
 
-KernelReason Session::hand_over(int fd) {
+KernelReason Session::hand_over(int fd, Card card) {
   if (const Result<void> attached = sys::attach_tls(fd); !attached) {
     // ENOENT: the module has gone since the probe; ENOTCONN: a FIN has come, or a reset.
     return attached.error().errno_value == ENOENT ? KernelReason::NoKernelTls
@@ -218,7 +218,8 @@ KernelReason Session::hand_over(int fd) {
     const bool lacks_cipher = why == ENOENT || why == EINVAL || why == EOPNOTSUPP;
     return lacks_cipher ? KernelReason::Cipher : KernelReason::SocketState;  // ENOMEM
   }
-  kernel_ = sys::device_tls_connections() > 0 ? Kernel::Nic : Kernel::Software;
+  outlet_.forget_keys();
+  kernel_ = card == Card::Encrypts ? Kernel::Nic : Kernel::Software;
   // Refused where the card does not do this connection after all: it is copied then.
   if (kernel_ == Kernel::Nic && facts_.zero_copy_ro) {
     static_cast<void>(sys::allow_tls_zero_copy(fd));
@@ -298,6 +299,15 @@ Result<bool> Session::flush(int fd) {
   if (!sent) return tl::unexpected(sent.error());
   control_sent_ += control_.size();
   return true;
+}
+
+std::uint64_t kernel_records(ByteCount sent, std::uint64_t responses) {
+  return sent.value / most_plain_bytes + 2 * responses;
+}
+
+bool Session::key_is_worn(ByteCount sent, std::uint64_t responses) const {
+  if (kernel_ == Kernel::None) return !is_tls13() && outlet_.sequence() >= records_per_key;
+  return outlet_.sequence() + kernel_records(sent, responses) >= records_per_key;
 }
 
 ByteCount Session::kernel_holds(int fd, ByteCount plain) const {

@@ -49,7 +49,11 @@ inline constexpr std::size_t outcome_count = 16;
 std::string_view token(Outcome outcome);
 
 /// Who encrypts what is sent.
-enum class Kernel : std::uint8_t { None, Software, Nic };
+enum class Kernel : std::uint8_t {
+  None,
+  Software,
+  Nic,  ///< or a network card: this machine has one that does, see Card
+};
 std::string_view token(Kernel kernel);  ///< "none", "kernel", "kernel-nic"
 inline constexpr std::size_t kernel_states = 3;
 
@@ -78,6 +82,14 @@ struct SessionFacts {
 /// Asks the kernel, once, at start.
 SessionFacts probe_session_facts(bool kernel_tls_wanted, bool zero_copy_ro);
 
+/// Whether a network card of this machine encrypts TLS, as far as the kernel tells: it counts such
+/// connections, and does not say which they are.
+enum class Card : std::uint8_t { None, Encrypts };
+
+/// Records that the kernel has made of `sent` plain bytes in so many responses, or a few more: it
+/// fills a record while it is given more, and a response ends one, as its head may.
+std::uint64_t kernel_records(ByteCount sent, std::uint64_t responses);
+
 class KeySchedule;
 
 class Session {
@@ -103,7 +115,7 @@ class Session {
   /// No byte of the peer's has been taken yet.
   bool is_untouched() const { return !touched_; }
   /// Once the handshake is done: hands the sending to the kernel, where it can take it.
-  void begin_sending(int fd);
+  void begin_sending(int fd, Card card);
 
   struct Read {
     enum class Kind : std::uint8_t { Bytes, WantInput, Closed, Failed } kind;
@@ -118,6 +130,10 @@ class Session {
   void close_notify();
   /// Sends what waits. True: nothing does any more; false: the socket is full. Errors: as send(2).
   Result<bool> flush(int fd);
+  /// Whether the connection should end with its next response, because its key has encrypted enough
+  /// (RFC 8446 5.5) and there is no other: under kernel TLS and in TLS 1.2. `sent`: plain bytes of
+  /// its `responses`.
+  bool key_is_worn(ByteCount sent, std::uint64_t responses) const;
   /// Under kernel TLS: how much of what was sent, `plain` bytes of responses since begin_sending(),
   /// is not in TCP's queue yet. Kernels (6.1, not 7.3) take more than fits there and drop the rest
   /// at shutdown(2) and close(2): neither while this is > 0. Two system calls.
@@ -141,7 +157,7 @@ class Session {
   friend struct SessionHooks;
   Session(std::shared_ptr<const void> owner, SendBuffers& buffers, const SessionFacts& facts);
   bool take_over();
-  KernelReason hand_over(int fd);
+  KernelReason hand_over(int fd, Card card);
   void queue_control(RecordType type, std::span<const unsigned char> message);
   Read after_read();
   Read fail(Outcome outcome);
