@@ -13,6 +13,8 @@
 #include <cstdint>
 #include <memory>
 
+#include "tls/key_schedule.h"
+
 namespace pagewire::fuzz {
 
 inline std::uint64_t random_state = 0;
@@ -48,7 +50,8 @@ inline void begin_random_numbers_again() {
 
 inline std::shared_ptr<SSL_CTX> make_server_context() {
   make_random_numbers_repeat();
-  std::shared_ptr<SSL_CTX> context(::SSL_CTX_new(::TLS_server_method()), ::SSL_CTX_free);
+  static const tls::LibraryPtr library = tls::make_library();
+  std::shared_ptr<SSL_CTX> context = tls::make_server_context(library.get());
   EVP_PKEY* const key = EVP_EC_gen("P-256");
   X509* const certificate = ::X509_new();
   ::X509_gmtime_adj(::X509_getm_notBefore(certificate), 0);

@@ -106,6 +106,7 @@ class Connection final : public loop::Stream, private DiskWaiter {
   bool wait_for_kernel();
   void send_fin();
   bool peer_is_done() const;
+  bool key_is_worn() const;
   egress::Transport transport();
 
   // Waiting for the disk (wait_for_disk.cpp)

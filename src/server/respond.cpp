@@ -47,7 +47,7 @@ bool Connection::respond_to(const http::Request& request) {
                           (request.body == http::BodyKind::Length && request.expect_continue);
   unread_body_ = request.body == http::BodyKind::Length ? request.content_length : ByteCount{};
   close_after_ = unreadable || draining_ || !request.keep_alive ||
-                 (limits.requests != 0 && requests_ + 1 >= limits.requests);
+                 (limits.requests != 0 && requests_ + 1 >= limits.requests) || key_is_worn();
   take_exchange(request);
   content::Resolution* const names = worker_.disk().has_helpers() ? &exchange_->names : nullptr;
   content::Response& response = exchange_->response;

@@ -79,7 +79,7 @@ bool Connection::shake_hands() {
 
 void Connection::established() {
   count_handshake(Outcome::Ok);
-  tls_->begin_sending(fd());
+  tls_->begin_sending(fd(), worker_.card());
   worker_.tell_tls(*tls_);
   set_state(State::ReadHead);
   start();
@@ -179,6 +179,10 @@ bool Connection::wait_for_kernel() {
   constexpr std::int64_t look_again_ms = 50;
   set_timeout(look_again_ms);
   return true;
+}
+
+bool Connection::key_is_worn() const {
+  return tls_ != nullptr && tls_->key_is_worn(ByteCount{sent_bytes_}, requests_);
 }
 
 /// It has said close_notify, and has its answers.

@@ -6,6 +6,7 @@
 
 #include "server/connection.h"
 #include "sys/clock.h"
+#include "sys/kernel_tls.h"
 #include "sys/process.h"
 
 namespace pagewire::server {
@@ -286,6 +287,15 @@ bool Worker::may_shake_hands() {
   return ++handshakes_ <= limit;
 }
 
+tls::Card Worker::card() {
+  constexpr std::int64_t pause_ms = 1'000;
+  const bool asks = shared_.tls.no_kernel == tls::KernelReason::None && card_ == tls::Card::None;
+  if (!asks || loop_->now_ms() < next_card_look_ms_) return card_;
+  next_card_look_ms_ = loop_->now_ms() + pause_ms;
+  if (sys::device_tls_connections() > 0) card_ = tls::Card::Encrypts;
+  return card_;
+}
+
 void Worker::tell_tls(const tls::Session& session) {
   const auto kernel = static_cast<std::size_t>(session.kernel());
   const auto reason = static_cast<std::size_t>(session.kernel_reason());
@@ -297,7 +307,7 @@ void Worker::tell_tls(const tls::Session& session) {
   (void)std::fprintf(stderr, "pagewire: TLS records are made %s%s%s (ktls=%s, %s %s)\n",
                      by_kernel ? "by the kernel" : "in user space, kernel TLS is not used: ",
                      std::string(tls::describe(session.kernel_reason())).c_str(),
-                     session.kernel() == tls::Kernel::Nic ? " and the network card" : "",
+                     session.kernel() == tls::Kernel::Nic ? " or a network card" : "",
                      std::string(tls::token(session.kernel())).c_str(),
                      std::string(session.version()).c_str(), std::string(session.cipher()).c_str());
 }

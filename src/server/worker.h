@@ -83,6 +83,8 @@ class Worker final : public loop::Acceptor {
   const std::shared_ptr<const tls::Context>& tls() const { return tls_; }  ///< null: no HTTPS
   /// Room for what one TLS record holds.
   std::span<char> plain_bytes() { return plain_bytes_; }
+  /// Asked of the kernel when a handshake is over, at most once a second.
+  tls::Card card();
   /// Says in the log who encrypts, and why not the kernel; each once.
   void tell_tls(const tls::Session& session);
   DiskDesk& disk() { return *disk_; }
@@ -125,6 +127,8 @@ class Worker final : public loop::Acceptor {
   TlsDoor tls_door_{*this};
   tls::SendBuffers send_buffers_;
   std::vector<char> plain_bytes_;
+  tls::Card card_ = tls::Card::None;
+  std::int64_t next_card_look_ms_ = 0;
   std::uint64_t turnover_at_trim_ = 0;  // connections that had come or gone
   std::uint64_t turnover_at_tick_ = 0;
   std::int64_t next_trim_ms_ = 0;

@@ -43,7 +43,7 @@ int note_that_it_is_encrypted(char*, int, int, void* encrypted) {
 OrText<KeyPtr> parse_key(OSSL_LIB_CTX* library, const CertificateTexts& texts) {
   const std::string& name = texts.files.key;
   bool encrypted = false;
-  const BioPtr bio = bio_over(texts.key);
+  const BioPtr bio = bio_over(texts.key.view());
   KeyPtr key(PEM_read_bio_PrivateKey_ex(bio.get(), nullptr, note_that_it_is_encrypted, &encrypted,
                                         library, nullptr));
   const std::string reason = last_reason();
@@ -76,7 +76,7 @@ OrText<CertificateTexts> read_certificate(const CertificateFiles& files) {
   texts.chain = std::move(*chain);
   OrText<std::string> key = read_file("key", files.key);
   if (!key) return wrong(key.error());
-  texts.key = std::move(*key);
+  texts.key = SecretText(std::move(*key));
   if (files.ocsp.empty()) return texts;
   OrText<std::string> ocsp = read_file("OCSP response", files.ocsp);
   if (!ocsp) return wrong(ocsp.error());

@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 #include <tl/expected.hpp>
+#include <utility>
 #include <vector>
 
 #include "tls/openssl.h"
@@ -16,11 +17,29 @@ namespace pagewire::tls {
 template <class T>
 using OrText = tl::expected<T, std::string>;  ///< or one line for the user
 
+/// Text that is wiped when it goes. A text that was moved from is empty, and short ones, which a
+/// string would keep in itself, are no keys.
+class SecretText {
+ public:
+  SecretText() = default;
+  explicit SecretText(std::string text) : text_(std::move(text)) {}
+  SecretText(SecretText&& other) noexcept : text_(std::exchange(other.text_, {})) {}
+  SecretText& operator=(SecretText&& other) noexcept {
+    text_.swap(other.text_);
+    return *this;
+  }
+  ~SecretText() { OPENSSL_cleanse(text_.data(), text_.size()); }
+  std::string_view view() const { return text_; }
+
+ private:
+  std::string text_;
+};
+
 /// The bytes of the files, read once for all workers.
 struct CertificateTexts {
   CertificateFiles files;  ///< whose they are, for errors
   std::string chain;
-  std::string key;
+  SecretText key;
   std::string ocsp;
   /// Whether somebody has said that the OCSP response became stale: one of all workers does.
   std::shared_ptr<std::atomic<bool>> told_stale = std::make_shared<std::atomic<bool>>(false);

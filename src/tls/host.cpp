@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "tls/ciphers.h"
+#include "tls/key_schedule.h"
 
 namespace pagewire::tls {
 
@@ -19,11 +20,11 @@ void set_callbacks(Host& host);
 
 }  // namespace
 
-Hosts::Hosts(TicketKeys& keys) : library(OSSL_LIB_CTX_new()), tickets(library.get(), keys) {}
+Hosts::Hosts(TicketKeys& keys) : library(make_library()), tickets(library.get(), keys) {}
 
 OrText<std::unique_ptr<Host>> make_host(Hosts& hosts, const Settings& settings,
                                         const ClientRoots& roots) {
-  SslCtxPtr ctx(SSL_CTX_new_ex(hosts.library.get(), nullptr, TLS_server_method()));
+  SslCtxPtr ctx = make_server_context(hosts.library.get());
   if (ctx == nullptr) return tl::unexpected("OpenSSL makes no context: " + last_reason());
   auto host = std::make_unique<Host>(
       Host{.hosts = hosts, .ctx = std::move(ctx), .names = {}, .served = {}});

@@ -11,75 +11,20 @@
 #include <string_view>
 
 #include "base/check.h"
+#include "tls/hkdf.h"
 
 namespace pagewire::tls {
 
 namespace {
 
-using Bytes = std::span<const unsigned char>;
-
-/// HMAC with a context that is kept: HMAC(3) fetches the algorithm anew each time, which costs as
-/// much as the HMAC itself. One for each thread and hash.
-class Hmac {
- public:
-  explicit Hmac(const EVP_MD* digest) {
-    EVP_MAC* const mac = ::EVP_MAC_fetch(nullptr, "HMAC", nullptr);
-    context_ = ::EVP_MAC_CTX_new(mac);
-    ::EVP_MAC_free(mac);
-    const std::array<OSSL_PARAM, 2> parameters = {
-        ::OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST,
-                                           const_cast<char*>(::EVP_MD_get0_name(digest)), 0),
-        ::OSSL_PARAM_construct_end()};
-    PW_CHECK(context_ != nullptr && ::EVP_MAC_CTX_set_params(context_, parameters.data()) == 1);
-  }
-  Hmac(const Hmac&) = delete;
-  Hmac& operator=(const Hmac&) = delete;
-  ~Hmac() { ::EVP_MAC_CTX_free(context_); }
-
-  static Hmac& of(const EVP_MD* digest) {
-    thread_local Hmac sha256(::EVP_sha256());
-    thread_local Hmac sha384(::EVP_sha384());
-    return ::EVP_MD_get_size(digest) == 48 ? sha384 : sha256;
-  }
-  std::size_t operator()(Bytes key, Bytes message, std::span<unsigned char> into) {
-    std::size_t size = 0;
-    const bool made = ::EVP_MAC_init(context_, key.data(), key.size(), nullptr) == 1 &&
-                      ::EVP_MAC_update(context_, message.data(), message.size()) == 1 &&
-                      ::EVP_MAC_final(context_, into.data(), &size, into.size()) == 1;
-    PW_CHECK(made);
-    return size;
-  }
-
- private:
-  EVP_MAC_CTX* context_ = nullptr;
-};
-
-/// RFC 8446 7.1, with an empty context. Everything asked for here is at most one block of the hash,
-/// so that HKDF-Expand (RFC 5869 2.3) is one HMAC.
-void expand_label(const EVP_MD* digest, Bytes secret, std::string_view label,
-                  std::span<unsigned char> into) {
-  constexpr std::string_view prefix = "tls13 ";
-  std::array<unsigned char, 32> info{};
-  std::size_t size = 0;
-  const auto put = [&](std::size_t byte) { info[size++] = static_cast<unsigned char>(byte); };
-  put(into.size() >> 8U);
-  put(into.size() & 0xffU);
-  put(prefix.size() + label.size());
-  for (const char c : prefix) put(static_cast<unsigned char>(c));
-  for (const char c : label) put(static_cast<unsigned char>(c));
-  put(0);  // the context is empty
-  put(1);  // the first block
-  std::array<unsigned char, EVP_MAX_MD_SIZE> block;
-  const std::size_t block_size = Hmac::of(digest)(secret, std::span(info).first(size), block);
-  PW_CHECK(block_size >= into.size());
-  std::memcpy(into.data(), block.data(), into.size());
-  ::OPENSSL_cleanse(block.data(), block.size());
+void expand(const WriteKeys& keys, std::string_view label, std::span<unsigned char> into) {
+  PW_CHECK(hkdf_expand_label(keys.digest, keys.secret.view(), {.label = label}, into));
 }
 
 void fill_from_secret(WriteKeys& keys) {
   const std::span<unsigned char> key(keys.key.data(), key_size(keys.aead));
-  expand_label(keys.digest, keys.secret.view(), "key", key);
-  expand_label(keys.digest, keys.secret.view(), "iv", keys.iv);
+  expand(keys, "key", key);
+  expand(keys, "iv", keys.iv);
 }
 
 /// RFC 5246 5: P_hash with the seed "key expansion", server random, client random.
@@ -121,9 +66,19 @@ bool fill_from_key_block(const SSL* ssl, WriteKeys& keys) {
 
 }  // namespace
 
-WriteKeys::~WriteKeys() {
+void Secret::wipe() {
+  ::OPENSSL_cleanse(bytes.data(), bytes.size());
+  size = 0;
+}
+
+void WriteKeys::wipe_record_key() {
   ::OPENSSL_cleanse(key.data(), key.size());
-  ::OPENSSL_cleanse(secret.bytes.data(), secret.bytes.size());
+  ::OPENSSL_cleanse(iv.data(), iv.size());
+}
+
+void WriteKeys::wipe() {
+  wipe_record_key();
+  secret.wipe();
 }
 
 std::size_t key_size(Aead aead) {
@@ -174,8 +129,7 @@ std::optional<WriteKeys> server_write_keys(const SSL* ssl, const Secret& traffic
 WriteKeys updated(const WriteKeys& keys) {
   PW_CHECK(keys.version == Version::Tls13);
   WriteKeys next = keys;
-  expand_label(keys.digest, keys.secret.view(), "traffic upd",
-               std::span(next.secret.bytes).first(keys.secret.size));
+  expand(keys, "traffic upd", std::span(next.secret.bytes).first(keys.secret.size));
   fill_from_secret(next);
   return next;
 }

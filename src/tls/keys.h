@@ -1,5 +1,5 @@
-// The server's write keys, derived from what OpenSSL's key log tells (TLS 1.3) or from the master
-// secret (TLS 1.2).
+// The server's write keys, derived from the traffic secret (TLS 1.3) or from the master secret
+// (TLS 1.2).
 //
 // Rests on RFC 8446 7.1 and 7.3 (HKDF-Expand-Label, "key", "iv"), 7.2 ("traffic upd"), RFC 5246 6.3
 // (key_block), RFC 5288 and 7905 (what of it an AEAD cipher takes).
@@ -31,6 +31,11 @@ std::optional<Aead> aead_of(const ssl_cipher_st* cipher);
 struct Secret {
   std::array<unsigned char, 48> bytes{};
   std::size_t size = 0;
+  Secret() = default;
+  Secret(const Secret&) = default;
+  Secret& operator=(const Secret&) = default;
+  ~Secret() { wipe(); }
+  void wipe();
   std::span<const unsigned char> view() const { return {bytes.data(), size}; }
 };
 
@@ -47,11 +52,13 @@ struct WriteKeys {
   WriteKeys() = default;
   WriteKeys(const WriteKeys&) = default;
   WriteKeys& operator=(const WriteKeys&) = default;
-  ~WriteKeys();  ///< wipes
+  ~WriteKeys() { wipe(); }
+  void wipe_record_key();  ///< key and IV
+  void wipe();             ///< and the secret
 };
 
 /// Of a handshake that is complete; `traffic_secret` is SERVER_TRAFFIC_SECRET_0 (TLS 1.3). nullopt:
-/// the cipher is not an Aead, or OpenSSL did not tell the secret.
+/// the cipher is not an Aead, or there is no secret.
 std::optional<WriteKeys> server_write_keys(const SSL* ssl, const Secret& traffic_secret);
 
 /// After a KeyUpdate of ours (RFC 8446 7.2).

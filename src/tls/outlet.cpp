@@ -24,10 +24,6 @@ namespace {
 constexpr std::size_t tag_bytes = 16;
 constexpr std::size_t idle_buffers = 64;
 
-/// RFC 8446 5.5: AES-GCM may seal 2^24.5 full records under one key. A response of more than 100
-/// GiB, which goes on over this, stays below that.
-constexpr std::uint64_t records_per_key = std::uint64_t{1} << 24U;
-
 /// What fits into one TCP segment of an Ethernet, with record header, tag and type.
 constexpr std::size_t small_record = 1'400;
 /// So much of a response goes out in them after an idle time: the congestion window has grown by
@@ -93,6 +89,12 @@ bool Outlet::install(const WriteKeys& keys, std::uint64_t sequence) {
   sequence_ = sequence;
   return ::EVP_EncryptInit_ex(context_, evp_cipher(keys.aead), nullptr, keys.key.data(),
                               keys.iv.data()) == 1;
+}
+
+void Outlet::forget_keys(Forget what) {
+  ::EVP_CIPHER_CTX_free(context_);  // wipes its own copy
+  context_ = nullptr;
+  what == Forget::All ? keys_.wipe() : keys_.wipe_record_key();
 }
 
 void Outlet::begin_response(std::int64_t now_ms, ByteCount size) {

@@ -32,6 +32,10 @@ inline constexpr std::array<unsigned char, 5> key_update_message = {24, 0, 0, 1,
 inline constexpr std::size_t record_header_bytes = 5;
 inline constexpr std::size_t most_plain_bytes = 16 * 1024;  ///< of one record
 
+/// How much one key may encrypt, in full records: RFC 8446 5.5 allows 2^24.5 of AES-GCM's. A
+/// response that goes on over this stays below that up to 100 GiB more.
+inline constexpr std::uint64_t records_per_key = std::uint64_t{1} << 24U;
+
 /// Ciphertext of about eight full records. Sealed and sent while it is in the CPU's cache.
 struct SendBuffer {
   /// What a record of application data leaves free, for alerts and KeyUpdates behind it.
@@ -87,6 +91,10 @@ class Outlet {
   /// What a record costs on the wire beside its plain bytes.
   std::size_t record_overhead() const;
   const WriteKeys& keys() const { return keys_; }
+  /// Somebody else seals from now on: wipes the keys, of which only version and cipher stay, and,
+  /// if there may be a next key, the secret that it comes from.
+  enum class Forget : std::uint8_t { RecordKey, All };
+  void forget_keys(Forget what);
 
   bool empty() const { return buffer_ == nullptr; }
   /// Plain bytes that are sealed and that the socket has not taken yet.

@@ -2,7 +2,6 @@
 #include "tls/session.h"
 
 #include <openssl/bio.h>
-#include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 
@@ -14,6 +13,7 @@
 #include "sys/kernel_tls.h"
 #include "sys/socket.h"
 #include "sys/tcp_info.h"
+#include "tls/key_schedule.h"
 
 namespace pagewire::tls {
 
@@ -35,41 +35,11 @@ Session* session_of(const SSL* ssl) {
 
 /// What OpenSSL calls.
 struct SessionHooks {
-  /// "SERVER_TRAFFIC_SECRET_0 <client random> <secret>": the moment in which OpenSSL takes these
-  /// keys for its own writing (SSL_CTX_set_keylog_callback(3)).
-  static void key_logged(const SSL* ssl, const char* line) {
-    Session* const session = session_of(ssl);
-    constexpr std::string_view label = "SERVER_TRAFFIC_SECRET_0 ";
-    std::string_view text(line);
-    if (session == nullptr || !text.starts_with(label)) return;
-    text.remove_prefix(std::min(text.size(), text.rfind(' ') + 1));
-    Secret& secret = session->traffic_secret_;
-    // Both end with the line.
-    if (::OPENSSL_hexstr2buf_ex(secret.bytes.data(), secret.bytes.size(), &secret.size, text.data(),
-                                '\0') != 1) {
-      secret.size = 0;
-      return;
-    }
-    session->records_written_ = 0;
-    ::SSL_CTX_set_keylog_callback(::SSL_get_SSL_CTX(ssl), nullptr);
-  }
-
-  /// Our Finished is written, and OpenSSL derives the application keys next. It logs each secret
-  /// byte by byte through sprintf(3), 5% of a resumed handshake for all of them, so the log is only
-  /// on for these. A context has one thread.
-  static void listen_for_secret(const SSL* ssl) {
-    ::SSL_CTX_set_keylog_callback(::SSL_get_SSL_CTX(ssl), key_logged);
-  }
-
   static void message(int written, int version, int content_type, const void* data,
                       std::size_t size, SSL* ssl, void* /*argument*/) {
     Session& session = *session_of(ssl);
     const std::span bytes(static_cast<const unsigned char*>(data), size);
-    if (written != 0 && version == TLS1_3_VERSION && content_type == SSL3_RT_HANDSHAKE &&
-        bytes[0] == SSL3_MT_FINISHED) {
-      listen_for_secret(ssl);
-    }
-    if (written != 0) return session_wrote(session, content_type, bytes);
+    if (written != 0) return session_wrote(session, version, content_type, bytes);
     if (content_type == SSL3_RT_HEADER) ++session.records_read_;
     const bool key_update = content_type == SSL3_RT_HANDSHAKE && size == 5 &&
                             bytes[0] == SSL3_MT_KEY_UPDATE && session.ours_;
@@ -78,11 +48,14 @@ struct SessionHooks {
     if (bytes[4] == SSL_KEY_UPDATE_REQUESTED) session.answer_wanted_ = true;
   }
 
-  static void session_wrote(Session& session, int content_type,
+  static void session_wrote(Session& session, int version, int content_type,
                             std::span<const unsigned char> bytes) {
     if (content_type == SSL3_RT_HEADER) ++session.records_written_;
-    // TLS 1.2: the next record is the first under the new keys.
-    if (content_type == SSL3_RT_CHANGE_CIPHER_SPEC) session.records_written_ = 0;
+    // The next record is the first under the new keys: told after its own record's header.
+    const bool keys_change = version == TLS1_3_VERSION
+                                 ? content_type == SSL3_RT_HANDSHAKE && bytes[0] == SSL3_MT_FINISHED
+                                 : content_type == SSL3_RT_CHANGE_CIPHER_SPEC;
+    if (keys_change) session.records_written_ = 0;
     if (content_type != SSL3_RT_ALERT || !session.ours_ || bytes.size() != 2) return;
     if (bytes[1] == SSL_AD_NO_RENEGOTIATION) session.renegotiation_ = true;
     session.queue_control(RecordType::Alert, bytes);
@@ -144,6 +117,7 @@ std::unique_ptr<Session> Session::make(SSL_CTX& context, std::shared_ptr<const v
     ::BIO_free(bio);
     return nullptr;
   }
+  session->schedule_ = &KeySchedule::of(context);
   SSL* const ssl = session->ssl_;
   ::SSL_set_ex_data(ssl, session_index(), session.get());
   ::SSL_set_bio(ssl, bio, bio);
@@ -164,12 +138,12 @@ Session::~Session() {
     ::SSL_set_shutdown(ssl_, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
   }
   ::SSL_free(ssl_);
-  ::OPENSSL_cleanse(traffic_secret_.bytes.data(), traffic_secret_.bytes.size());
 }
 
 Session::Step Session::handshake() {
   ::ERR_clear_error();
   const int done = ::SSL_do_handshake(ssl_);
+  if (schedule_->has_server_secret()) traffic_secret_ = schedule_->take_server_secret();
   if (done == 1) {
     if (take_over()) return Step::Done;
     outcome_ = Outcome::Internal;
@@ -186,7 +160,7 @@ Session::Step Session::handshake() {
 /// From here on OpenSSL's writing is thrown away.
 bool Session::take_over() {
   const std::optional<WriteKeys> keys = server_write_keys(ssl_, traffic_secret_);
-  ::OPENSSL_cleanse(traffic_secret_.bytes.data(), traffic_secret_.bytes.size());
+  traffic_secret_.wipe();
   if (!keys || !outlet_.install(*keys, records_written_)) return false;
   // OpenSSL has told the client that it agrees to max_fragment_length; 1 is 512, 4 is 4096 bytes.
   const unsigned limit = ::SSL_SESSION_get_max_fragment_length(::SSL_get_session(ssl_));
@@ -213,7 +187,7 @@ Result<std::uint64_t> given_to_tcp(int fd) {
 
 }  // namespace
 
-void Session::begin_sending(int fd) {
+void Session::begin_sending(int fd, Card card) {
   PW_CHECK(established_);
   if (facts_.no_kernel != KernelReason::None) return;
   if (outlet_.records_limited()) {  // the kernel's are of 16 KiB
@@ -222,10 +196,10 @@ void Session::begin_sending(int fd) {
   }
   // What OpenSSL has sealed goes before the kernel begins to seal whatever is sent.
   const Result<bool> flushed = flush(fd);
-  kernel_reason_ = flushed && *flushed ? hand_over(fd) : KernelReason::SocketState;
+  kernel_reason_ = flushed && *flushed ? hand_over(fd, card) : KernelReason::SocketState;
 }
 
-KernelReason Session::hand_over(int fd) {
+KernelReason Session::hand_over(int fd, Card card) {
   if (const Result<void> attached = sys::attach_tls(fd); !attached) {
     // ENOENT: the module has gone since the probe; ENOTCONN: a FIN has come, or a reset.
     return attached.error().errno_value == ENOENT ? KernelReason::NoKernelTls
@@ -240,7 +214,9 @@ KernelReason Session::hand_over(int fd) {
     const bool lacks_cipher = why == ENOENT || why == EINVAL || why == EOPNOTSUPP;
     return lacks_cipher ? KernelReason::Cipher : KernelReason::SocketState;  // ENOMEM
   }
-  kernel_ = sys::device_tls_connections() > 0 ? Kernel::Nic : Kernel::Software;
+  kernel_ = card == Card::Encrypts ? Kernel::Nic : Kernel::Software;
+  const bool may_update = is_tls13() && facts_.kernel_rekeys && kernel_ == Kernel::Software;
+  outlet_.forget_keys(may_update ? Outlet::Forget::RecordKey : Outlet::Forget::All);
   // Refused where the card does not do this connection after all: it is copied then.
   if (kernel_ == Kernel::Nic && facts_.zero_copy_ro) {
     static_cast<void>(sys::allow_tls_zero_copy(fd));
@@ -359,10 +335,22 @@ Result<bool> Session::update_kernel_keys(int fd) {
         if (!outlet_.install(updated(outlet_.keys()), 0)) return failure("EVP_EncryptInit", ENOMEM);
         return give_keys_to_kernel(fd);
       });
-  if (given) return true;
+  if (given) {
+    outlet_.forget_keys(Outlet::Forget::RecordKey);
+    return true;
+  }
   outcome_ = Outcome::Internal;
   close_notify_sent_ = true;  // the peer could not read it
   return tl::unexpected(given.error());
+}
+
+std::uint64_t kernel_records(ByteCount sent, std::uint64_t responses) {
+  return sent.value / most_plain_bytes + 2 * responses;
+}
+
+bool Session::key_is_worn(ByteCount sent, std::uint64_t responses) const {
+  if (kernel_ == Kernel::None) return !is_tls13() && outlet_.sequence() >= records_per_key;
+  return outlet_.sequence() + kernel_records(sent, responses) >= records_per_key;
 }
 
 ByteCount Session::kernel_holds(int fd, ByteCount plain) const {

@@ -2,14 +2,14 @@
 //
 // OpenSSL does the handshake, and the reading for the whole life of the connection. What it writes
 // during the handshake goes into the outlet; once the handshake is complete, writing is ours: by
-// the kernel (kernel TLS), or by the outlet. Both get their keys from OpenSSL's key log, which
-// works with an OpenSSL that was built without kernel TLS, too (docs/adr/0009). What OpenSSL would
+// the kernel (kernel TLS), or by the outlet. Both get their keys from the key schedule, which works
+// with an OpenSSL that was built without kernel TLS, too (docs/adr/0009, 0010). What OpenSSL would
 // write then (alerts, the answer to a KeyUpdate) is seen by its message callback and sent by us.
 //
 // Nothing here waits or touches the loop: the owner offers what came, asks for plain bytes, and
 // flushes. The worker's thread; OpenSSL's error queue of that thread is empty between the calls.
 //
-// Rests on SSL_CTX_set_keylog_callback(3), SSL_set_msg_callback(3), BIO_meth_new(3); RFC 8446 4.6.3
+// Rests on SSL_set_msg_callback(3), BIO_meth_new(3); RFC 8446 4.6.3
 // (KeyUpdate), 6.1 (close_notify), RFC 5246 7.2.
 #pragma once
 
@@ -49,7 +49,11 @@ inline constexpr std::size_t outcome_count = 16;
 std::string_view token(Outcome outcome);
 
 /// Who encrypts what is sent.
-enum class Kernel : std::uint8_t { None, Software, Nic };
+enum class Kernel : std::uint8_t {
+  None,
+  Software,
+  Nic,  ///< or a network card: this machine has one that does, see Card
+};
 std::string_view token(Kernel kernel);  ///< "none", "kernel", "kernel-nic"
 inline constexpr std::size_t kernel_states = 3;
 
@@ -79,9 +83,20 @@ struct SessionFacts {
 /// Asks the kernel, once, at start.
 SessionFacts probe_session_facts(bool kernel_tls_wanted, bool zero_copy_ro);
 
+/// Whether a network card of this machine encrypts TLS, as far as the kernel tells: it counts such
+/// connections, and does not say which they are.
+enum class Card : std::uint8_t { None, Encrypts };
+
+/// Records that the kernel has made of `sent` plain bytes in so many responses, or a few more: it
+/// fills a record while it is given more, and a response ends one, as its head may.
+std::uint64_t kernel_records(ByteCount sent, std::uint64_t responses);
+
+class KeySchedule;
+
 class Session {
  public:
-  /// Of a server; no other thread may have sessions of `context`. `owner` keeps it alive.
+  /// Of a server, by make_server_context(); no other thread may have sessions of `context`. `owner`
+  /// keeps it alive.
   /// nullptr: out of memory.
   static std::unique_ptr<Session> make(SSL_CTX& context, std::shared_ptr<const void> owner,
                                        SendBuffers& buffers, const SessionFacts& facts);
@@ -101,7 +116,7 @@ class Session {
   /// No byte of the peer's has been taken yet.
   bool is_untouched() const { return !touched_; }
   /// Once the handshake is done: hands the sending to the kernel, where it can take it.
-  void begin_sending(int fd);
+  void begin_sending(int fd, Card card);
 
   struct Read {
     enum class Kind : std::uint8_t { Bytes, WantInput, Closed, Failed } kind;
@@ -118,6 +133,10 @@ class Session {
   /// false: the socket is full. Errors: as send(2); or the kernel has not taken the new key
   /// (ENOMEM): then outcome() is Internal, and nothing can be sent any more.
   Result<bool> flush(int fd);
+  /// Whether the connection should end with its next response, because its key has encrypted enough
+  /// (RFC 8446 5.5) and there is no other: under kernel TLS and in TLS 1.2. `sent`: plain bytes of
+  /// its `responses`.
+  bool key_is_worn(ByteCount sent, std::uint64_t responses) const;
   /// Under kernel TLS: how much of what was sent, `plain` bytes of responses since begin_sending(),
   /// is not in TCP's queue yet. Kernels (6.1, not 7.3) take more than fits there and drop the rest
   /// at shutdown(2) and close(2): neither while this is > 0. Two system calls.
@@ -144,7 +163,7 @@ class Session {
   friend struct SessionHooks;
   Session(std::shared_ptr<const void> owner, SendBuffers& buffers, const SessionFacts& facts);
   bool take_over();
-  KernelReason hand_over(int fd);
+  KernelReason hand_over(int fd, Card card);
   Result<void> give_keys_to_kernel(int fd);
   Result<bool> update_kernel_keys(int fd);
   void queue_control(RecordType type, std::span<const unsigned char> message);
@@ -154,6 +173,7 @@ class Session {
 
   std::shared_ptr<const void> owner_;  ///< of the SSL_CTX; goes last
   SSL* ssl_ = nullptr;
+  KeySchedule* schedule_ = nullptr;
   Outlet outlet_;
   const SessionFacts& facts_;
   std::span<const char> input_;

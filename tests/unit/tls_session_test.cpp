@@ -11,6 +11,7 @@
 
 #include "support/tls_certificates.h"
 #include "sys/socket.h"
+#include "tls/key_schedule.h"
 
 namespace pagewire::tls {
 namespace {
@@ -20,7 +21,8 @@ using SslCtx = std::shared_ptr<SSL_CTX>;
 
 SslCtx server_context() {
   static const test::MadeCertificate certificate = test::make_certificate({});
-  SslCtx context(::SSL_CTX_new(::TLS_server_method()), ::SSL_CTX_free);
+  static const LibraryPtr library = make_library();
+  SslCtx context = make_server_context(library.get());
   ::SSL_CTX_use_certificate(context.get(), certificate.certificate.get());
   ::SSL_CTX_use_PrivateKey(context.get(), certificate.key.get());
   return context;
@@ -392,69 +394,6 @@ TEST(TlsSession, ACipherThatIsNoAead) {
   EXPECT_EQ(both.shake(), Session::Step::Failed);
 }
 
-// ---------------------------------------------------------------- the outlet
-
-WriteKeys some_keys() {
-  WriteKeys keys;
-  keys.key[0] = 1;
-  return keys;
-}
-
-TEST(TlsOutlet, PlainBytesCountAsTheirRecordsGo) {
-  for (const std::size_t step : {1U, 5U, 700U, 100'000U}) {
-    SendBuffers buffers;
-    Outlet outlet(buffers);
-    ASSERT_TRUE(outlet.install(some_keys(), 0));
-    std::string text = pattern(3000);
-    for (const std::size_t size : {1000U, 1U, 1999U}) {
-      const iovec piece{text.data(), size};
-      outlet.seal({&piece, 1});
-    }
-    EXPECT_EQ(outlet.held().value, 3000U);
-    ByteCount plain;
-    while (!outlet.empty()) {
-      EXPECT_GT(outlet.held().value, 0U) << "nothing held means nothing unsent";
-      plain += outlet.taken(std::min(step, outlet.waiting().size()));
-      EXPECT_EQ(plain.value + outlet.held().value, 3000U);
-    }
-    EXPECT_EQ(plain.value, 3000U);
-  }
-}
-
-TEST(TlsOutlet, RecordsBeginSmallAfterAnIdleTime) {
-  SendBuffers buffers;
-  Outlet outlet(buffers);
-  ASSERT_TRUE(outlet.install(some_keys(), 0));
-  const std::string text = pattern(most_plain_bytes);
-  const auto drain = [&](ByteCount size) {
-    std::vector<std::size_t> sizes;
-    while (size.value > 0) {
-      const std::size_t next = outlet.next_record(size);
-      if (next == 0) {
-        outlet.taken(outlet.waiting().size());
-        continue;
-      }
-      const iovec piece{const_cast<char*>(text.data()), next};
-      outlet.seal({&piece, 1});
-      sizes.push_back(next);
-      size -= ByteCount{next};
-    }
-    return sizes;
-  };
-  constexpr ByteCount large{1 * mib};
-  outlet.begin_response(1'000, large);
-  std::vector<std::size_t> sizes = drain(large);
-  EXPECT_EQ(sizes.front(), 1'400U);
-  EXPECT_EQ(std::count(sizes.begin(), sizes.end(), 1'400U), 47) << "about 64 KiB";
-  EXPECT_EQ(sizes[48], most_plain_bytes);
-  outlet.begin_response(1'500, large);
-  EXPECT_EQ(drain(large).front(), most_plain_bytes) << "not idle";
-  outlet.begin_response(9'000, ByteCount{10'000});
-  EXPECT_EQ(drain(ByteCount{10'000}).front(), 10'000U) << "fits into one record";
-  outlet.begin_response(19'000, large);
-  EXPECT_EQ(drain(large).front(), 1'400U);
-}
-
 TEST(TlsSession, KeysThatHaveSealedEnoughAreChanged) {
   Both both;
   ASSERT_EQ(both.shake(), Session::Step::Done);
@@ -476,17 +415,24 @@ TEST(TlsSession, KeysThatHaveSealedEnoughAreChanged) {
   EXPECT_FALSE(outlet.empty()) << "the KeyUpdate waits";
 }
 
-TEST(TlsOutlet, ThereIsAlwaysRoomForAnAlert) {
-  SendBuffers buffers;
-  Outlet outlet(buffers);
-  ASSERT_TRUE(outlet.install(some_keys(), 0));
-  const std::string text = pattern(most_plain_bytes);
-  while (const std::size_t size = outlet.next_record(ByteCount{100 * mib})) {
-    const iovec piece{const_cast<char*>(text.data()), size};
-    outlet.seal({&piece, 1});
+/// TLS 1.2 has no KeyUpdate: the connection has to end.
+TEST(TlsSession, AWornKeyOfTls12EndsTheConnection) {
+  for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
+    Both both({.version = version});
+    ASSERT_EQ(both.shake(), Session::Step::Done);
+    EXPECT_FALSE(both.session->key_is_worn(ByteCount{}, 0));
+    const WriteKeys keys = both.session->outlet().keys();
+    ASSERT_TRUE(both.session->outlet().install(keys, records_per_key - 1));
+    EXPECT_FALSE(both.session->key_is_worn(ByteCount{}, 0));
+    ASSERT_TRUE(both.session->outlet().install(keys, records_per_key));
+    EXPECT_EQ(both.session->key_is_worn(ByteCount{}, 0), version == TLS1_2_VERSION);
   }
-  constexpr std::array<unsigned char, 2> alert = {1, 0};
-  for (int i = 0; i < 8; ++i) EXPECT_TRUE(outlet.seal_control(RecordType::Alert, alert));
+}
+
+TEST(TlsSession, RecordsOfTheKernelAreCountedByBytesAndResponses) {
+  EXPECT_LT(kernel_records(ByteCount{255 * gib}, 1'000), records_per_key);
+  EXPECT_GE(kernel_records(ByteCount{256 * gib}, 1), records_per_key);
+  EXPECT_GE(kernel_records(ByteCount{}, records_per_key / 2), records_per_key);
 }
 
 }  // namespace
