@@ -18,7 +18,8 @@ METHOD = (
     "connections, closed loop, bodies thrown away in the client's kernel. Contenders take turns, "
     "each with an origin of its own, and the order rotates. In the row of new connections a "
     "request is a connection: connect, one answer of 1 KiB, the client's FIN; no TIME_WAIT. "
-    "haproxy-tuned: tune.pipesize of 1 MiB; nginx-tuned: proxy_buffer_size of 128 KiB; all else as it comes.")
+    "haproxy-tuned: tune.pipesize of 1 MiB; nginx-tuned: proxy_buffer_size of 128 KiB; all else as "
+    "it comes.")
 
 
 def of_bulk(row: dict) -> list[str]:
