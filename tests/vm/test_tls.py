@@ -275,7 +275,10 @@ class Tls:
     def trace_of_socket(self):
         """The calls on the socket from its keys on, and what they took, by call."""
         trace = self.guest.run("cat /tmp/trace.*").output
-        keyed = re.search(r"setsockopt\((\d+), SOL_TLS, TLS_TX", trace)
+        # The last: before it, the first thread has tried at start what the kernel can do.
+        keyed = None
+        for keyed in re.finditer(r"setsockopt\((\d+), SOL_TLS, TLS_TX", trace):
+            pass
         if not keyed:
             return [], {}
         lines = [line for line in trace[keyed.start():].splitlines() if f"({keyed[1]}, " in line]
