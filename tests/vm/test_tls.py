@@ -332,7 +332,8 @@ class Tls:
         rekeyed = self.tls_stat("TlsTxRekeyOk") - before
         report(f"{self.guest.release}: {bodies} KeyUpdates answered, TlsTxRekeyOk rose by"
                f" {rekeyed}")
-        self.assertEqual(rekeyed, bodies)
+        # Those that came together are answered by one (RFC 8446 4.6.3).
+        self.assertTrue(bodies // 2 <= rekeyed <= bodies, rekeyed)
 
     def check_that_it_ends(self, server, client):
         """With close_notify and the reason counted: it never stalls."""
