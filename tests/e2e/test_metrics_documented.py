@@ -8,9 +8,11 @@ import subprocess
 import unittest
 
 from support import SOURCE, Pagewire, RawClient, TestFolder, fetch_metrics, tls_flags, wait_until
+from support.relay import Relay, Upstream
 
 DEPLOY = os.path.join(SOURCE, "deploy")
 RULES = os.path.join(DEPLOY, "prometheus")
+OF_A_RELAY = "\n## Of a relay\n"
 NAME = re.compile(r"\b(?:pagewire|process)_[a-z0-9_]+")
 
 
@@ -33,6 +35,12 @@ def expressions():
         yield "rules", rule
 
 
+def documented(text):
+    """Name, type, unit with labels, and question of each row."""
+    return re.findall(r"^\| `([a-z_]+)` \| (counter|gauge|histogram) \| ([^|]+) \| ([^|]+) \|$",
+                      text, re.M)
+
+
 class MetricsDocumentedTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -46,9 +54,7 @@ class MetricsDocumentedTest(unittest.TestCase):
                        and fetch_metrics(server).total("_worker_events_total$") > 1,
                        "the connection is closed, and a tick later")
             cls.metrics = fetch_metrics(server)
-        cls.documented = re.findall(
-            r"^\| `([a-z_]+)` \| (counter|gauge|histogram) \| ([^|]+) \| ([^|]+) \|$",
-            text_of(SOURCE, "docs/METRICS.md"), re.M)
+        cls.documented = documented(text_of(SOURCE, "docs/METRICS.md").split(OF_A_RELAY)[0])
 
     def exported(self):
         """Also the samples that a histogram has."""
@@ -112,6 +118,31 @@ class MetricsDocumentedTest(unittest.TestCase):
         self.assertGreater(total("^process_cpu_seconds_total$"), 0)
         self.assertTrue(5 < total("^process_open_fds$") < total("^process_max_fds$"))
         self.assertGreater(total("^pagewire_host_tcp_sent_segments_total$"), 0)
+
+
+class RelayMetricsDocumentedTest(unittest.TestCase):
+    SHARED = re.compile("process_|pagewire_(build_info|log_dropped_total|process_|host_)")
+
+    def test_every_metric_is_documented_and_the_other_way_round(self):
+        folder = TestFolder()
+        self.addCleanup(folder.close)
+        upstream = Upstream(lambda connection: connection.sendall(b"x" * 1000))
+        self.addCleanup(upstream.close)
+        relay = Relay("--mirror", os.path.join(folder.root, "mirror"), to=[upstream.address])
+        self.addCleanup(relay.kill)
+        with relay.connect() as client:
+            while client.recv(4096):
+                pass
+        metrics = fetch_metrics(relay)
+        above, below = text_of(SOURCE, "docs/METRICS.md").split(OF_A_RELAY)
+        own = {name: kind for name, kind, _, _ in documented(below)}
+        shared = {name: kind for name, kind, _, _ in documented(above) if self.SHARED.match(name)}
+        self.assertLess(20, len(own))
+        self.assertEqual({**own, **{name: kind for name, kind in shared.items()
+                                    if name in metrics.types}}, metrics.types)
+        for name, _, unit, _ in documented(below):
+            for _, its, _ in metrics.find(f"^{name}$"):
+                self.assertEqual(set(its), set(re.findall(r"`([a-z]+)`", unit)), name)
 
 
 class PromtoolTest(unittest.TestCase):
