@@ -76,7 +76,8 @@ Steered steered(relay::Relay& relay, const RelaySettings& settings) {
           .drained = [&relay] { return relay.drained(); },
           .end = [&relay] { return relay.drain(); },
           .drain_timeout_ms = settings.relay.drain_timeout_ms,
-          .unfinished = "connections"};
+          .unfinished = "connections",
+          .resets_at_once = true};
 }
 
 }  // namespace

@@ -131,8 +131,8 @@ void add_process_timeouts(std::vector<RelayOption>& table) {
       {.name = "user-timeout",
        .group = group,
        .placeholder = "TIME",
-       .help = "bytes that a peer does not acknowledge end its connection (TCP_USER_TIMEOUT); 0 is "
-               "the kernel's own time"},
+       .help = "a peer that acknowledges nothing, or has no room for so long (it does not read), "
+               "ends its connection (TCP_USER_TIMEOUT); 0 is the kernel's own time"},
       {.least_ms = 0}, [](auto& s) -> auto& { return s.relay.user_timeout_ms; }));
   table.push_back(Make::number(
       {.name = "keepalive",

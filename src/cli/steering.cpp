@@ -1,6 +1,7 @@
 #include "cli/steering.h"
 
 #include <fmt/format.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -9,6 +10,7 @@
 
 #include "cli/stop_signals.h"
 #include "cli/values.h"
+#include "sys/socket.h"
 
 namespace pagewire::cli {
 
@@ -43,10 +45,25 @@ void wait_for_stop(const Steered& steered, StatusLine& status, const sigset_t& s
   }
 }
 
+void end_now(int) {
+  ::_exit(exit_failed);
+}
+
+/// A handler makes system calls alone. It does not know the descriptors, so all that there may be
+/// are asked (a million in less than a second); those that are no sockets say ENOTSOCK or EBADF.
+void reset_and_end_now(int) {
+  constexpr rlim_t most = 1U << 20U;
+  rlimit limit{};
+  ::getrlimit(RLIMIT_NOFILE, &limit);
+  const rlim_t count = std::min(limit.rlim_cur, most);
+  for (rlim_t fd = 0; fd < count; ++fd) sys::abort_on_close(static_cast<int>(fd));
+  ::_exit(exit_failed);
+}
+
 /// From now on SIGINT and SIGTERM end the process at once, whatever it waits for.
-void end_at_next_signal() {
+void end_at_next_signal(bool resets) {
   struct sigaction end {};
-  end.sa_handler = [](int) { ::_exit(exit_failed); };
+  end.sa_handler = resets ? reset_and_end_now : end_now;
   sigset_t enders;
   ::sigemptyset(&enders);
   for (const int signal : {SIGINT, SIGTERM}) {
@@ -96,7 +113,7 @@ void run_until_stopped(const Steered& steered, StatusLine& status, const sigset_
   wait_for_stop(steered, status, signals);
   // Before anything is written: a standard output that nobody reads must not hold up the end.
   steered.begin_drain();
-  end_at_next_signal();
+  end_at_next_signal(steered.resets_at_once);
   status.clear();
   drain(steered);
 }

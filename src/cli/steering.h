@@ -35,6 +35,9 @@ struct Steered {
   std::function<bool()> end;  ///< after the drain; false when something was cut off
   std::int64_t drain_timeout_ms = 0;
   std::string_view unfinished;  ///< what was cut off then: "unfinished responses"
+  /// A second signal resets all sockets: where only FIN says that a stream is whole, the kernel's
+  /// own, at the end of a process, would say so of one that was cut short.
+  bool resets_at_once = false;
 };
 
 /// Shows the status line until SIGINT or SIGTERM comes, then drains. Returns when all has ended.

@@ -148,8 +148,10 @@ void Health::Parts::begin(std::uint32_t id, Check& check, std::int64_t now_ms) {
   if (first) check.next_ms -= (id * 618LL % 1'000) * settings.interval_ms / 1'000;
   check.fd = sys::Fd(
       ::socket(check.address.raw()->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  // EMFILE, ENFILE, ENOBUFS, ENOMEM: what this machine lacks says nothing of the endpoint, so no
+  // check has been. EAFNOSUPPORT: no IPv6 in this kernel, and no client would come there.
+  if (!check.fd.is_open() && errno != EAFNOSUPPORT) return;
   ++under_way;
-  // EMFILE, ENFILE, ENOBUFS, ENOMEM; EAFNOSUPPORT: no IPv6 in this kernel
   if (!check.fd.is_open()) return ended(id, check, errno);
   const int off = 0;
   if (!settings.send_proxy) {

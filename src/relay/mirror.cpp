@@ -161,7 +161,7 @@ std::string mirrors_text(std::span<const NamedMirror> mirrors) {
     metrics::write_family(text, series.family);
     for (const NamedMirror& one : mirrors) {
       fmt::format_to(std::back_inserter(text), "{}{{relay=\"{}\"}} {}\n", series.family.name,
-                     one.name, one.mirror.totals().*series.sum);
+                     metrics::escaped_label(one.name), one.mirror.totals().*series.sum);
     }
   }
   return text;
@@ -191,7 +191,8 @@ void Mirror::Parts::run() {
     const bool ready = writer.is_ready(patience());
     const bool flowing = ready && drain_lanes();
     // After what was there: it belongs to the file as it was when reopen() was called.
-    if (writer.sink().is_file() && ready && reopen_asked.exchange(false)) {
+    // A recorder forgets the question as well, or it would be asked without end.
+    if (ready && reopen_asked.exchange(false) && writer.sink().is_file()) {
       (void)writer.open_next({});  // ENOSPC, EACCES: the old file stays in use
     }
     if (stopping && (!flowing || now_ms() >= stop_at_ms)) return complain_of_rest();

@@ -182,12 +182,18 @@ void Upstreams::refresh(std::size_t worker) {
   list_of(worker);
 }
 
-/// The worker's list, brought up to date if that can be done without waiting.
+/// The worker's list, brought up to date if that can be done without waiting. Where it has nobody
+/// left (or nobody yet) the few microseconds are waited for: a client would be refused for them.
 Upstreams::Endpoints Upstreams::list_of(std::size_t worker) {
   Worker& own = *workers_[worker];
   if (own.seen.load(std::memory_order_relaxed) == generation()) return own.list;
-  const std::unique_lock lock(list_mutex_, std::try_to_lock);
-  if (!lock.owns_lock()) return own.list;
+  std::unique_lock lock(list_mutex_, std::try_to_lock);
+  if (!lock.owns_lock()) {
+    const bool goes_on = std::any_of(own.list.begin(), own.list.end(),
+                                     [](const Endpoint* endpoint) { return usable(*endpoint); });
+    if (goes_on) return own.list;
+    lock.lock();
+  }
   own.list = present();
   own.seen.store(generation(), std::memory_order_release);
   return own.list;

@@ -4,8 +4,8 @@
 // several endpoints, each with its own limit, health and counters. One Upstreams object is shared
 // by all workers, the health thread and the resolver:
 // - The list of endpoints changes under a mutex; a worker copies it when its generation has
-// changed,
-//   and never waits for the mutex (it goes on with its old list until the next look).
+//   changed, and waits for the mutex only when its old list has nobody left (else it goes on with
+//   that until the next look).
 // - Limits hold over all workers together: one atomic count an endpoint, touched when a connection
 //   comes or goes.
 // - Places are given in the order of asking, over all workers together: who finds every endpoint
@@ -230,7 +230,8 @@ class Upstreams {
   std::atomic<std::uint64_t> turn_{0};
   std::atomic<std::size_t> queued_{0};  ///< the length of waiting_
 
-  // Where both are held, the list's is taken first. A worker only ever tries for the list's.
+  // Where both are held, the list's is taken first. A worker only ever tries for the list's,
+  // or waits for it while it holds no other.
   mutable std::mutex list_mutex_;
   std::vector<std::unique_ptr<Endpoint>> endpoints_;  ///< those that have gone as well
   std::uint32_t next_id_ = 0;

@@ -225,6 +225,19 @@ Result<SocketPair> tcp_pair_over_loopback() {
 
 namespace {
 
+/// An IPv4-mapped address (a client of a listener for both families) as the IPv4 one that it is.
+Address unmapped(const Address& address) {
+  if (address.raw()->sa_family != AF_INET6) return address;
+  sockaddr_in6 v6{};
+  std::memcpy(&v6, address.raw(), sizeof v6);
+  if (!IN6_IS_ADDR_V4MAPPED(&v6.sin6_addr)) return address;
+  sockaddr_in v4{};
+  v4.sin_family = AF_INET;
+  v4.sin_port = v6.sin6_port;
+  std::memcpy(&v4.sin_addr, &v6.sin6_addr.s6_addr[12], sizeof v4.sin_addr);
+  return address_from(v4);
+}
+
 /// What connect(2) needs to come from an address that is not this machine's.
 Result<void> take_source(int fd, const Address& source) {
   const int on = 1;
@@ -244,7 +257,9 @@ Result<Fd> connect_to(const Address& address, const ConnectOptions& options) {
   Fd fd(::socket(address.raw()->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!fd.is_open()) return last_error("socket");
   if (options.source != nullptr) {
-    if (Result<void> taken = take_source(fd.get(), *options.source); !taken) {
+    const bool v4 = address.raw()->sa_family == AF_INET;
+    const Address source = v4 ? unmapped(*options.source) : *options.source;
+    if (Result<void> taken = take_source(fd.get(), source); !taken) {
       return tl::unexpected(taken.error());
     }
   }

@@ -325,6 +325,29 @@ class WatchingTest(RelayCase):
         relay.wait(expected=0)
         self.assertIn("connections were cut off", relay.output)
 
+    def test_a_second_signal_is_a_reset(self):
+        reads, got = threading.Event(), []
+
+        def slow(connection):
+            reads.wait(20)
+            got.append(len(read_all(connection)))
+        upstream = self.upstream(slow)
+        relay = self.relay(to=[upstream])
+        client = self.connect(relay)
+        # More than all buffers take: the relay is in the midst of it when it ends.
+        send_all_then_fin(client, coded_bytes(0, 64 << 20))
+        self.wait_for(relay, "pagewire_relay_connections_open", 1)
+        wait_until(lambda: self.metrics(relay).total("pagewire_relay_bytes_total") > 0,
+                   "bytes flow")
+        relay.signal(signal.SIGTERM)
+        wait_until(lambda: "draining 1 connection" in relay.output, "it says so")
+        relay.signal(signal.SIGTERM)
+        relay.wait(expected=1)
+        reads.set()
+        wait_until(lambda: got or upstream.errors, "the upstream hears of the end")
+        self.assertEqual(got, [])
+        self.assertIsInstance(upstream.errors[0], ConnectionResetError)
+
     def test_a_bulk_transfer_makes_no_other_calls_than_splice_and_epoll(self):
         data = coded_bytes(0, 64 << 20)
         relay = self.relay("--path", "splice",

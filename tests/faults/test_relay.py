@@ -216,6 +216,19 @@ class Peers(RelayFault):
                 self.assertIsNone(first_difference(got[0].replace(b"!after", b"after"), expected))
                 relay.stop()
 
+    def test_transparent_behind_a_listener_for_both_families(self):
+        if os.geteuid() != 0:
+            self.skipTest("needs root, for IP_TRANSPARENT")
+        peers = []
+        upstream = Upstream(lambda connection: peers.append(connection.getpeername()[0]))
+        self.addCleanup(upstream.close)
+        relay = Relay("--workers", "1", "--transparent", to=[upstream.address], listen=("[::]:0",))
+        self.addCleanup(relay.kill)
+        with socket.create_connection(("127.0.0.1", relay.address[1]), timeout=10,
+                                      source_address=("127.0.0.9", 0)) as client:
+            self.assertEqual(client.recv(1), b"")
+        self.assertEqual(peers, ["127.0.0.9"])
+
     def test_transparent_without_the_right_says_so(self):
         if os.geteuid() != 0:
             self.skipTest("needs root, to give the right up")

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include <chrono>
@@ -122,6 +123,25 @@ TEST_F(RelayHealth, GoesDownAndComesBack) {
   EXPECT_EQ(lines(),
             (std::vector<std::string>{"upstream " + address.to_string() + " is down: refused",
                                       "upstream " + address.to_string() + " is up"}));
+}
+
+TEST_F(RelayHealth, WithoutDescriptorsNothingIsSaidOfTheUpstream) {
+  const sys::Fd listener = listen_at(*sys::Address::parse("127.0.0.1:0"));
+  const sys::Address address = *sys::local_address(listener.get());
+  upstreams_.set_addresses(0, std::span(&address, 1));
+  start({.interval_ms = 5, .rise = 2, .fall = 1});
+  ASSERT_TRUE(soon([&] { return seen().passed >= 1; }));
+  rlimit as_it_was{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &as_it_was), 0);
+  const rlimit none{.rlim_cur = 0, .rlim_max = as_it_was.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+  std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &as_it_was), 0);
+  const std::uint64_t before = seen().passed;
+  ASSERT_TRUE(soon([&] { return seen().passed > before; }));
+  EXPECT_TRUE(seen().up);
+  EXPECT_EQ(seen().went_down, 0U);
+  EXPECT_EQ(seen().failed[static_cast<std::size_t>(ConnectFailure::Other)], 0U);
 }
 
 TEST_F(RelayHealth, ProgramsDoNotHearOfChecks) {

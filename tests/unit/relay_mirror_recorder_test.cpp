@@ -2,6 +2,7 @@
 // nothing, and what reaches it is right.
 #include <poll.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #include "relay/mirror.h"
 #include "sys/socket.h"
@@ -122,6 +123,24 @@ TEST(MirrorToARecorder, ComesToOneThatWasNotThere) {
   talker.message(Direction::Up, 1'000);
   const sys::Fd listener = std::move(*sys::listen_on(*sys::Address::parse(target), {}));
   ASSERT_TRUE(comes([&] { return mirror->totals().mirrored_bytes == 1'000; }));
+}
+
+TEST(MirrorToARecorder, SleepsAfterSighup) {
+  const auto cpu_ns = [] {
+    timespec used{};
+    ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+    return used.tv_sec * 1'000'000'000 + used.tv_nsec;
+  };
+  Recorder recorder;
+  std::unique_ptr<Mirror> mirror = std::move(*Mirror::open({.target = recorder.target()}));
+  const sys::Fd connection = recorder.accept();
+  mirror->reopen();
+  const auto before_ns = cpu_ns();
+  std::this_thread::sleep_for(std::chrono::milliseconds(400));
+  EXPECT_LT(cpu_ns() - before_ns, 100'000'000);
+  Talker talker(mirror->lane(0), 1);
+  talker.message(Direction::Up, 1'000);
+  EXPECT_TRUE(comes([&] { return mirror->totals().mirrored_bytes == 1'000; }));
 }
 
 // A recorder that is stuck must not hold up the end of the program either.

@@ -215,5 +215,14 @@ TEST(Mirror, SaysWhyAFileCannotBeOpened) {
   EXPECT_EQ(mirror.error(), (Error{"open", ENOENT}));
 }
 
+TEST(MirrorMetrics, EscapeTheRelaysName) {
+  MirrorFolder folder;
+  const std::unique_ptr<Mirror> mirror = std::move(*Mirror::open({.target = folder.file()}));
+  const NamedMirror named{.name = "a\"b", .mirror = *mirror};
+  const std::string text = mirrors_text(std::span(&named, 1));
+  EXPECT_NE(text.find("pagewire_relay_mirror_opened_total{relay=\"a\\\"b\"} 1\n"), text.npos)
+      << text;
+}
+
 }  // namespace
 }  // namespace pagewire::relay

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <map>
 #include <memory>
 #include <string>
@@ -401,6 +402,24 @@ TEST_F(RelayUpstreams, WorkersHealthAndResolverAtOnce) {
     upstreams.for_each(
         [](const std::string&, const Endpoint& endpoint) { ADD_FAILURE() << endpoint.text; });
   }
+}
+
+// Somebody (a scrape of the metrics) holds the list when all of its addresses have just changed.
+TEST_F(RelayUpstreams, NobodyIsRefusedForAListThatIsHeld) {
+  make(Balance::RoundRobin, 1);
+  EXPECT_EQ(ask(), "10.0.0.1:80");
+  const sys::Address moved = at("10.0.0.9:80");
+  upstreams_->set_addresses(0, std::span(&moved, 1));
+  std::atomic<bool> held{false};
+  std::thread holder([&] {
+    upstreams_->for_each([&](const std::string&, const Endpoint&) {
+      held.store(true);
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    });
+  });
+  while (!held.load()) std::this_thread::yield();
+  EXPECT_EQ(ask(), "10.0.0.9:80");
+  holder.join();
 }
 
 }  // namespace
