@@ -77,7 +77,9 @@ struct Settings {
   std::size_t pipes = 4'096;  ///< in use at once, of a worker; above: copy
   sys::PipePool::Limits pipe_pool{.idle = 64, .capacity = ByteCount{512 * kib}};
   sys::KeepAlive keep_alive;               ///< idle_s 0: none
-  std::int64_t user_timeout_ms = 120'000;  ///< TCP_USER_TIMEOUT, both sides; 0: the kernel's own
+  /// TCP_USER_TIMEOUT, both sides; 0: the kernel's own. It counts a closed window as well, so below
+  /// the idle timeout it would end readers that only pause.
+  std::int64_t user_timeout_ms = 600'000;
   std::int64_t drain_timeout_ms = 30'000;
   log::Settings access_log;
   bool admin_enabled = true;
