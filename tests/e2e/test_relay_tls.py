@@ -2,6 +2,7 @@
 the ends of streams, what is no TLS, handshakes that stand still, certificates. Data is
 position-coded."""
 
+import fcntl
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ import ssl
 import struct
 import subprocess
 import tempfile
+import termios
 import threading
 import unittest
 
@@ -319,10 +321,16 @@ class EndsTest(RelayTlsCase):
             ["openssl", "s_client", "-quiet", "-connect", f"{host}:{port}", "-tls1_3",
              "-no_ign_eof"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL)
+        limit = threading.Timer(10, client.kill)
+        limit.start()
+        self.addCleanup(limit.cancel)
         with client:
             for text in (b"before\n", b"K\n", b"after\n"):
                 client.stdin.write(text)
                 client.stdin.flush()
+                # Only a line that it reads by itself is a command.
+                wait_until(lambda: fcntl.ioctl(client.stdin, termios.FIONREAD, b"\0" * 4)
+                           == b"\0" * 4, "the client has read its line")
                 if text != b"K\n":
                     self.assertEqual(client.stdout.readline(), text)
             client.stdin.close()
