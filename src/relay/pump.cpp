@@ -41,6 +41,9 @@ PumpResult Pump::step(const PumpRules& rules, PumpEnds ends, PumpRoom& room) {
         case Moved::Some:
           continue;
         case Moved::Nothing:
+          // Kernel TLS may have left records with TCP that nobody sends: no acknowledgement would
+          // come, and no room (docs/KERNEL_NOTES.md).
+          if (ends.seals != nullptr && ends.seals->by_kernel()) sys::push_queued(ends.sink);
           return result(PumpStatus::WantWrite);
         case Moved::Failed:
           return result(PumpStatus::SinkFailed);
