@@ -414,7 +414,6 @@ class HandshakeTest(RelayTlsCase):
         self.assertEqual(entry["client"], "192.0.2.9:4711")
         self.assertEqual((entry["tls"], entry["end"], entry["complete"]), ("TLSv1.3", "done", True))
         self.assertIn(entry["ktls"], ("none", "kernel"))
-        self.assertIn("reason", entry)
 
     def test_certificates_are_read_anew(self):
         folder = tempfile.TemporaryDirectory()
@@ -475,10 +474,7 @@ class LeaksTest(RelayTlsCase):
     def test_nothing_is_left_of_hundreds(self):
         relay = self.relay(serve=echo)
         context = client_context()
-
-        def descriptors():
-            return len(os.listdir(f"/proc/{relay.process.pid}/fd"))
-        idle = None
+        descriptors, idle = f"/proc/{relay.process.pid}/fd", None
         for number in range(200):
             client = self.connect(relay, context)
             client.sendall(b"x" * 100)
@@ -494,9 +490,9 @@ class LeaksTest(RelayTlsCase):
             client.raw.close()
             if number == 50:
                 self.nothing_left(relay)
-                idle = descriptors()
+                idle = len(os.listdir(descriptors))
         self.nothing_left(relay)
-        self.assertEqual(descriptors(), idle)
+        self.assertEqual(len(os.listdir(descriptors)), idle)
 
 
 if __name__ == "__main__":
