@@ -49,9 +49,9 @@ void announce(const relay::Relay& relay, const RelaySettings& settings) {
   for (std::size_t i = 0; i < addresses.size(); ++i) {
     const relay::Route& route = settings.relay.routes[i];
     for (const sys::Address& address : addresses[i]) {
-      say(fmt::format("pagewire " PAGEWIRE_VERSION " relaying {} to {} ({}, path {})",
+      say(fmt::format("pagewire " PAGEWIRE_VERSION " relaying {} to {} ({}, path {}{})",
                       address.to_string(), fmt::join(route.to, ", "), relay::name(route.balance),
-                      relay::name(route.path)));
+                      relay::name(route.path), route.has_tls() ? ", TLS in front" : ""));
     }
   }
   if (settings.relay.admin_enabled) {
@@ -69,8 +69,19 @@ void announce(const relay::Relay& relay, const RelaySettings& settings) {
                                     : log_file));
 }
 
+void reopen(relay::Relay& relay) {
+  relay.reopen_logs();
+  if (!relay.has_tls()) return;
+  if (const auto reloaded = relay.reload_certificates(); !reloaded) {
+    (void)complain("pagewire relay: the certificates stay as they were: " + reloaded.error().text,
+                   exit_done);
+    return;
+  }
+  say("certificates read anew");
+}
+
 Steered steered(relay::Relay& relay, const RelaySettings& settings) {
-  return {.reopen = [&relay] { relay.reopen_logs(); },
+  return {.reopen = [&relay] { reopen(relay); },
           .totals = [&relay] { return relay.totals(); },
           .begin_drain = [&relay] { relay.begin_drain(); },
           .drained = [&relay] { return relay.drained(); },

@@ -82,7 +82,7 @@ RelayOption tables_option() {
        .group = "Configuration",
        .placeholder = "",
        .help = "in the file of --config alone, once for each further relay: its keys are the flags "
-               "of Relaying, Upstreams, Mirror, Limits of upstreams and Timeouts",
+               "of Relaying, TLS, Upstreams, Mirror, Limits of upstreams and Timeouts",
        .default_text = "none"},
       "tables");
   for (const RouteOption& each : route_options()) option.fields.push_back(field_of(each));
@@ -186,6 +186,7 @@ std::vector<RelayOption> make_table() {
       [](auto& s) -> auto& { return s.workers; }));
   table.push_back(Shared::pin(
       [](auto& s) -> auto& { return s.pin_mode; }, [](auto& s) -> auto& { return s.pin_list; }));
+  add_routes("TLS");
   add_routes("Upstreams");
   add_routes("Mirror");
   add_routes("Limits");

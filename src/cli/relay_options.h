@@ -29,6 +29,7 @@ const std::vector<RouteOption>& route_options();
 /// A part of them: checks, names, the PROXY protocol.
 void add_upstream_options(std::vector<RouteOption>& table);
 void add_mirror_options(std::vector<RouteOption>& table);
+void add_tls_options(std::vector<RouteOption>& table);
 
 using RelayOption = BasicOption<RelaySettings>;
 /// Those of the process, and those of a route for `single`. In the order of the help.

@@ -151,6 +151,7 @@ const std::vector<RouteOption>& route_options() {
   static const std::vector<RouteOption> table = [] {
     std::vector<RouteOption> made;
     add_relaying(made);
+    add_tls_options(made);
     add_upstream_options(made);
     add_mirror_options(made);
     add_route_limits(made);

@@ -13,6 +13,20 @@ UsageError wrong(std::string_view what) {
   return {fmt::format("pagewire relay: {}", what)};
 }
 
+OrUsageError<void> check_tls(const relay::Route& route) {
+  const tls::CertificateFiles& files = route.certificate;
+  if (!files.chain.empty() && files.key.empty()) {
+    return tl::unexpected(wrong("tls-cert is given without tls-key"));
+  }
+  if (!files.chain.empty()) return {};
+  if (!files.key.empty()) return tl::unexpected(wrong("tls-key is given without tls-cert"));
+  if (!files.ocsp.empty()) return tl::unexpected(wrong("tls-ocsp is given without tls-cert"));
+  if (!route.tls.client_ca.empty()) {
+    return tl::unexpected(wrong("tls-client-ca is given without tls-cert"));
+  }
+  return {};
+}
+
 OrUsageError<void> gather_routes(RelaySettings& settings) {
   settings.relay.keep_alive.idle_s = static_cast<int>(settings.keep_alive_s);
   const relay::Route& single = settings.single;
@@ -30,6 +44,9 @@ OrUsageError<void> gather_routes(RelaySettings& settings) {
     return tl::unexpected(
         wrong("--to is missing, a host with a port to pass connections on to; see pagewire relay "
               "--help"));
+  }
+  for (const relay::Route& route : routes) {
+    if (auto checked = check_tls(route); !checked) return checked;
   }
   return {};
 }

@@ -3,30 +3,16 @@
 // Every entry reads and shows one member of ServeSettings; bounds are here, so that no other room
 // has to doubt what it is given.
 #include "cli/serve_option_groups.h"
+#include "cli/tls_options.h"
 
 namespace pagewire::cli {
 
 namespace {
 
 using Kind = OptionFacts::Kind;
+using Tls = TlsOptions<ServeSettings>;
 
 constexpr std::string_view group = "HTTPS";
-
-/// A file's name in a member that is "" without one.
-template <class Member>
-ServeOption file_or_off(const About& about, Member member) {
-  ServeOption option = Make::described(Kind::Text, about, "the name of a file, or off");
-  option.set = [member](std::string_view value, ServeSettings& settings) {
-    if (value.empty() || value.find('\0') != std::string_view::npos) return false;
-    member(settings) = value == "off" ? "" : value;
-    return true;
-  };
-  option.show = [member](const ServeSettings& settings) {
-    const std::string& file = member(settings);
-    return std::vector<std::string>{file.empty() ? "off" : file};
-  };
-  return option;
-}
 
 ServeOption listen_tls_option() {
   ServeOption option =
@@ -86,72 +72,7 @@ ServeOption certificate_option() {
   return option;
 }
 
-void add_certificates(std::vector<ServeOption>& table) {
-  table.push_back(file_or_off(
-      {.name = "tls-cert",
-       .group = group,
-       .placeholder = "FILE|off",
-       .help = "the server's certificate and those between it and the root, in PEM; SIGHUP reads "
-               "all these files anew"},
-      [](auto& s) -> auto& { return s.certificate.chain; }));
-  table.push_back(file_or_off(
-      {.name = "tls-key",
-       .group = group,
-       .placeholder = "FILE|off",
-       .help = "its private key, in PEM, not encrypted"},
-      [](auto& s) -> auto& { return s.certificate.key; }));
-  table.push_back(file_or_off(
-      {.name = "tls-ocsp",
-       .group = group,
-       .placeholder = "FILE|off",
-       .help = "an OCSP response about it, in DER, which is stapled until it is stale"},
-      [](auto& s) -> auto& { return s.certificate.ocsp; }));
-  table.push_back(certificate_option());
-}
-
-void add_clients(std::vector<ServeOption>& table) {
-  using Mode = tls::ClientCertificates;
-  table.push_back(file_or_off(
-      {.name = "tls-client-ca",
-       .group = group,
-       .placeholder = "FILE|off",
-       .help = "ask clients for a certificate that one of these, in PEM, has signed"},
-      [](auto& s) -> auto& { return s.tls.client_ca; }));
-  table.push_back(Make::choice<Mode>(
-      {.name = "tls-client-cert",
-       .group = group,
-       .placeholder = "required|optional",
-       .help = "with --tls-client-ca: whether a client may do without one. A wrong one is "
-               "refused either way"},
-      {{.name = "required", .value = Mode::Required},
-       {.name = "optional", .value = Mode::Optional}},
-      [](auto& s) -> auto& { return s.tls.client_certificates; }));
-}
-
-void add_protocol(std::vector<ServeOption>& table) {
-  table.push_back(Make::choice<tls::Version>(
-      {.name = "tls-min-version",
-       .group = group,
-       .placeholder = "1.2|1.3",
-       .help = "the oldest version of TLS that is spoken"},
-      {{.name = "1.2", .value = tls::Version::Tls12},
-       {.name = "1.3", .value = tls::Version::Tls13}},
-      [](auto& s) -> auto& { return s.tls.min_version; }));
-  table.push_back(Make::boolean(
-      Kind::OnOff,
-      {.name = "tls-tickets",
-       .group = group,
-       .placeholder = "on|off",
-       .help = "let clients resume a session for 4 hours; the tickets' keys change every 2"},
-      [](auto& s) -> auto& { return s.tls.tickets; }));
-  table.push_back(Make::boolean(
-      Kind::OnOff,
-      {.name = "tls-ktls",
-       .group = group,
-       .placeholder = "on|off",
-       .help = "let the kernel encrypt where it can, so that files need not pass through the "
-               "program"},
-      [](auto& s) -> auto& { return s.tls.kernel_tls; }));
+void add_rest(std::vector<ServeOption>& table) {
   table.push_back(Make::boolean(
       Kind::OnOff,
       {.name = "tls-zerocopy-ro",
@@ -162,12 +83,8 @@ void add_protocol(std::vector<ServeOption>& table) {
                "again would be encrypted from other bytes, which breaks the connection and shows "
                "an eavesdropper the difference of both"},
       [](auto& s) -> auto& { return s.tls.zero_copy_ro; }));
-  table.push_back(Make::duration(
-      {.name = "handshake-timeout",
-       .group = group,
-       .placeholder = "TIME",
-       .help = "from a connection's start to the end of its handshake"},
-      {.least_ms = 100}, [](auto& s) -> auto& { return s.tls.handshake_timeout_ms; }));
+  table.push_back(Tls::handshake_timeout(
+      group, [](auto& s) -> auto& { return s.tls; }));
   table.push_back(Make::number(
       {.name = "handshake-rate",
        .group = group,
@@ -182,9 +99,18 @@ void add_protocol(std::vector<ServeOption>& table) {
 
 void add_tls(std::vector<ServeOption>& table) {
   table.push_back(listen_tls_option());
-  add_certificates(table);
-  add_clients(table);
-  add_protocol(table);
+  Tls::add_certificate(
+      table, group, [](auto& s) -> auto& { return s.certificate; });
+  table.push_back(certificate_option());
+  const auto tls = [](auto& s) -> auto& {
+    return s.tls;
+  };
+  Tls::add_clients(table, group, tls);
+  Tls::add_protocol(table, group,
+                    "let the kernel encrypt where it can, so that files need not pass through the "
+                    "program",
+                    tls);
+  add_rest(table);
 }
 
 }  // namespace pagewire::cli

@@ -107,6 +107,20 @@ void json_member(std::string& line, std::string_view name, std::string_view text
   line += '"';
 }
 
+void append_tls(const TlsRecord& tls, std::string& line) {
+  if (tls.version.empty()) return;
+  fmt::format_to(std::back_inserter(line), " tls={} cipher={} ktls={}{}{}", tls.version, tls.cipher,
+                 tls.kernel, tls.kernel_reason.empty() ? "" : ":", tls.kernel_reason);
+}
+
+void append_tls_json(const TlsRecord& tls, std::string& line) {
+  if (tls.version.empty()) return;
+  json_member(line, "tls", tls.version);
+  json_member(line, "cipher", tls.cipher);
+  json_member(line, "ktls", tls.kernel);
+  json_member(line, "ktls_reason", tls.kernel_reason);
+}
+
 void format_combined(const AccessRecord& record, std::string& line) {
   append_quoted_or_dash(line, record.peer);
   fmt::format_to(std::back_inserter(line), " - - [{:%d/%b/%Y:%H:%M:%S} +0000] \"",
@@ -127,10 +141,7 @@ void format_combined(const AccessRecord& record, std::string& line) {
                  static_cast<double>(record.duration_ns) / 1e9,
                  record.path.empty() ? "-" : record.path,
                  record.reason.empty() ? "-" : record.reason);
-  if (const TlsRecord& tls = record.tls; !tls.version.empty()) {
-    fmt::format_to(std::back_inserter(line), " tls={} cipher={} ktls={}{}{}", tls.version,
-                   tls.cipher, tls.kernel, tls.kernel_reason.empty() ? "" : ":", tls.kernel_reason);
-  }
+  append_tls(record.tls, line);
   line += record.complete ? "\n" : " incomplete\n";
 }
 
@@ -148,12 +159,7 @@ void format_json(const AccessRecord& record, std::string& line) {
                  static_cast<double>(record.duration_ns) / 1e9);
   json_member(line, "path", record.path);
   json_member(line, "reason", record.reason);
-  if (const TlsRecord& tls = record.tls; !tls.version.empty()) {
-    json_member(line, "tls", tls.version);
-    json_member(line, "cipher", tls.cipher);
-    json_member(line, "ktls", tls.kernel);
-    json_member(line, "ktls_reason", tls.kernel_reason);
-  }
+  append_tls_json(record.tls, line);
   line += record.complete ? ",\"complete\":true" : ",\"complete\":false";
   json_member(line, "range", record.range.view(), record.range.cut);
   json_member(line, "referer", record.referer.view(), record.referer.cut);
@@ -181,6 +187,7 @@ void format_tunnel(const AccessRecord& record, std::string& line) {
       static_cast<double>(tunnel.connect_ns) / 1e9, static_cast<double>(tunnel.queued_ns) / 1e9,
       tunnel.tries, record.path, record.reason, tunnel.end);
   if (tunnel.proxied_by.size > 0) line.append(" by=").append(tunnel.proxied_by.view());
+  append_tls(record.tls, line);
   line += record.complete ? "\n" : " incomplete\n";
 }
 
@@ -204,6 +211,7 @@ void format_tunnel_json(const AccessRecord& record, std::string& line) {
   json_member(line, "path", record.path);
   json_member(line, "reason", record.reason);
   json_member(line, "end", tunnel.end);
+  append_tls_json(record.tls, line);
   line += record.complete ? ",\"complete\":true}\n" : ",\"complete\":false}\n";
 }
 

@@ -32,9 +32,9 @@ struct ShortText {
   std::string_view view() const { return {bytes.data(), size}; }
 };
 
-/// What a request came in by, where that was https. Tokens with static lifetime.
+/// What a request or a connection came in by, where that was TLS. Tokens with static lifetime.
 struct TlsRecord {
-  std::string_view version;        ///< "TLSv1.3"; "": it was plain http
+  std::string_view version;        ///< "TLSv1.3"; "": it was plain
   std::string_view cipher;         ///< "TLS_AES_256_GCM_SHA384"
   std::string_view kernel;         ///< "none", "kernel", "kernel-nic"
   std::string_view kernel_reason;  ///< why it is none; else ""
@@ -68,7 +68,7 @@ struct AccessRecord {
   std::string_view reason;
   TlsRecord tls;
   TunnelRecord tunnel;  ///< where it is one: realtime_ns (when it came), duration_ns, complete,
-                        ///< path, reason and peer count, too, and nothing else
+                        ///< path, reason, tls and peer count, too, and nothing else
   ShortText<46> peer;
   ShortText<16> method;
   ShortText<256> target;

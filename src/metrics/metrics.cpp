@@ -67,7 +67,11 @@ std::string prometheus_text(Workers workers, const Names& names, const SystemFac
   write_uring(text, workers);
   write_pipes(text, workers);
   write_workers(text, workers);
-  if (names.tls_served) write_tls(text, workers, names);
+  if (names.tls_served) {
+    std::vector<const TlsMetrics*> tls;
+    for (const WorkerMetrics* const worker : workers) tls.push_back(&worker->tls);
+    text += tls_text(tls, names.tls);
+  }
   text += system_text(system);
   return text;
 }

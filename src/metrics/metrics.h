@@ -84,7 +84,7 @@ struct DiskMetrics {
 
 inline constexpr std::size_t max_tls_words = 24;
 
-/// The words behind the indexes are those of Names.
+/// The words behind the indexes are those of TlsNames.
 struct TlsMetrics {
   std::array<Counter, max_tls_words> handshakes;    ///< by their outcome
   std::array<Counter, max_tls_words> failures;      ///< after the handshake, by outcome
@@ -170,6 +170,13 @@ struct PathUse {
   std::string_view why;  ///< a fixed token: "ok", "quarantined"
 };
 
+/// The words behind the indexes of TlsMetrics.
+struct TlsNames {
+  std::vector<std::string_view> outcomes;
+  std::vector<std::string_view> kernel;
+  std::vector<std::string_view> kernel_reasons;
+};
+
 /// The names behind the indexes, which this room cannot know.
 struct Names {
   std::vector<std::string_view> paths;
@@ -180,9 +187,7 @@ struct Names {
   std::optional<double> self_test_s{};  ///< none: there was none
   std::string_view engine{};
   bool tls_served = false;
-  std::vector<std::string_view> tls_outcomes{};
-  std::vector<std::string_view> tls_kernel{};
-  std::vector<std::string_view> tls_kernel_reasons{};
+  TlsNames tls{};
 };
 
 /// Sums that the status line shows.
@@ -221,5 +226,7 @@ std::string prometheus_text(std::span<const WorkerMetrics* const> workers, const
                             const SystemFacts& system);
 /// The part of it that is the same for every program with workers of this kind.
 std::string system_text(const SystemFacts& system);
+/// The families of TLS, of these workers.
+std::string tls_text(std::span<const TlsMetrics* const> workers, const TlsNames& names);
 
 }  // namespace pagewire::metrics

@@ -80,7 +80,6 @@ void write_reasons(std::string& text, Workers workers, const std::vector<std::st
 void write_path_use(std::string& text, const Names& names, const std::vector<std::string>& paths);
 void write_connections(std::string& text, Workers workers);
 void write_tcp(std::string& text, Workers workers);
-void write_tls(std::string& text, Workers workers, const Names& names);
 
 // text_machinery.cpp: what it went through: files, disk, pipes, loops, threads.
 void write_cache_and_log(std::string& text, Workers workers);

@@ -1,4 +1,4 @@
-// What went out, by which path and why, how connections ended, and what TCP and TLS said of them.
+// What went out, by which path and why, how connections ended, and what TCP said of them.
 #include "metrics/text.h"
 
 #include <array>
@@ -33,33 +33,6 @@ void path_samples(std::string& text, std::string_view name, const std::vector<st
   for (std::size_t path = 0; path < labels.size(); ++path) {
     fmt::format_to(std::back_inserter(text), "{}{{path=\"{}\"}} {}\n", name, labels[path],
                    values[path]);
-  }
-}
-
-void write_tls_words(std::string& text, Workers workers, std::string_view name,
-                     std::array<Counter, max_tls_words> TlsMetrics::*counters,
-                     const std::vector<std::string_view>& words) {
-  for (std::size_t i = 0; i < words.size(); ++i) {
-    const std::uint64_t count = sum(
-        workers, [=](const WorkerMetrics& w) -> const Counter& { return (w.tls.*counters)[i]; });
-    if (count == 0) continue;
-    fmt::format_to(std::back_inserter(text), "{}{{result=\"{}\"}} {}\n", name, words[i], count);
-  }
-}
-
-void write_tls_kernel(std::string& text, Workers workers, const Names& names) {
-  family(text, "pagewire_tls_connections_total", "counter",
-         "Connections by who encrypts what is sent, and why it is not the kernel.");
-  for (std::size_t state = 0; state < names.tls_kernel.size(); ++state) {
-    for (std::size_t why = 0; why < names.tls_kernel_reasons.size(); ++why) {
-      const std::uint64_t count = sum(workers, [=](const WorkerMetrics& w) -> const Counter& {
-        return w.tls.kernel[state][why];
-      });
-      if (count == 0) continue;
-      fmt::format_to(std::back_inserter(text),
-                     "pagewire_tls_connections_total{{ktls=\"{}\",reason=\"{}\"}} {}\n",
-                     names.tls_kernel[state], names.tls_kernel_reasons[why], count);
-    }
   }
 }
 
@@ -186,43 +159,6 @@ void write_tcp(std::string& text, Workers workers) {
                  "{0}{{by=\"receiver\"}} {1}\n{0}{{by=\"send-buffer\"}} {2}\n", limited,
                  seconds(&TcpMetrics::receiver_limited_us),
                  seconds(&TcpMetrics::send_buffer_limited_us));
-}
-
-void write_tls(std::string& text, Workers workers, const Names& names) {
-  const auto total = [&](Counter TlsMetrics::*counter) {
-    return sum(workers, [=](const WorkerMetrics& w) -> const Counter& { return w.tls.*counter; });
-  };
-  family(text, "pagewire_tls_handshakes_total", "counter", "TLS handshakes, by what they came to.");
-  write_tls_words(text, workers, "pagewire_tls_handshakes_total", &TlsMetrics::handshakes,
-                  names.tls_outcomes);
-  family(text, "pagewire_tls_handshakes_completed_total", "counter",
-         "Of these, the complete ones, by version and whether an earlier session was resumed.");
-  for (const std::size_t version : {0U, 1U}) {
-    for (const std::size_t resumed : {0U, 1U}) {
-      const std::uint64_t count = sum(workers, [=](const WorkerMetrics& w) -> const Counter& {
-        return w.tls.completed[version][resumed];
-      });
-      fmt::format_to(
-          std::back_inserter(text),
-          "pagewire_tls_handshakes_completed_total{{version=\"{}\",resumed=\"{}\"}} {}\n",
-          version == 1 ? "TLSv1.3" : "TLSv1.2", resumed == 1 ? "yes" : "no", count);
-    }
-  }
-  family(text, "pagewire_tls_failures_total", "counter",
-         "Connections that TLS ended after their handshake, by why.");
-  write_tls_words(text, workers, "pagewire_tls_failures_total", &TlsMetrics::failures,
-                  names.tls_outcomes);
-  write_tls_kernel(text, workers, names);
-  single(text, "pagewire_tls_record_bytes_total", "counter",
-         "Bytes that sockets took of records made in user space, handshakes included.",
-         total(&TlsMetrics::record_bytes));
-  single(text, "pagewire_tls_key_updates_total", "counter", "KeyUpdates that peers sent.",
-         total(&TlsMetrics::key_updates));
-  single(text, "pagewire_tls_clean_closes_total", "counter",
-         "Connections whose peer said close_notify.", total(&TlsMetrics::clean_closes));
-  single(text, "pagewire_tls_truncations_total", "counter",
-         "Connections whose peer sent its FIN without close_notify.",
-         total(&TlsMetrics::truncations));
 }
 
 }  // namespace pagewire::metrics

@@ -4,6 +4,8 @@
 
 #include <iterator>
 
+#include "tls/tls.h"
+
 namespace pagewire::relay {
 
 namespace {
@@ -73,6 +75,18 @@ void write_paths(std::string& text, const Workers& workers) {
   }
 }
 
+std::string tls_part(const Workers& workers) {
+  const auto outcomes = tls::outcome_tokens();
+  const auto kernel = tls::kernel_tokens();
+  const auto reasons = tls::kernel_reason_tokens();
+  const metrics::TlsNames names{.outcomes = {outcomes.begin(), outcomes.end()},
+                                .kernel = {kernel.begin(), kernel.end()},
+                                .kernel_reasons = {reasons.begin(), reasons.end()}};
+  std::vector<const metrics::TlsMetrics*> all;
+  for (const Counters* const worker : workers) all.push_back(&worker->tls);
+  return metrics::tls_text(all, names);
+}
+
 }  // namespace
 
 std::string counters_text(const Workers& workers, const Facts& facts) {
@@ -107,6 +121,7 @@ std::string counters_text(const Workers& workers, const Facts& facts) {
                  workers, [=](const Counters& w) -> auto& { return w.ends[i]; }));
   }
   write_paths(text, workers);
+  if (facts.tls) text += tls_part(workers);
   return text;
 }
 
@@ -138,6 +153,14 @@ std::string_view token(End end) {
       return "proxy-header";
     case End::ProxyTimeout:
       return "proxy-timeout";
+    case End::Handshake:
+      return "tls-handshake";
+    case End::HandshakeTimeout:
+      return "handshake-timeout";
+    case End::TlsTruncated:
+      return "tls-truncated";
+    case End::TlsFailed:
+      return "tls-failed";
   }
   return {};
 }

@@ -25,8 +25,12 @@ enum class End : std::uint8_t {
   Internal,     ///< ENOMEM, EMFILE
   ProxyHeader,  ///< what came first is no PROXY header, or it ended before it was whole
   ProxyTimeout,
+  Handshake,  ///< of TLS: it failed
+  HandshakeTimeout,
+  TlsTruncated,  ///< the client's FIN came without close_notify
+  TlsFailed,     ///< a record that does not decrypt, an alert, a key that is worn ...
 };
-inline constexpr std::size_t tunnel_ends = 13;
+inline constexpr std::size_t tunnel_ends = 17;
 std::string_view token(End end);
 
 struct Counters {
@@ -42,6 +46,7 @@ struct Counters {
   metrics::Counter pipes_idle;
   metrics::Counter log_dropped;
   PumpCounts pump;
+  metrics::TlsMetrics tls;
   std::array<metrics::Counter, tunnel_ends> ends;
 };
 
@@ -49,6 +54,7 @@ struct Counters {
 struct Facts {
   std::string_view version;
   bool splice_works = true;
+  bool tls = false;  ///< some route has it
 };
 
 /// Prometheus text of the workers' sums.

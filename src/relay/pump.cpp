@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "relay/tls_front.h"
 #include "sys/plain_calls.h"
 #include "sys/socket.h"
 #include "sys/splice.h"
@@ -35,11 +36,14 @@ PumpResult Pump::step(const PumpRules& rules, PumpEnds ends, PumpRoom& room) {
   };
   emptied_ = false;
   for (;;) {
-    if (holds_bytes()) {
+    if (holds_bytes() || (ends.seals != nullptr && ends.seals->waits())) {
       switch (push(ends, room)) {
         case Moved::Some:
           continue;
         case Moved::Nothing:
+          // Kernel TLS may have left records with TCP that nobody sends: no acknowledgement would
+          // come, and no room (docs/KERNEL_NOTES.md).
+          if (ends.seals != nullptr && ends.seals->by_kernel()) sys::push_queued(ends.sink);
           return result(PumpStatus::WantWrite);
         case Moved::Failed:
           return result(PumpStatus::SinkFailed);
@@ -56,8 +60,7 @@ PumpResult Pump::step(const PumpRules& rules, PumpEnds ends, PumpRoom& room) {
         emptied_ = true;
         continue;
       case Moved::Failed:
-        // What a send of pull() met: the source's own errors end it as well.
-        return result(sink_failed_ ? PumpStatus::SinkFailed : PumpStatus::SourceFailed);
+        return result(failed_as_);
       case Moved::Again:
         return result(PumpStatus::Yield);
     }
@@ -67,14 +70,34 @@ PumpResult Pump::step(const PumpRules& rules, PumpEnds ends, PumpRoom& room) {
     uncork(ends);
     return result(PumpStatus::WantRead);
   }
-  if (!done_ && !ends.closed_next) sys::finish_sending(ends.sink);
+  return result(finish(ends));
+}
+
+/// FIN, unless close(2) will send it; where the sink speaks TLS, behind close_notify.
+PumpStatus Pump::finish(PumpEnds ends) {
+  if (done_) return PumpStatus::Done;
+  if (ends.seals != nullptr) {
+    switch (ends.seals->finish(ends.sink, total_)) {
+      case TlsFront::Finish::Done:
+        break;
+      case TlsFront::Finish::WantWrite:
+        return PumpStatus::WantWrite;
+      case TlsFront::Finish::WantKernel:
+        return PumpStatus::WantKernel;
+      case TlsFront::Finish::Failed:
+        return PumpStatus::SinkFailed;
+    }
+  }
+  if (!ends.closed_next) sys::finish_sending(ends.sink);
   done_ = true;
-  return result(PumpStatus::Done);
+  return PumpStatus::Done;
 }
 
 // ---------------------------------------------------------------- to the sink
 
 Pump::Moved Pump::push(PumpEnds ends, PumpRoom& room) {
+  // Either all that waits is records, or the kernel seals and a KeyUpdate goes before any byte.
+  if (ends.seals != nullptr && ends.seals->waits()) return push_records(ends, room);
   if (in_pipe_ > 0) return push_pipe(ends, room);
   const ssize_t n =
       sys::plain_send(ends.sink, held_.get() + held_at_, held_left_, MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -83,6 +106,13 @@ Pump::Moved Pump::push(PumpEnds ends, PumpRoom& room) {
   held_at_ += static_cast<std::uint32_t>(n);
   held_left_ -= static_cast<std::uint32_t>(n);
   if (held_left_ == 0) held_.reset();
+  return Moved::Some;
+}
+
+Pump::Moved Pump::push_records(PumpEnds ends, PumpRoom& room) {
+  const Result<ByteCount> sent = ends.seals->push(ends.sink);
+  if (!sent) return no_bytes(sent.error().errno_value);
+  took(sent->value, room.counts.copied);
   return Moved::Some;
 }
 
@@ -142,7 +172,15 @@ void Pump::uncork(PumpEnds ends) {
 // ---------------------------------------------------------------- from the source
 
 Pump::Moved Pump::pull(const PumpRules& rules, PumpEnds ends, PumpRoom& room) {
-  if (!begun_) begin(rules, room);
+  if (!begun_) begin(rules, ends, room);
+  if (ends.opens != nullptr) return pull_records(ends, room);
+  if (ends.seals != nullptr) {
+    if (ends.seals->key_is_worn(total_)) {
+      failed_as_ = PumpStatus::TlsFailed;
+      return Moved::Failed;
+    }
+    if (!ends.seals->by_kernel()) return pull_to_seal(ends, room);
+  }
   if (bulk_ && (pipe_.is_open() || take_pipe(rules, room))) {
     return pull_by_splice(rules, ends, room);
   }
@@ -150,8 +188,12 @@ Pump::Moved Pump::pull(const PumpRules& rules, PumpEnds ends, PumpRoom& room) {
   return pull_by_copy(rules, ends, room);
 }
 
-void Pump::begin(const PumpRules& rules, PumpRoom& room) {
+void Pump::begin(const PumpRules& rules, PumpEnds ends, PumpRoom& room) {
   begun_ = true;
+  if (ends.opens != nullptr) return switch_to(false, PathReason::TlsReceive, room);
+  if (ends.seals != nullptr && !ends.seals->by_kernel()) {
+    return switch_to(false, PathReason::TlsUserSpace, room);
+  }
   switch (rules.path) {
     case Path::Auto:
       return switch_to(false, PathReason::Small, room);
@@ -168,6 +210,46 @@ void Pump::switch_to(bool bulk, PathReason reason, PumpRoom& room) {
   short_splices_ = 0;
   reason_ = reason;
   room.counts.switches[static_cast<std::size_t>(reason)].add(1);
+}
+
+/// Records of the source's, opened; what they held goes on as what pull_by_copy() received.
+Pump::Moved Pump::pull_records(PumpEnds ends, PumpRoom& room) {
+  const ssize_t n =
+      sys::plain_recv(ends.source, room.buffer.data(), room.buffer.size(), MSG_DONTWAIT);
+  if (n < 0) return no_bytes(errno);
+  room.counts.copied.calls.add(1);
+  if (n == 0) {  // after close_notify nothing is read any more
+    failed_as_ = PumpStatus::Truncated;
+    return Moved::Failed;
+  }
+  const auto received = static_cast<std::size_t>(n);
+  emptied_ = received < room.buffer.size();
+  const TlsFront::Opened opened = ends.opens->open(room.buffer.first(received));
+  if (opened.failed) {
+    failed_as_ = PumpStatus::TlsFailed;
+    return Moved::Failed;
+  }
+  source_ended_ = opened.closed;
+  if (opened.plain.empty()) return Moved::Some;
+  if (ends.mirror != nullptr) ends.mirror->copy(opened.plain);
+  return send(opened.plain, ends, room);
+}
+
+/// What was received becomes records, which wait in the front until the sink takes them.
+Pump::Moved Pump::pull_to_seal(PumpEnds ends, PumpRoom& room) {
+  const std::size_t wanted = std::min(room.buffer.size(), TlsFront::most_sealed);
+  const ssize_t n = sys::plain_recv(ends.source, room.buffer.data(), wanted, MSG_DONTWAIT);
+  if (n < 0) return no_bytes(errno);
+  room.counts.copied.calls.add(1);
+  if (n == 0) {
+    source_ended_ = true;
+    return Moved::Some;
+  }
+  const auto received = static_cast<std::size_t>(n);
+  emptied_ = received < wanted;
+  if (ends.mirror != nullptr) ends.mirror->copy(room.buffer.first(received));
+  ends.seals->seal(room.buffer.first(received));
+  return Moved::Some;
 }
 
 /// What was received goes out of the worker's buffer at once; only what the sink does not take is
@@ -211,7 +293,7 @@ Pump::Moved Pump::send(std::span<const char> bytes, PumpEnds ends, PumpRoom& roo
         sys::plain_send(ends.sink, bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) break;
     if (n < 0) {
-      sink_failed_ = true;
+      failed_as_ = PumpStatus::SinkFailed;
       return no_bytes(errno);
     }
     took(static_cast<std::size_t>(n), room.counts.copied);
@@ -238,7 +320,8 @@ Pump::Moved Pump::pull_by_splice(const PumpRules& rules, PumpEnds ends, PumpRoom
   in_pipe_ = static_cast<std::uint32_t>(n);
   // A pipe that is nearly full: the source has more, and segments need not end with this pipe.
   const bool full = static_cast<std::uint64_t>(n) >= pipe_.capacity.value / 4 * 3;
-  more_ = full ? sys::More::Yes : sys::More::No;
+  // To the kernel's TLS it would mean a record that stays open, which uncork() does not end.
+  more_ = full && ends.seals == nullptr ? sys::More::Yes : sys::More::No;
   if (ends.mirror != nullptr) ends.mirror->tee(pipe_, ByteCount{in_pipe_});
   look_for_small(rules, ByteCount{static_cast<std::uint64_t>(n)}, room);
   return Moved::Some;
@@ -327,6 +410,10 @@ std::string_view token(PathReason reason) {
       return "pipe-shrunk";
     case PathReason::SpliceFailed:
       return "splice-failed";
+    case PathReason::TlsReceive:
+      return "tls-receive";
+    case PathReason::TlsUserSpace:
+      return "tls-user-space";
   }
   return {};
 }

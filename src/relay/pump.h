@@ -8,6 +8,9 @@
 // taken is in `held_` or in `pipe_`, never in both, and nothing is taken from the source before it
 // has gone: so a pipe is only ever filled from empty, and EAGAIN has one meaning. FIN is passed on
 // behind the last byte. A pump that waits for its source holds neither pipe nor memory.
+//
+// Where the client speaks TLS (tls_front.h) the pump up opens records, and the pump down seals them
+// or has the kernel seal what it sends; the end of a stream is then close_notify with its FIN.
 // Kernel facts: splice(2) from a TCP socket to a pipe stops at an urgent mark and says there what
 // it says at the end, 0 or EAGAIN, so recv has the last word on both; a short splice does not mean
 // that the socket is empty (the pipe counts pages, not bytes).
@@ -27,6 +30,8 @@
 
 namespace pagewire::relay {
 
+class TlsFront;
+
 enum class Path : std::uint8_t { Auto, Splice, Copy };
 std::string_view name(Path path);
 
@@ -40,8 +45,10 @@ enum class PathReason : std::uint8_t {
   PipeLimit,      ///< copy: the worker has as many pipes in use as it may
   PipeShrunk,     ///< copy: fs.pipe-user-pages-soft leaves new pipes a page or two (pipe(7))
   SpliceFailed,   ///< copy: EINVAL, ENOMEM ... of this connection's splice
+  TlsReceive,     ///< copy: the client's records are opened in user space, always
+  TlsUserSpace,   ///< copy: the kernel has not taken the keys, so records are made here
 };
-inline constexpr std::size_t path_reasons = 8;
+inline constexpr std::size_t path_reasons = 10;
 std::string_view token(PathReason reason);
 
 struct PumpRules {
@@ -81,6 +88,8 @@ struct PumpEnds {
   int sink;
   bool closed_next = false;  ///< the other direction is done: once this one is, close(2) sends FIN
   const MirrorTap::Way* mirror = nullptr;  ///< told of what the source said; null: nobody is
+  TlsFront* opens = nullptr;               ///< the source speaks TLS
+  TlsFront* seals = nullptr;               ///< the sink does
 };
 
 enum class PumpStatus : std::uint8_t {
@@ -90,6 +99,9 @@ enum class PumpStatus : std::uint8_t {
   Done,          ///< the source's FIN has been passed on
   SourceFailed,  ///< `error`: ECONNRESET, ETIMEDOUT ...
   SinkFailed,    ///< `error`: EPIPE, ECONNRESET ...
+  WantKernel,    ///< the last records are not in TCP's queue yet, and nothing tells when they are
+  Truncated,     ///< the source's FIN came without close_notify
+  TlsFailed,     ///< the front says why
 };
 
 struct PumpResult {
@@ -118,15 +130,19 @@ class Pump {
   enum class Moved : std::uint8_t { Some, Nothing, Failed, Again };
   Moved push(PumpEnds ends, PumpRoom& room);
   Moved push_pipe(PumpEnds ends, PumpRoom& room);
+  Moved push_records(PumpEnds ends, PumpRoom& room);
+  PumpStatus finish(PumpEnds ends);
   Moved bytes_out_of_pipe(PumpRoom& room);
   Moved no_bytes(int errno_value);
   void took(std::size_t count, PumpCounts::Way& way);
   void uncork(PumpEnds ends);
   Moved pull(const PumpRules& rules, PumpEnds ends, PumpRoom& room);
+  Moved pull_records(PumpEnds ends, PumpRoom& room);
+  Moved pull_to_seal(PumpEnds ends, PumpRoom& room);
   Moved pull_by_copy(const PumpRules& rules, PumpEnds ends, PumpRoom& room);
   Moved pull_by_splice(const PumpRules& rules, PumpEnds ends, PumpRoom& room);
   Moved send(std::span<const char> bytes, PumpEnds ends, PumpRoom& room);
-  void begin(const PumpRules& rules, PumpRoom& room);
+  void begin(const PumpRules& rules, PumpEnds ends, PumpRoom& room);
   void switch_to(bool bulk, PathReason reason, PumpRoom& room);
   void look_for_bulk(const PumpRules& rules, bool full, PumpRoom& room);
   void look_for_small(const PumpRules& rules, ByteCount spliced, PumpRoom& room);
@@ -149,8 +165,8 @@ class Pump {
   bool begun_ = false;
   bool bulk_ = false;
   bool splice_failed_ = false;
-  bool sink_failed_ = false;  ///< `error_` is the sink's, though the source was being read
-  bool emptied_ = false;      ///< this step has seen the end of what the source had
+  PumpStatus failed_as_ = PumpStatus::SourceFailed;  ///< what went wrong while it was being read
+  bool emptied_ = false;  ///< this step has seen the end of what the source had
   bool source_ended_ = false;
   bool done_ = false;
 };

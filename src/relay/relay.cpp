@@ -1,5 +1,6 @@
 #include "relay/relay.h"
 
+#include <algorithm>
 #include <csignal>
 #include <cstring>
 
@@ -32,6 +33,16 @@ std::string why_not_transparent() {
   return describe(tried.error()) + " (it needs CAP_NET_ADMIN or CAP_NET_RAW)";
 }
 
+/// Null: the route has none.
+std::unique_ptr<RouteTls> make_tls(const Route& route) {
+  if (!route.has_tls()) return nullptr;
+  auto made = std::make_unique<RouteTls>();
+  made->settings = route.tls;
+  made->settings.certificates = {route.certificate};
+  made->facts = tls::probe_session_facts(route.tls.kernel_tls, false);
+  return made;
+}
+
 }  // namespace
 
 struct Relay::Parts {
@@ -42,10 +53,14 @@ struct Relay::Parts {
   tl::expected<void, StartError> open_routes();
   tl::expected<void, StartError> open_mirrors();
   tl::expected<void, StartError> open_workers();
+  /// Of each route, for each worker; none where it has no TLS.
+  tl::expected<std::vector<tls::Contexts>, StartError> load_tls();
+  tl::expected<void, StartError> open_tls();
   tl::expected<void, StartError> open_log();
   tl::expected<void, StartError> open_admin();
   std::vector<const Counters*> counters() const;
   std::string metrics_text() const;
+  bool has_tls() const;
 
   const Settings settings;
   std::string splice_note;
@@ -109,6 +124,7 @@ tl::expected<void, StartError> Relay::Parts::open_routes() {
             .wake = [this, i](std::size_t worker) { workers[worker]->post_deliver(i); },
         }),
         .mirror = nullptr,
+        .tls = make_tls(route),
         .addresses = route.listen,
     });
     auto threads = UpstreamThreads::start(route, *shared.routes[i].upstreams, settings.tell);
@@ -140,9 +156,39 @@ tl::expected<void, StartError> Relay::Parts::open_workers() {
       return tl::unexpected(StartError{"cannot make the loop: " + describe(loop.error())});
     }
     workers.push_back(std::make_unique<Worker>(i, shared, std::move(*loop)));
-    if (auto opened = workers.back()->open(); !opened) return opened;
+  }
+  if (auto opened = open_tls(); !opened) return opened;
+  for (const std::unique_ptr<Worker>& worker : workers) {
+    if (auto opened = worker->open(); !opened) return opened;
   }
   return {};
+}
+
+tl::expected<void, StartError> Relay::Parts::open_tls() {
+  auto contexts = load_tls();
+  if (!contexts) return tl::unexpected(contexts.error());
+  for (std::size_t route = 0; route < contexts->size(); ++route) {
+    if ((*contexts)[route].empty()) continue;
+    for (std::size_t i = 0; i < workers.size(); ++i) {
+      workers[i]->use_tls(route, std::move((*contexts)[route][i]));
+    }
+  }
+  return {};
+}
+
+tl::expected<std::vector<tls::Contexts>, StartError> Relay::Parts::load_tls() {
+  std::vector<tls::Contexts> all;
+  for (const RouteParts& route : shared.routes) {
+    all.emplace_back();
+    if (route.tls == nullptr) continue;
+    auto loaded = tls::load_contexts(route.tls->settings, route.tls->ticket_keys, workers.size());
+    if (!loaded) return tl::unexpected(StartError{loaded.error()});
+    if (settings.tell) {
+      for (const std::string& note : loaded->front()->notes()) settings.tell(note);
+    }
+    all.back() = std::move(*loaded);
+  }
+  return all;
 }
 
 tl::expected<void, StartError> Relay::Parts::open_log() {
@@ -187,8 +233,9 @@ std::string Relay::Parts::metrics_text() const {
                       .lookups = upstream_threads[i]->lookups()});
     if (route.mirror != nullptr) mirrors.push_back({route.route.name, *route.mirror});
   }
-  return counters_text(counters(),
-                       {.version = PAGEWIRE_VERSION, .splice_works = splice_note.empty()}) +
+  return counters_text(
+             counters(),
+             {.version = PAGEWIRE_VERSION, .splice_works = splice_note.empty(), .tls = has_tls()}) +
          upstreams_text(routes) + mirrors_text(mirrors) +
          metrics::system_text(metrics::ask_system());
 }
@@ -230,6 +277,27 @@ void Relay::reopen_logs() {
   for (const RouteParts& route : parts_->shared.routes) {
     if (route.mirror != nullptr) route.mirror->reopen();
   }
+}
+
+bool Relay::Parts::has_tls() const {
+  return std::any_of(shared.routes.begin(), shared.routes.end(),
+                     [](const RouteParts& route) { return route.tls != nullptr; });
+}
+
+bool Relay::has_tls() const {
+  return parts_->has_tls();
+}
+
+tl::expected<void, StartError> Relay::reload_certificates() {
+  auto contexts = parts_->load_tls();
+  if (!contexts) return tl::unexpected(contexts.error());
+  for (std::size_t route = 0; route < contexts->size(); ++route) {
+    if ((*contexts)[route].empty()) continue;
+    for (std::size_t i = 0; i < parts_->workers.size(); ++i) {
+      parts_->workers[i]->post_tls(route, std::move((*contexts)[route][i]));
+    }
+  }
+  return {};
 }
 
 metrics::Totals Relay::totals() const {

@@ -21,6 +21,7 @@
 #include "relay/upstreams.h"
 #include "service/service.h"
 #include "sys/socket.h"
+#include "tls/tls.h"
 
 namespace pagewire::relay {
 
@@ -57,6 +58,12 @@ struct Route {
   bool accept_proxy = false;                 ///< clients begin with a PROXY header
   std::int64_t header_timeout_ms = 5'000;    ///< until it is whole
   std::optional<ProxyVersion> send_proxy{};  ///< upstreams are sent one
+
+  /// With a chain clients speak TLS, and upstreams are sent what it holds. `tls.certificates` is
+  /// made from it.
+  tls::CertificateFiles certificate{};
+  tls::Settings tls{.http_alpn = false};
+  bool has_tls() const { return !certificate.chain.empty(); }
 
   bool check = false;  ///< upstreams are connected to now and then (relay/health.h)
   std::int64_t check_interval_ms = 2'000;
@@ -114,6 +121,10 @@ class Relay {
   bool drain();
 
   void reopen_logs();
+  bool has_tls() const;
+  /// Reads the certificates of all routes anew, for new connections. On failure every one stays as
+  /// it was.
+  tl::expected<void, service::StartError> reload_certificates();
 
   metrics::Totals totals() const;  ///< `requests` are connections
   std::string metrics_text() const;

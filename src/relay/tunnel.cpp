@@ -20,6 +20,8 @@ constexpr std::int64_t settle_ms = 1'000;
 constexpr bool allowed(TunnelState from, TunnelState to) {
   switch (from) {
     case TunnelState::Header:
+      return to == TunnelState::Handshake || to == TunnelState::Seek || to == TunnelState::Closed;
+    case TunnelState::Handshake:
     case TunnelState::Pause:
       return to == TunnelState::Seek || to == TunnelState::Closed;
     case TunnelState::Seek:
@@ -37,15 +39,22 @@ constexpr bool allowed(TunnelState from, TunnelState to) {
   return false;
 }
 
+TunnelState first_state(const Route& route) {
+  if (route.accept_proxy) return TunnelState::Header;
+  return route.has_tls() ? TunnelState::Handshake : TunnelState::Seek;
+}
+
 }  // namespace
 
-Tunnel::Tunnel(Worker& worker, const RouteParts& route, sys::Accepted client)
+Tunnel::Tunnel(Worker& worker, const RouteParts& route, sys::Accepted client,
+               std::unique_ptr<TlsFront> front)
     : RawStream(std::move(client.fd)),
       Attempt(worker.index(), hash_key(client.peer)),
       worker_(worker),
       route_(route),
       client_(client.peer),
-      state_(route.route.accept_proxy ? TunnelState::Header : TunnelState::Seek),
+      front_(std::move(front)),
+      state_(first_state(route.route)),
       came_ns_(worker.loop().now_ns()) {
   worker_.tunnels().push_back(*this);
 }
@@ -58,7 +67,10 @@ Tunnel::~Tunnel() {
 
 void Tunnel::start() {
   if (state_ == TunnelState::Seek) return seek();
-  worker_.loop().set_deadline(*this, worker_.loop().now_ms() + route_.route.header_timeout_ms);
+  const Route& route = route_.route;
+  const std::int64_t timeout_ms =
+      state_ == TunnelState::Header ? route.header_timeout_ms : route.tls.handshake_timeout_ms;
+  worker_.loop().set_deadline(*this, worker_.loop().now_ms() + timeout_ms);
   worker_.loop().resume_reading(*this);
 }
 
@@ -150,14 +162,19 @@ void Tunnel::open() {
   if (route_.mirror != nullptr) begin_mirror();
   worker_.loop().set_deadline(*this, worker_.loop().now_ms() + std::min(settle_ms, timeout_ms()));
   worker_.loop().resume_reading(*this);
+  if (front_ != nullptr) flush_front();
 }
 
 void Tunnel::readable() {
   if (state_ == TunnelState::Header) return read_header();
+  if (state_ == TunnelState::Handshake) return shake_hands();
+  if (front_ != nullptr && pumps_[up].done()) return drop_input();
   drive(up);
+  if (front_ != nullptr) flush_front();
 }
 
 void Tunnel::writable() {
+  if (state_ == TunnelState::Handshake) return static_cast<void>(flush_handshake());
   waits_for_sink_[down] = false;
   drive(down);
 }
@@ -166,6 +183,7 @@ void Tunnel::far_writable() {
   if (state_ == TunnelState::Connect) return open();
   waits_for_sink_[up] = false;
   drive(up);
+  if (front_ != nullptr) flush_front();
 }
 
 void Tunnel::drive(std::size_t direction) {
@@ -175,6 +193,7 @@ void Tunnel::drive(std::size_t direction) {
   PumpEnds ends = direction == up ? PumpEnds{.source = client, .sink = far}
                                   : PumpEnds{.source = far, .sink = client};
   ends.closed_next = pumps_[1 - direction].done();
+  (direction == up ? ends.opens : ends.seals) = front_.get();
   std::optional<MirrorTap::Way> mirror;
   if (tap_ != nullptr) {
     mirror.emplace(MirrorTap::Way{.lane = route_.mirror->lane(worker_.index()),
@@ -208,7 +227,8 @@ void Tunnel::after_step(std::size_t direction, const PumpResult& result) {
       loop.pause_reading(source);
       return loop.yield(sink);
     case PumpStatus::Done:
-      loop.emptied(source, loop::Emptied::ForGood);
+      // Behind close_notify more may come, if only the FIN: drop_input() reads it.
+      if (direction == down || front_ == nullptr) loop.emptied(source, loop::Emptied::ForGood);
       loop.resume_reading(source);
       end_mirror(direction, StreamEnd::Fin);
       if (pumps_[1 - direction].done()) return close(End::Done);
@@ -217,6 +237,16 @@ void Tunnel::after_step(std::size_t direction, const PumpResult& result) {
       return close(direction == up ? End::ClientReset : End::UpstreamReset);
     case PumpStatus::SinkFailed:
       return close(direction == up ? End::UpstreamReset : End::ClientReset);
+    case PumpStatus::WantKernel: {
+      constexpr std::int64_t look_again_ms = 50;
+      loop.pause_reading(source);
+      return loop.set_deadline(*far_, loop.now_ms() + look_again_ms);
+    }
+    case PumpStatus::Truncated:
+      front_->count_truncation();
+      return close(End::TlsTruncated);
+    case PumpStatus::TlsFailed:
+      return tls_failed();
   }
 }
 
@@ -244,6 +274,9 @@ void Tunnel::timed_out() {
   switch (state_) {
     case TunnelState::Header:
       return close(End::ProxyTimeout);
+    case TunnelState::Handshake:
+      front_->give_up(tls::Outcome::Timeout);
+      return close(End::HandshakeTimeout);
     case TunnelState::Pause:
       set_state(TunnelState::Seek);
       return seek();
@@ -265,6 +298,7 @@ void Tunnel::timed_out() {
 
 /// The client's socket.
 void Tunnel::failed(Error) {
+  if (state_ == TunnelState::Handshake) front_->give_up(tls::Outcome::PeerGone);
   close(End::ClientReset);
 }
 
@@ -281,7 +315,8 @@ void Tunnel::close(End end) {
   worker_.counters().ends[static_cast<std::size_t>(end)].add(1);
   write_log(end);
   for (const std::size_t direction : {up, down}) end_mirror(direction, StreamEnd::Reset);
-  if (end != End::Done) {
+  // Of a handshake that failed the client hears the alert, and no stream is cut short by a FIN.
+  if (end != End::Done && end != End::Handshake) {
     sys::abort_on_close(fd());
     if (far_ != nullptr) sys::abort_on_close(far_->fd());
   }
@@ -322,6 +357,8 @@ void Tunnel::write_log(End end) {
   record->path = spliced ? "splice" : "copy";
   record->reason = token(main.reason());
   record->peer.assign(client_.host(host));
+  record->tls = {};
+  if (front_ != nullptr && front_->established()) record->tls = front_->log_record();
   log::TunnelRecord& tunnel = record->tunnel;
   tunnel.is_one = true;
   tunnel.client_port = client_.port();

@@ -1,6 +1,7 @@
 // Tunnel: one client and its connection to an upstream.
 //
-//     Header -> Seek               --accept-proxy: the client's PROXY header is there
+//     Header -> Seek, Handshake    --accept-proxy: the client's PROXY header is there
+//     Handshake -> Seek            --tls-cert: TLS is established
 //     Seek -> Connect              an upstream has a place
 //     Seek -> Queue -> Connect     all are full: in turn
 //     Connect -> Seek              it could not be reached: another one
@@ -8,14 +9,15 @@
 //     Connect -> Open              bytes go both ways, each by a pump
 //     any state -> Closed
 //
-// A timeout belongs to every state: Header its own; Queue the queue's; Connect the connect timeout;
-// Open the idle timeout, and the half-closed timeout once one side has sent its FIN. Nothing of the
-// client's is read before an upstream is there (a PROXY header apart), so another try loses
-// nothing.
+// A timeout belongs to every state: Header and Handshake their own; Queue the queue's; Connect the
+// connect timeout; Open the idle timeout, and the half-closed timeout once one side has sent its
+// FIN. Nothing of the client's is read before an upstream is there (a PROXY header and a handshake
+// apart), so another try loses nothing.
 //
 // Invariant: a stream that was cut short must not look complete. FIN is passed on behind the last
 // byte; whatever else ends a tunnel (a reset, an error, a timeout, the end of a drain) is told to
-// both sides as RST. Both sockets are streams of the same loop; the client's is the tunnel itself
+// both sides as RST. With TLS the client's end is its close_notify; a FIN without it is one of
+// these. Both sockets are streams of the same loop; the client's is the tunnel itself
 // and goes last.
 #pragma once
 
@@ -28,6 +30,7 @@
 #include "relay/counters.h"
 #include "relay/pump.h"
 #include "relay/relay.h"
+#include "relay/tls_front.h"
 #include "relay/upstreams.h"
 
 namespace pagewire::relay {
@@ -37,11 +40,22 @@ struct RouteParts;
 
 struct TunnelNode : ListNode {};
 
-enum class TunnelState : std::uint8_t { Header, Seek, Queue, Pause, Connect, Open, Closed };
+enum class TunnelState : std::uint8_t {
+  Header,
+  Handshake,
+  Seek,
+  Queue,
+  Pause,
+  Connect,
+  Open,
+  Closed,
+};
 
 class Tunnel final : public loop::RawStream, private Attempt, private TunnelNode {
  public:
-  Tunnel(Worker& worker, const RouteParts& route, sys::Accepted client);
+  /// `front`: null where the client speaks no TLS.
+  Tunnel(Worker& worker, const RouteParts& route, sys::Accepted client,
+         std::unique_ptr<TlsFront> front);
   ~Tunnel() override;
 
   /// Once it is attached to the loop, with reading paused.
@@ -64,7 +78,8 @@ class Tunnel final : public loop::RawStream, private Attempt, private TunnelNode
     Far(Tunnel& tunnel, sys::Fd fd) : RawStream(std::move(fd)), tunnel_(tunnel) {}
     void readable() override { tunnel_.drive(down); }
     void writable() override { tunnel_.far_writable(); }
-    void timed_out() override {}  // the client's stream has the deadlines
+    /// The client's stream has the deadlines; this one's is for looking again (WantKernel).
+    void timed_out() override { tunnel_.drive(down); }
     void failed(Error error) override { tunnel_.far_failed(error); }
 
    private:
@@ -83,6 +98,13 @@ class Tunnel final : public loop::RawStream, private Attempt, private TunnelNode
 
   void granted(Slot slot) override;
   void read_header();
+  void after_header();
+  void shake_hands();
+  bool flush_handshake();
+  void refuse_handshake();
+  void flush_front();
+  void drop_input();
+  void tls_failed();
   Result<void> send_header();
   void set_state(TunnelState next);
   void seek();
@@ -110,6 +132,7 @@ class Tunnel final : public loop::RawStream, private Attempt, private TunnelNode
   std::unique_ptr<MirrorTap> tap_;  ///< null: not mirrored
   sys::Address client_;             ///< who the PROXY header says that it is, where there is one
   std::unique_ptr<Proxied> proxied_;
+  std::unique_ptr<TlsFront> front_;
   TunnelState state_;
   std::uint8_t tries_ = 0;
   bool settled_ = false;

@@ -47,8 +47,16 @@ void Tunnel::read_header() {
     client_ = header.addresses.source;
     set_key(hash_key(client_));
   }
-  set_state(TunnelState::Seek);
-  seek();
+  after_header();
+}
+
+void Tunnel::after_header() {
+  if (front_ == nullptr) {
+    set_state(TunnelState::Seek);
+    return seek();
+  }
+  set_state(TunnelState::Handshake);
+  start();
 }
 
 /// False: the upstream is gone already; with an errno.

@@ -27,8 +27,13 @@ Worker::Worker(std::size_t index, Shared& shared, std::unique_ptr<loop::Loop> lo
       pipes_(shared.settings.pipe_pool),
       buffer_(buffer_bytes),
       room_{.pipes = pipes_, .buffer = buffer_, .counts = counters_.pump},
+      tls_room_{.loop = *loop, .metrics = counters_.tls},
       paced_by_default_(is_paced_by_default()),
-      loop_(std::move(loop)) {}
+      loop_(std::move(loop)) {
+  for (const RouteParts& route : shared_.routes) {
+    doors_.push_back(std::make_unique<Door>(*this, route));
+  }
+}
 
 Worker::~Worker() {
   stop();
@@ -46,18 +51,19 @@ static Result<void> set_lasting_options(int fd, const Settings& settings) {
 }
 
 tl::expected<void, service::StartError> Worker::open() {
-  for (RouteParts& route : shared_.routes) {
-    doors_.push_back(std::make_unique<Door>(*this, route));
-    for (sys::Address& address : route.addresses) {
+  for (std::size_t i = 0; i < doors_.size(); ++i) {
+    Door& door = *doors_[i];
+    if (door.tls != nullptr) tls_room_.plain.resize(TlsFront::plain_bytes(buffer_bytes));
+    for (sys::Address& address : shared_.routes[i].addresses) {
       auto listener = service::open_listener(address, index_ == 0);
       if (!listener) return tl::unexpected(listener.error());
       Result<void> done = set_lasting_options(listener->get(), settings());
-      if (done) done = loop_->listen(listener->get(), *doors_.back());
+      if (done) done = loop_->listen(listener->get(), door);
       if (!done) {
         return tl::unexpected(service::StartError{"cannot listen on " + address.to_string() + ": " +
                                                   describe(done.error())});
       }
-      doors_.back()->listeners.push_back(std::move(*listener));
+      door.listeners.push_back(std::move(*listener));
     }
   }
   spare_.open();
@@ -92,10 +98,21 @@ void Worker::post_deliver(std::size_t route) {
   loop_->post([this, route] { shared_.routes[route].upstreams->deliver(index_); });
 }
 
+void Worker::use_tls(std::size_t route, std::shared_ptr<const tls::Context> context) {
+  doors_[route]->tls = std::move(context);
+}
+
+void Worker::post_tls(std::size_t route, std::shared_ptr<const tls::Context> context) {
+  loop_->post([this, route, context = std::move(context)]() mutable {
+    use_tls(route, std::move(context));
+  });
+}
+
 /// About every 100 ms.
 void Worker::tick() {
   counters_.pipes_in_use.set(room_.pipes_in_use);
   counters_.pipes_idle.set(pipes_.idle());
+  counters_.tls.record_bytes.set(tls_room_.send_buffers.sent_bytes());
   for (const RouteParts& route : shared_.routes) route.upstreams->refresh(index_);
   // The log counts for all workers; one of them passes it on.
   if (index_ == 0 && access_log() != nullptr) counters_.log_dropped.set(access_log()->dropped());
@@ -109,16 +126,28 @@ void Worker::tick() {
   if (loop_->stream_count() == 0) loop_->stop();
 }
 
-void Worker::admit(const RouteParts& route, sys::Accepted client) {
+/// False: out of memory.
+bool Worker::make_front(const Door& door, std::unique_ptr<TlsFront>& front) {
+  if (door.tls == nullptr) return true;
+  const tls::SessionFacts& facts = door.route.tls->facts;
+  auto session = tls::Session::make(*door.tls->handle(), door.tls, tls_room_.send_buffers, facts);
+  if (session == nullptr) return false;
+  front = std::make_unique<TlsFront>(std::move(session), facts, tls_room_);
+  return true;
+}
+
+void Worker::admit(const Door& door, sys::Accepted client) {
   counters_.accepted.add(1);
-  if (shared_.connections.load(std::memory_order_relaxed) >= settings().connections) {
+  std::unique_ptr<TlsFront> front;
+  if (shared_.connections.load(std::memory_order_relaxed) >= settings().connections ||
+      !make_front(door, front)) {
     counters_.refused.add(1);
     sys::abort_on_close(client.fd.get());
     return;
   }
   shared_.connections.fetch_add(1, std::memory_order_relaxed);
   counters_.open.add(1);
-  auto owned = std::make_unique<Tunnel>(*this, route, std::move(client));
+  auto owned = std::make_unique<Tunnel>(*this, door.route, std::move(client), std::move(front));
   Tunnel& tunnel = *owned;
   loop_->pause_reading(tunnel);
   if (Result<void> attached = loop_->attach(std::move(owned)); !attached) {

@@ -17,12 +17,20 @@
 
 namespace pagewire::relay {
 
+/// Of a route whose clients speak TLS.
+struct RouteTls {
+  tls::Settings settings;
+  tls::SessionFacts facts;
+  tls::TicketKeys ticket_keys{};
+};
+
 /// A route with what belongs to it in this run; the same for all workers.
 struct RouteParts {
   const Route& route;
   PumpRules rules;
   std::unique_ptr<Upstreams> upstreams;
   std::unique_ptr<Mirror> mirror;       ///< null: none
+  std::unique_ptr<RouteTls> tls;        ///< null: plain TCP
   std::vector<sys::Address> addresses;  ///< that are listened on
 };
 
@@ -47,6 +55,10 @@ class Worker final {
   void stop() { loop_->stop(); }
   void join() { thread_.join(); }
   bool running() const { return thread_.running(); }
+  /// Of a route, for its new connections. Before start().
+  void use_tls(std::size_t route, std::shared_ptr<const tls::Context> context);
+  /// The same, any thread.
+  void post_tls(std::size_t route, std::shared_ptr<const tls::Context> context);
   /// Any thread: places of this route have come free for its clients.
   void post_deliver(std::size_t route);
 
@@ -69,14 +81,16 @@ class Worker final {
   /// The listeners of one route.
   struct Door final : loop::Acceptor {
     Door(Worker& owner, const RouteParts& parts) : worker(owner), route(parts) {}
-    void accepted(sys::Accepted client) override { worker.admit(route, std::move(client)); }
+    void accepted(sys::Accepted client) override { worker.admit(*this, std::move(client)); }
     loop::AfterFailure accept_failed(Error error) override;
     Worker& worker;
     const RouteParts& route;
+    std::shared_ptr<const tls::Context> tls;  ///< null: plain TCP
     std::vector<sys::Fd> listeners;
   };
   const Settings& settings() const { return shared_.settings; }
-  void admit(const RouteParts& route, sys::Accepted client);
+  void admit(const Door& door, sys::Accepted client);
+  bool make_front(const Door& door, std::unique_ptr<TlsFront>& front);
   void run();
   void tick();
   void drain_now();
@@ -90,6 +104,7 @@ class Worker final {
   std::vector<char> buffer_;
   Counters counters_;
   PumpRoom room_;
+  TlsRoom tls_room_;
   IntrusiveList<Tunnel, TunnelNode> tunnels_;
   bool draining_ = false;
   std::int64_t drain_deadline_ms_ = 0;

@@ -149,16 +149,13 @@ tl::expected<void, service::StartError> Server::Parts::open() {
 }
 
 void Server::Parts::name_tls() {
+  const auto outcomes = tls::outcome_tokens();
+  const auto kernel = tls::kernel_tokens();
+  const auto reasons = tls::kernel_reason_tokens();
   names.tls_served = settings.tls.has_value();
-  for (std::size_t i = 0; i < tls::outcome_count; ++i) {
-    names.tls_outcomes.push_back(tls::token(static_cast<tls::Outcome>(i)));
-  }
-  for (std::size_t i = 0; i < tls::kernel_states; ++i) {
-    names.tls_kernel.push_back(tls::token(static_cast<tls::Kernel>(i)));
-  }
-  for (std::size_t i = 0; i < tls::kernel_reasons; ++i) {
-    names.tls_kernel_reasons.push_back(tls::token(static_cast<tls::KernelReason>(i)));
-  }
+  names.tls.outcomes.assign(outcomes.begin(), outcomes.end());
+  names.tls.kernel.assign(kernel.begin(), kernel.end());
+  names.tls.kernel_reasons.assign(reasons.begin(), reasons.end());
 }
 
 /// One for each worker.

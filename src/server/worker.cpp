@@ -6,7 +6,6 @@
 
 #include "server/connection.h"
 #include "sys/clock.h"
-#include "sys/kernel_tls.h"
 #include "sys/process.h"
 
 namespace pagewire::server {
@@ -288,12 +287,7 @@ bool Worker::may_shake_hands() {
 }
 
 tls::Card Worker::card() {
-  constexpr std::int64_t pause_ms = 1'000;
-  const bool asks = shared_.tls.no_kernel == tls::KernelReason::None && card_ == tls::Card::None;
-  if (!asks || loop_->now_ms() < next_card_look_ms_) return card_;
-  next_card_look_ms_ = loop_->now_ms() + pause_ms;
-  if (sys::device_tls_connections() > 0) card_ = tls::Card::Encrypts;
-  return card_;
+  return card_watch_.look(shared_.tls, loop_->now_ms());
 }
 
 void Worker::tell_tls(const tls::Session& session) {

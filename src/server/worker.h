@@ -127,8 +127,7 @@ class Worker final : public loop::Acceptor {
   TlsDoor tls_door_{*this};
   tls::SendBuffers send_buffers_;
   std::vector<char> plain_bytes_;
-  tls::Card card_ = tls::Card::None;
-  std::int64_t next_card_look_ms_ = 0;
+  tls::CardWatch card_watch_;
   std::uint64_t turnover_at_trim_ = 0;  // connections that had come or gone
   std::uint64_t turnover_at_tick_ = 0;
   std::int64_t next_trim_ms_ = 0;

@@ -16,7 +16,7 @@ namespace {
 OrText<void> set_protocol(SSL_CTX* ctx, const Settings& settings);
 OrText<void> set_client_roots(SSL_CTX* ctx, const Settings& settings, const ClientRoots& roots);
 void set_tickets(SSL_CTX* ctx, const Settings& settings);
-void set_callbacks(Host& host);
+void set_callbacks(Host& host, const Settings& settings);
 
 }  // namespace
 
@@ -30,7 +30,7 @@ OrText<std::unique_ptr<Host>> make_host(Hosts& hosts, const Settings& settings,
       Host{.hosts = hosts, .ctx = std::move(ctx), .names = {}, .served = {}});
   SSL_CTX* const raw = host->ctx.get();
   set_tickets(raw, settings);
-  set_callbacks(*host);
+  set_callbacks(*host, settings);
   return set_protocol(raw, settings)
       .and_then([&] { return set_client_roots(raw, settings, roots); })
       .map([&] { return std::move(host); });
@@ -183,11 +183,11 @@ int on_status(SSL* ssl, void* /*argument*/) {
   return SSL_TLSEXT_ERR_NOACK;
 }
 
-void set_callbacks(Host& host) {
+void set_callbacks(Host& host, const Settings& settings) {
   SSL_CTX* const ctx = host.ctx.get();
   SSL_CTX_set_app_data(ctx, &host);
   SSL_CTX_set_tlsext_servername_callback(ctx, on_server_name);
-  SSL_CTX_set_alpn_select_cb(ctx, on_alpn, nullptr);
+  if (settings.http_alpn) SSL_CTX_set_alpn_select_cb(ctx, on_alpn, nullptr);
   SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, on_ticket);
   SSL_CTX_set_tlsext_status_cb(ctx, on_status);
 }

@@ -45,6 +45,13 @@ Outcome outcome_of(unsigned long error, bool first_record) {
   }
 }
 
+template <class Word, std::size_t N>
+Tokens<N> tokens() {
+  Tokens<N> all;
+  for (std::size_t i = 0; i < N; ++i) all[i] = token(static_cast<Word>(i));
+  return all;
+}
+
 }  // namespace
 
 /// OpenSSL has its alert in the outlet already, or queued through the message callback.
@@ -86,6 +93,27 @@ SessionFacts probe_session_facts(bool kernel_tls_wanted, bool zero_copy_ro) {
                     : kernel.reason == "module-not-loaded" ? KernelReason::ModuleNotLoaded
                                                            : KernelReason::NoKernelTls;
   return facts;
+}
+
+Card CardWatch::look(const SessionFacts& facts, std::int64_t now_ms) {
+  constexpr std::int64_t pause_ms = 1'000;
+  const bool asks = facts.no_kernel == KernelReason::None && card_ == Card::None;
+  if (!asks || now_ms < next_look_ms_) return card_;
+  next_look_ms_ = now_ms + pause_ms;
+  if (sys::device_tls_connections() > 0) card_ = Card::Encrypts;
+  return card_;
+}
+
+Tokens<outcome_count> outcome_tokens() {
+  return tokens<Outcome, outcome_count>();
+}
+
+Tokens<kernel_states> kernel_tokens() {
+  return tokens<Kernel, kernel_states>();
+}
+
+Tokens<kernel_reasons> kernel_reason_tokens() {
+  return tokens<KernelReason, kernel_reasons>();
 }
 
 std::string_view token(Outcome outcome) {

@@ -15,6 +15,7 @@
 
 #include <openssl/types.h>
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -72,6 +73,13 @@ std::string_view token(KernelReason reason);
 /// For the log, to follow "kernel TLS is not used: ".
 std::string_view describe(KernelReason reason);
 
+/// The tokens of each, by their numbers: the words of metrics.
+template <std::size_t N>
+using Tokens = std::array<std::string_view, N>;
+Tokens<outcome_count> outcome_tokens();
+Tokens<kernel_states> kernel_tokens();
+Tokens<kernel_reasons> kernel_reason_tokens();
+
 /// What holds for all sessions of a run.
 struct SessionFacts {
   /// None: the kernel is asked for each connection; else why it is not.
@@ -86,6 +94,16 @@ SessionFacts probe_session_facts(bool kernel_tls_wanted, bool zero_copy_ro);
 /// Whether a network card of this machine encrypts TLS, as far as the kernel tells: it counts such
 /// connections, and does not say which they are.
 enum class Card : std::uint8_t { None, Encrypts };
+
+/// Looks for one, at most once a second, until it has found one. One worker's.
+class CardWatch {
+ public:
+  Card look(const SessionFacts& facts, std::int64_t now_ms);
+
+ private:
+  std::int64_t next_look_ms_ = 0;
+  Card card_ = Card::None;
+};
 
 /// Records that the kernel has made of `sent` plain bytes in so many responses, or a few more: it
 /// fills a record while it is given more, and a response ends one, as its head may.
@@ -107,6 +125,9 @@ class Session {
   /// What the socket received, in place; to be used up by handshake() and read() before it goes.
   void offer(std::span<const char> bytes) { input_ = bytes; }
   bool input_left() const { return !input_.empty(); }
+  /// Of what was offered: bytes that have not been taken. During the handshake a Session takes
+  /// whole records or what there is of one, and none behind the handshake's last.
+  std::size_t input_size() const { return input_.size(); }
 
   enum class Step : std::uint8_t { Done, WantInput, Failed };
   /// Goes on with the handshake. Whatever it says, the outlet may hold something to flush. Failed:

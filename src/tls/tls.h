@@ -45,6 +45,7 @@ struct Settings {
   bool kernel_tls = true;     ///< the kernel encrypts where it can
   bool zero_copy_ro = false;  ///< TLS_TX_ZEROCOPY_RO: only for files that never change in place
   bool tickets = true;
+  bool http_alpn = true;  ///< HTTP/1.1 is negotiated; else what clients offer is passed over
   std::int64_t handshake_timeout_ms = 10'000;  ///< from accept to the end of the handshake
   std::uint64_t handshakes_per_second = 0;     ///< of each worker; 0 is any number
 };

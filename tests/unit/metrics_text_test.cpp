@@ -150,9 +150,9 @@ TEST(MetricsText, TellsWhatBecameOfTls) {
   Names with_tls = names();
   EXPECT_EQ(prometheus_text(workers, with_tls, {}).find("pagewire_tls_"), std::string::npos);
   with_tls.tls_served = true;
-  with_tls.tls_outcomes = {"ok", "timeout"};
-  with_tls.tls_kernel = {"none"};
-  with_tls.tls_kernel_reasons = {"", "off"};
+  with_tls.tls.outcomes = {"ok", "timeout"};
+  with_tls.tls.kernel = {"none"};
+  with_tls.tls.kernel_reasons = {"", "off"};
   std::map<std::string, std::string> samples =
       parse(prometheus_text(workers, with_tls, {})).samples;
   EXPECT_EQ(samples["pagewire_tls_handshakes_total{result=\"timeout\"}"], "3");
