@@ -107,11 +107,11 @@ bool Filler::refill(std::size_t needed) {
 bool Filler::read_slice(const Segment& segment, std::size_t needed) {
   constexpr std::size_t ahead = 3 * tls::most_plain_bytes;
   const std::span<char> room = transfer_.resources->scratch.subspan(scratch_used_);
-  const ByteCount rest = std::min(segment.slice.count - gone_, file_left_);
-  const std::size_t size = std::min({std::size_t{rest.value}, needed + ahead, room.size()});
+  const ByteRange rest{segment.slice.offset + gone_, segment.slice.count - gone_};
+  const ByteCount allowed = std::min(rest.count, file_left_);
+  const std::size_t size = std::min({std::size_t{allowed.value}, needed + ahead, room.size()});
   if (size == 0) return false;
-  const Attempt read =
-      read_resident(transfer_, *segment.file, segment.slice.offset + gone_, room.first(size));
+  const Attempt read = read_resident(transfer_, *segment.file, rest, room.first(size));
   if (read.status != Status::Moved) {
     stopped_by_ = read;
     return false;
@@ -211,6 +211,7 @@ const Path tls_copy_path{.name = "tls_copy",
                          .step = step_tls_copy,
                          .cancel = cancel,
                          .fits_only = "TLS connections whose records are made in user space",
+                         .reads_nowait = true,
                          .prepare = prepare_outlet};
 
 }  // namespace pagewire::egress
