@@ -21,7 +21,7 @@ namespace {
 Attempt gather_slice(Transfer& transfer, const content::OpenFile& file, ByteRange rest,
                      std::span<char>& scratch, Gather& gather) {
   const std::size_t size = std::min<std::size_t>(rest.count.value, scratch.size());
-  Attempt read = read_resident(transfer, file, rest.offset, scratch.first(size));
+  Attempt read = read_resident(transfer, file, rest, scratch.first(size));
   if (read.status != Status::Moved) return read;
   gather.add(scratch.data(), read.count.value);
   scratch = scratch.subspan(read.count.value);
@@ -93,7 +93,11 @@ void cancel(Transfer&) {}  // nothing is held between steps
 
 }  // namespace
 
-const Path copy_path{
-    .name = "copy", .probe = probe, .fits = fits_socket, .step = step_copy, .cancel = cancel};
+const Path copy_path{.name = "copy",
+                     .probe = probe,
+                     .fits = fits_socket,
+                     .step = step_copy,
+                     .cancel = cancel,
+                     .reads_nowait = true};
 
 }  // namespace pagewire::egress

@@ -267,6 +267,9 @@ struct Path {
   /// Sends from a mapping of the file, so that a step meets a page that is not in memory as a
   /// fault.
   bool maps_file = false;
+  /// Reads files by read_resident() alone, so that a page which a look takes for present stops no
+  /// step.
+  bool reads_nowait = false;
   /// Lends the kernel memory that it holds until a completion.
   bool lends_memory = false;
   /// Makes what the path keeps in Transport::state, if anything. May allocate; called by prepare().

@@ -99,7 +99,7 @@ Attempt send_read(Transfer& transfer, ByteRange rest) {
   const std::span<char> scratch = transfer.resources->scratch;
   const ByteCount wanted = std::min(rest.count, ByteCount{scratch.size()});
   const content::OpenFile& file = *transfer.segments[transfer.index].file;
-  const Attempt read = read_resident(transfer, file, rest.offset, scratch.first(wanted.value));
+  const Attempt read = read_resident(transfer, file, rest, scratch.first(wanted.value));
   if (read.status != Status::Moved) return read;
   Gather gather;
   gather.add(scratch.data(), read.count.value);

@@ -95,9 +95,14 @@ ByteCount resident_run(Transfer& transfer, const OpenFile& file, ByteRange rest,
   ++gate.looks;
   const std::int64_t cold_at_ms = file.cold_at_ms();
   const bool was_cold = cold_at_ms != 0 && gate.now_ms - cold_at_ms < cold_memory_ms;
-  const ByteRange part = first_part(rest, was_cold ? fetch_size : look_size);
-  ByteCount run = was_cold ? sys::resident_prefix(file.fd(), part, sys::Look::EveryPage)
-                           : sys::resident_prefix(file.fd(), part);
+  // A sampled look can be shared, which small files' are.
+  const bool reads_tell = transfer.path->reads_nowait && (was_cold || rest.count >= look_size);
+  const sys::Look look = reads_tell ? sys::Look::Present
+                         : was_cold ? sys::Look::EveryPage
+                                    : sys::Look::Sampled;
+  const ByteCount reach = look == sys::Look::EveryPage ? fetch_size : look_size;
+  const ByteRange part = first_part(rest, reach);
+  ByteCount run = sys::resident_prefix(file.fd(), part, look);
   gate.asked += part.count;
   gate.found += run;
   if (run.value == 0 && was_fetched(transfer, file, rest.offset)) {
@@ -107,7 +112,8 @@ ByteCount resident_run(Transfer& transfer, const OpenFile& file, ByteRange rest,
   if (run.value == 0) return {};
   transfer.seen = {.range = {rest.offset, run}, .at_ms = gate.now_ms};
   transfer.seen_file = &file;
-  note(file, transfer.seen, gate);
+  // What is being read only now is nothing that others may believe.
+  if (look != sys::Look::Present) note(file, transfer.seen, gate);
   return std::min(run, most);
 }
 
@@ -133,8 +139,9 @@ ByteCount resident_ahead(Transfer& transfer, ByteCount quantum) {
   return quantum;
 }
 
-Attempt read_resident(Transfer& transfer, const OpenFile& file, FileOffset offset,
+Attempt read_resident(Transfer& transfer, const OpenFile& file, ByteRange rest,
                       std::span<char> into) {
+  const FileOffset offset = rest.offset;
   const auto failed = [](Error error) {  // EIO: the disk
     Attempt attempt = stopped(Status::Failed);
     attempt.error = error;
@@ -167,7 +174,7 @@ Attempt read_resident(Transfer& transfer, const OpenFile& file, FileOffset offse
   // Evicted since the look, or still being read.
   transfer.seen_file = nullptr;
   file.seen() = {};
-  want(transfer, file, {offset, ByteCount{into.size()}});
+  want(transfer, file, rest);
   return stopped(Status::WantPages);
 }
 

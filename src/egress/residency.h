@@ -22,10 +22,11 @@ namespace pagewire::egress {
 /// transfer.wanted says what to fetch.
 ByteCount resident_ahead(Transfer& transfer, ByteCount quantum);
 
-/// Reads from `file` as sys::read_at does, but without waiting for the disk. Moved: `count` bytes,
-/// > 0, fewer than asked when the rest is not in memory. WantPages: nothing is; transfer.wanted
-/// says what. SourceTruncated: the file ends before `into` is full. Failed: EIO.
-Attempt read_resident(Transfer& transfer, const content::OpenFile& file, FileOffset offset,
+/// Reads the first bytes of `rest`, which goes on behind `into`, as sys::read_at does, but without
+/// waiting for the disk. Moved: `count` bytes, > 0, fewer than asked when what follows is not in
+/// memory. WantPages: nothing is; transfer.wanted says what. SourceTruncated: the file ends before
+/// `into` is full. Failed: EIO.
+Attempt read_resident(Transfer& transfer, const content::OpenFile& file, ByteRange rest,
                       std::span<char> into);
 
 }  // namespace pagewire::egress

@@ -8,12 +8,14 @@
 //
 // Invariant: the cursor stands behind what the socket has taken. What is sealed and not taken yet
 // waits in the outlet, and nothing more is sealed before it has gone; so the transfer is finished
-// exactly when nothing of it waits. A read that ends early is a truncated file, seen before any
-// byte of that call is sent.
+// exactly when nothing of it waits. Nothing is sealed for a socket that poll(2) does not call
+// writable, so that a reader who stops has next to nothing waiting here. A read that ends early is
+// a truncated file, seen before any byte of that call is sent.
 #include "base/check.h"
 #include "egress/registry.h"
 #include "egress/residency.h"
 #include "egress/tls_records.h"
+#include "sys/socket.h"
 
 namespace pagewire::egress {
 
@@ -37,7 +39,7 @@ class Filler {
 
   /// Moved when it ended by itself, also when it sealed nothing.
   Attempt run() {
-    while (left_.value > 0 && stopped_by_.status == Status::Moved) {
+    while (left_.value > 0 && outlet_.fill_left() > 0 && stopped_by_.status == Status::Moved) {
       const std::size_t size = outlet_.next_record(left_);
       if (size == 0 || !seal_record(size)) break;
     }
@@ -103,15 +105,17 @@ bool Filler::refill(std::size_t needed) {
   return false;
 }
 
-/// What this record needs and, in the same call, some more whole ones.
+/// What this record needs and, in the same call, some more whole ones of this fill: what is read
+/// and not sealed is read again.
 bool Filler::read_slice(const Segment& segment, std::size_t needed) {
   constexpr std::size_t ahead = 3 * tls::most_plain_bytes;
   const std::span<char> room = transfer_.resources->scratch.subspan(scratch_used_);
-  const ByteCount rest = std::min(segment.slice.count - gone_, file_left_);
-  const std::size_t size = std::min({std::size_t{rest.value}, needed + ahead, room.size()});
+  const ByteRange rest{segment.slice.offset + gone_, segment.slice.count - gone_};
+  const ByteCount allowed = std::min(rest.count, file_left_);
+  const std::size_t wanted = std::clamp(outlet_.fill_left(), needed, needed + ahead);
+  const std::size_t size = std::min({std::size_t{allowed.value}, wanted, room.size()});
   if (size == 0) return false;
-  const Attempt read =
-      read_resident(transfer_, *segment.file, segment.slice.offset + gone_, room.first(size));
+  const Attempt read = read_resident(transfer_, *segment.file, rest, room.first(size));
   if (read.status != Status::Moved) {
     stopped_by_ = read;
     return false;
@@ -147,11 +151,22 @@ bool send_waiting(Transfer& transfer, bool more, StepResult& result) {
   return true;
 }
 
+/// What is sealed waits here, however long the reader makes it wait: not for a socket that has no
+/// room. A little is not worth the question.
+bool may_seal(const Transfer& transfer) {
+  constexpr ByteCount little{2 * tls::most_plain_bytes};
+  if (transfer.transport.outlet->held().value > 0) return false;
+  ByteCount left;
+  for (const Segment& segment : transfer.segments.subspan(transfer.index)) left += segment.size();
+  return left - transfer.sent_of_segment <= little ||
+         sys::is_writable(transfer.transport.socket_fd);
+}
+
 StepResult step_tls_copy(Transfer& transfer, ByteCount quantum) {
   StepResult result;
   result.status = Status::WantWrite;  // where the socket takes what TLS itself had to say, no more
   bool more = false;
-  if (transfer.transport.outlet->held().value == 0) {
+  if (may_seal(transfer)) {
     Filler filler(transfer, quantum);
     const Attempt filled = filler.run();
     const bool nothing = transfer.transport.outlet->held().value == 0;
@@ -211,6 +226,7 @@ const Path tls_copy_path{.name = "tls_copy",
                          .step = step_tls_copy,
                          .cancel = cancel,
                          .fits_only = "TLS connections whose records are made in user space",
+                         .reads_nowait = true,
                          .prepare = prepare_outlet};
 
 }  // namespace pagewire::egress

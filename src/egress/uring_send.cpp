@@ -52,7 +52,7 @@ Attempt fill_buffer(Transfer& transfer, UringLane& lane) {
   const ByteRange next = rest_of_slice(transfer, UringLane::buffer_bytes);
   const content::OpenFile& file = *transfer.segments[transfer.index].file;
   const std::span<char> into = lane.buffer_of(transfer).first(next.count.value);
-  Attempt read = read_resident(transfer, file, next.offset, into);
+  Attempt read = read_resident(transfer, file, next, into);
   if (read.status != Status::Moved) return read;
   read.copied = read.count;
   transfer.lane.buffered = {next.offset, read.count};

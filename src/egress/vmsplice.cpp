@@ -135,7 +135,7 @@ Attempt give_pages_away(Transfer& transfer, ByteRange rest) {
   // ENOMEM: address space, vm.max_map_count, or a limit of memory.
   if (!pages.is_mapped()) return failed_vmsplice(transfer, last_error("mmap").value());
   const content::OpenFile& file = *transfer.segments[transfer.index].file;
-  const Attempt read = read_resident(transfer, file, rest.offset, {pages.data(), size});
+  const Attempt read = read_resident(transfer, file, rest, {pages.data(), size});
   if (read.status != Status::Moved) return read;
   whole = read.count.value >= page_size;  // fewer, where the rest is not in memory
   size = whole ? read.count.value / page_size * page_size : read.count.value;

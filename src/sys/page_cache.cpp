@@ -175,6 +175,7 @@ ByteCount resident_prefix(int fd, ByteRange range, Look look) {
     end = std::min(end, (pages.first + run) * page_bytes());
     all = false;
   }
+  if (look == Look::Present) return ByteCount{end - begin};
   for (std::uint64_t at = begin; all && at < end; at = (at / spacing + 1) * spacing) {
     all = !would_wait(fd, at);
   }

@@ -25,6 +25,7 @@ Result<std::optional<ByteCount>> resident_bytes_by_mincore(int fd);
 enum class Look : std::uint8_t {
   Sampled,    ///< for a file that nobody has known to be cold
   EveryPage,  ///< exact, and about 0.2 us a page
+  Present,    ///< by cachestat alone, in one call as a rule: for who then reads with RWF_NOWAIT
 };
 /// How much of `range`, from its first byte on, a read would find in memory now, or less; 0 when
 /// its first page would have to come from the disk. Never waits for the disk. cachestat(2) says
@@ -33,7 +34,7 @@ enum class Look : std::uint8_t {
 /// something is missing, every page is asked, for at most 256 KiB: a disk reads in pieces of any
 /// size, and they come in any order. Where cachestat does not tell (see above) the bytes read are
 /// the only sign, and a gap between two of them stays unseen by a sampled look. Where neither
-/// tells, everything counts as resident.
+/// tells, everything counts as resident. Present: also what is being read only now.
 ByteCount resident_prefix(int fd, ByteRange range, Look look = Look::Sampled);
 
 /// Has the kernel begin to read `range` (readahead(2)); does not wait for the data, but may wait

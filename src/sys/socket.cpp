@@ -5,6 +5,7 @@
 #include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 
 #include <charconv>
@@ -324,6 +325,11 @@ Result<ByteCount> unacknowledged(int fd) {
   int waiting = 0;
   if (::ioctl(fd, SIOCOUTQ, &waiting) != 0) return last_error("ioctl(SIOCOUTQ)");
   return ByteCount{static_cast<std::uint64_t>(waiting)};
+}
+
+bool is_writable(int fd) {
+  pollfd asked{.fd = fd, .events = POLLOUT, .revents = 0};
+  return ::poll(&asked, 1, 0) != 0;  // EINTR, ENOMEM: a send will tell
 }
 
 void finish_sending(int fd) {

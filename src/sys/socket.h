@@ -119,6 +119,10 @@ Result<ByteCount> send_buffer(int fd);
 /// Bytes that this end has sent and the peer has not acknowledged (SIOCOUTQ, tcp(7)).
 Result<ByteCount> unacknowledged(int fd);
 
+/// Whether poll(2) calls it so: a third of the send buffer is free, and not more than half of
+/// limit_unsent() unsent. Also when it has an error, which a send will tell.
+bool is_writable(int fd);
+
 /// shutdown(2): a FIN goes out behind what is queued; receiving goes on.
 void finish_sending(int fd);
 

@@ -238,6 +238,12 @@ ByteCount Outlet::taken(std::size_t count) {
   return plain;
 }
 
+/// A reader who stops leaves a fill sealed, so it is as large as its socket takes.
+void Outlet::learn_fill(std::size_t taken, std::size_t offered) {
+  if (taken == offered && offered * 2 >= fill_) fill_ = std::min(fill_ * 2, SendBuffer::size);
+  if (taken * 2 < offered) fill_ = std::max(fill_ / 2, SendBuffer::first_fill);
+}
+
 Result<Outlet::Sent> Outlet::send(int fd, bool more) {
   const std::string_view bytes = waiting();
   if (bytes.empty()) return Sent{};
@@ -246,6 +252,7 @@ Result<Outlet::Sent> Outlet::send(int fd, bool more) {
     const ssize_t n = sys::plain_send(fd, bytes.data(), bytes.size(), flags);
     if (n >= 0) {
       const auto count = static_cast<std::size_t>(n);
+      learn_fill(count, bytes.size());
       return Sent{.bytes = ByteCount{count}, .plain = taken(count)};
     }
     if (errno != EINTR) return failure("send", errno);  // EINTR: a signal before the first byte

@@ -10,6 +10,7 @@
 
 #include <sys/uio.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <memory>
@@ -42,6 +43,7 @@ struct SendBuffer {
   static constexpr std::size_t control_bytes = 512;
   static constexpr std::size_t size = 8 * (most_plain_bytes + 64) + control_bytes;
   static constexpr std::size_t most_records = 128;
+  static constexpr std::size_t first_fill = 2 * most_plain_bytes;
   struct Record {
     std::uint32_t plain_at;  ///< where its plain bytes stand, encrypted
     std::uint32_t plain_bytes;
@@ -104,6 +106,9 @@ class Outlet {
   /// first. After an idle time records begin small, so that a client need not wait for 16 KiB to
   /// decrypt the first byte, except that a response which fits into one record is one.
   std::size_t next_record(ByteCount left) const;
+  /// How much more should be sealed before the next send: no more than the socket is likely to
+  /// take, because a reader who stops leaves the rest waiting here.
+  std::size_t fill_left() const { return fill_ - std::min(fill_, waiting().size()); }
   /// A response begins: `now_ms` tells whether the connection was idle. Changes the keys when they
   /// have sealed enough.
   void begin_response(std::int64_t now_ms, ByteCount size);
@@ -129,6 +134,7 @@ class Outlet {
  private:
   SendBuffer& buffer();
   unsigned char* begin_record(RecordType type, std::size_t plain_bytes);
+  void learn_fill(std::size_t taken, std::size_t offered);
   void encrypt(std::span<const iovec> pieces, RecordType type, unsigned char* out);
 
   SendBuffers& buffers_;
@@ -138,9 +144,10 @@ class Outlet {
   std::uint64_t sequence_ = 0;
   ByteCount held_;
   std::size_t most_plain_ = most_plain_bytes;
-  ByteCount small_left_;         // to go out in small records
-  bool whole_ = false;           // this response fits into one record
-  std::int64_t busy_at_ms_ = 0;  // when the last response began
+  ByteCount small_left_;                       // to go out in small records
+  bool whole_ = false;                         // this response fits into one record
+  std::int64_t busy_at_ms_ = 0;                // when the last response began
+  std::size_t fill_ = SendBuffer::first_fill;  // what is sealed at once; doubles up to all
 };
 
 }  // namespace pagewire::tls

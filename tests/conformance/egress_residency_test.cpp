@@ -102,6 +102,28 @@ TEST_P(ColdFiles, HotOnesAreNeverWanted) {
   EXPECT_EQ(outcome.wants, 0U);
 }
 
+/// While a file is known to have been cold, every page of it is asked for; but not for a path whose
+/// reads tell all the same what is there.
+TEST_P(ColdFiles, WhatWasColdCostsFewLooksWhereReadsTell) {
+  const FileRef file = make_file(this->file("was_cold.bin"), 4 * mib);
+  const std::array<Segment, 1> segments = {slice_of(file, {FileOffset{}, ByteCount{4 * mib}})};
+  std::uint64_t looks = 0;
+  SendOptions options;
+  options.buffers = {.send = 64 * 1024, .receive = 64 * 1024};
+  options.between_steps = [&](const Transfer& transfer) {
+    looks = transfer.resources->residency.looks;
+    file->seen() = {};
+    file->cold_at_ms() = transfer.resources->residency.now_ms;
+  };
+  const Outcome outcome = send_by(path(), segments, options);
+  EXPECT_TRUE(outcome.all_right()) << ::testing::PrintToString(outcome);
+  EXPECT_EQ(outcome.wants, 0U);
+  if (path().reads_nowait) {
+    EXPECT_GE(looks, 2U);
+    EXPECT_LE(looks, 6U);
+  }
+}
+
 TEST_P(ColdFiles, TheResidentPartGoesFirst) {
   constexpr std::uint64_t hot = 700 * kib;
   const FileRef file = make_cold(2 * mib + 5);
@@ -170,6 +192,7 @@ TEST_P(ColdFiles, SlicesOfTheMiddle) {
 TEST_P(ColdFiles, WhatWasFetchedAndHasGoneIsReadNoFurther) {
   constexpr std::uint64_t fetched_up_to = 100'000;
   constexpr std::uint64_t from = 90'000;
+  constexpr ByteRange rest{FileOffset{from}, ByteCount{2 * mib - from}};
   const FileRef file = make_cold(2 * mib);
   ASSERT_EQ(::posix_fadvise(file->fd(), 0, 0, POSIX_FADV_RANDOM), 0);
   WorkerParts parts(path());
@@ -184,8 +207,7 @@ TEST_P(ColdFiles, WhatWasFetchedAndHasGoneIsReadNoFurther) {
     transfer.wanted.file = file.get();
     egress::fetched(transfer, {FileOffset{}, ByteCount{fetched_up_to}});
     chill(file);
-    const egress::Attempt attempted =
-        egress::read_resident(transfer, *file.get(), FileOffset{from}, into);
+    const egress::Attempt attempted = egress::read_resident(transfer, *file.get(), rest, into);
     ASSERT_EQ(attempted.status, Status::Moved);
     count = attempted.count;
     EXPECT_EQ(first_wrong(from, {into.data(), count.value}), count.value);

@@ -46,5 +46,37 @@ TEST(TlsCopy, ARestOfAnAlertInAFullBufferIsNoFailure) {
   EXPECT_EQ(transfer.sent.value, text.size());
 }
 
+/// Of a reader who stops, no more than a record or two waits sealed: the rest stays where it was.
+TEST(TlsCopy, AFullSocketHasNextToNothingSealedForIt) {
+  tls::SendBuffers buffers;
+  tls::Outlet outlet(buffers);
+  tls::WriteKeys keys;
+  keys.key[0] = 1;
+  ASSERT_TRUE(outlet.install(keys, 0));
+  sys::SocketPair sockets = std::move(*sys::tcp_pair_over_loopback());
+  sys::PipePool pipes{{}};
+  std::vector<char> scratch(64 * kib);
+  Resources resources{.pipes = pipes, .scratch = scratch};
+  const std::string text(16 * mib, 'x');
+  const std::array<content::Segment, 1> segments = {content::Segment::of_memory(text)};
+  Transfer transfer;
+  transfer.path = &tls_copy_path;
+  transfer.transport = {.socket_fd = sockets.sender.get(),
+                        .kind = Transport::Kind::UserTls,
+                        .outlet = &outlet,
+                        .state = nullptr};
+  transfer.resources = &resources;
+  transfer.segments = segments;
+  // As a connection does: after its first turn.
+  ASSERT_EQ(step(transfer, ByteCount{256 * kib}).status, Status::Moved);
+  ASSERT_TRUE(sys::limit_unsent(sockets.sender.get(), ByteCount{256 * kib}).has_value());
+  StepResult result;
+  do {
+    result = step(transfer, ByteCount{256 * kib});
+  } while (result.status == Status::Moved);
+  EXPECT_EQ(result.status, Status::WantWrite);
+  EXPECT_LE(outlet.held().value, 32 * kib);
+}
+
 }  // namespace
 }  // namespace pagewire::egress

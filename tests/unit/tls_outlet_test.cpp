@@ -2,8 +2,11 @@
 #include "tls/outlet.h"
 
 #include <gtest/gtest.h>
+#include <sys/socket.h>
 
 #include <string>
+
+#include "sys/socket.h"
 
 namespace pagewire::tls {
 namespace {
@@ -92,6 +95,30 @@ TEST(TlsOutlet, ForgottenKeysAreWiped) {
   EXPECT_EQ(left.secret.bytes, decltype(left.secret.bytes){});
   EXPECT_EQ(outlet.record_overhead(), overhead);
   EXPECT_EQ(outlet.sequence(), 5U);
+}
+
+/// One send takes as much as the socket has taken of late: no more waits of a reader who stops.
+TEST(TlsOutlet, FillsGrowWithWhatTheSocketTakes) {
+  SendBuffers buffers;
+  Outlet outlet(buffers);
+  ASSERT_TRUE(outlet.install(some_keys(), 0));
+  const std::string text = pattern(most_plain_bytes);
+  const iovec piece{const_cast<char*>(text.data()), text.size()};
+  const auto fill = [&] {
+    std::size_t records = 0;
+    for (; outlet.fill_left() > 0 && outlet.next_record(ByteCount{1 * mib}) > 0; ++records) {
+      outlet.seal({&piece, 1});
+    }
+    return records;
+  };
+  sys::SocketPair sockets = std::move(*sys::tcp_pair_over_loopback());
+  std::string sink(1 * mib, '\0');
+  for (const std::size_t records : {2U, 4U, 8U, 8U}) {
+    EXPECT_EQ(fill(), records);
+    ASSERT_TRUE(outlet.send(sockets.sender.get(), false).has_value());
+    ASSERT_TRUE(outlet.empty());
+    ASSERT_GT(::recv(sockets.receiver.get(), sink.data(), sink.size(), 0), 0);
+  }
 }
 
 TEST(TlsOutlet, ThereIsAlwaysRoomForAnAlert) {
