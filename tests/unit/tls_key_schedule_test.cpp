@@ -30,6 +30,7 @@ std::string derive(OSSL_LIB_CTX* library, const Call& call) {
   EVP_KDF_CTX* const context = ::EVP_KDF_CTX_new(kdf);
   int mode = call.mode;
   std::vector<OSSL_PARAM> parameters;
+  const std::string prefix = "tls13 ";
   const auto octets = [&](const char* name, const std::string& bytes) {
     if (bytes.empty()) return;
     parameters.push_back(
@@ -40,7 +41,7 @@ std::string derive(OSSL_LIB_CTX* library, const Call& call) {
       OSSL_KDF_PARAM_DIGEST, const_cast<char*>(call.digest.c_str()), 0));
   octets(OSSL_KDF_PARAM_KEY, call.key);
   octets(OSSL_KDF_PARAM_SALT, call.salt);
-  octets(OSSL_KDF_PARAM_PREFIX, "tls13 ");
+  octets(OSSL_KDF_PARAM_PREFIX, prefix);
   octets(OSSL_KDF_PARAM_LABEL, call.label);
   octets(OSSL_KDF_PARAM_DATA, call.context);
   parameters.push_back(::OSSL_PARAM_construct_end());
