@@ -169,12 +169,14 @@ Secret KeySchedule::take_server_secret() {
 /// any leaves out the default one, unless it is loaded, too.
 LibraryPtr make_library() {
   LibraryPtr library(::OSSL_LIB_CTX_new());
-  const bool made =
-      library != nullptr &&
-      ::OSSL_PROVIDER_add_builtin(library.get(), provider_name, KeyScheduleProvider::init) == 1 &&
-      ::OSSL_PROVIDER_load(library.get(), provider_name) != nullptr &&
-      ::OSSL_PROVIDER_load(library.get(), "default") != nullptr;
-  if (!made) library.reset();
+  if (library == nullptr ||
+      ::OSSL_PROVIDER_add_builtin(library.get(), provider_name, KeyScheduleProvider::init) != 1) {
+    return nullptr;
+  }
+  auto& [ours, others] = library.get_deleter().providers;
+  ours = ::OSSL_PROVIDER_load(library.get(), provider_name);
+  others = ::OSSL_PROVIDER_load(library.get(), "default");
+  if (ours == nullptr || others == nullptr) library.reset();
   return library;
 }
 

@@ -5,9 +5,11 @@
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/provider.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 
+#include <array>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -24,12 +26,20 @@ using SslCtxPtr = std::unique_ptr<SSL_CTX, Free<SSL_CTX_free>>;
 
 /// The thread that lets a library context go also lets go of its own random number generator in
 /// there, which only a thread itself can free.
-inline void free_library(OSSL_LIB_CTX* library) {
-  OPENSSL_thread_stop_ex(library);
-  OSSL_LIB_CTX_free(library);
-}
+struct FreeLibrary {
+  /// Loaded into the library by name: OSSL_LIB_CTX_free(3) leaves those alone (they would leak).
+  std::array<OSSL_PROVIDER*, 2> providers{};
+
+  void operator()(OSSL_LIB_CTX* library) const {
+    OPENSSL_thread_stop_ex(library);
+    for (OSSL_PROVIDER* const provider : providers) {
+      if (provider != nullptr) OSSL_PROVIDER_unload(provider);
+    }
+    OSSL_LIB_CTX_free(library);
+  }
+};
 /// Algorithms as they were looked up. It must outlive everything that was made with it.
-using LibraryPtr = std::unique_ptr<OSSL_LIB_CTX, Free<free_library>>;
+using LibraryPtr = std::unique_ptr<OSSL_LIB_CTX, FreeLibrary>;
 
 /// Reads from `bytes`, which must outlive it.
 inline BioPtr bio_over(std::string_view bytes) {
