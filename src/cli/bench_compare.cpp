@@ -43,7 +43,7 @@ int compare(const CompareSettings& settings) {
 
 int report(const ReportSettings& settings) {
   const std::string_view command = report_command().command;
-  if (const auto unwritable = why_not_writable(settings.outputs, "")) {
+  if (const auto unwritable = why_not_writable(settings.outputs)) {
     return bench_complain(fmt::format("{}: {}", command, *unwritable), bench_failed);
   }
   const auto stored = read_report(settings.input);

@@ -57,18 +57,18 @@ bool print_table(const bench::Report& report, bool on_stderr, std::string_view c
 
 }  // namespace
 
-std::optional<std::string> why_not_writable(const Outputs& outputs, const std::string& save) {
-  const auto look = [](std::string_view flag,
-                       const std::string& file) -> std::optional<std::string> {
-    if (file.empty() || is_stdout(file)) return std::nullopt;
-    const int error = errno_for(file);
-    if (error == 0) return std::nullopt;
-    return fmt::format("{} {}: {}", flag, file, std::strerror(error));
-  };
+std::optional<std::string> why_not_writable(std::string_view flag, const std::string& file) {
+  if (file.empty() || is_stdout(file)) return std::nullopt;
+  const int error = errno_for(file);
+  if (error == 0) return std::nullopt;
+  return fmt::format("{} {}: {}", flag, file, std::strerror(error));
+}
+
+std::optional<std::string> why_not_writable(const Outputs& outputs) {
   for (const Format& format : formats) {
-    if (const auto line = look(format.flag, outputs.*format.file)) return line;
+    if (auto line = why_not_writable(format.flag, outputs.*format.file)) return line;
   }
-  return look("--save", save);
+  return std::nullopt;
 }
 
 bool deliver(const bench::Report& report, const Outputs& outputs, std::string_view command) {

@@ -12,8 +12,9 @@
 namespace pagewire::cli {
 
 /// Looked at before a run: a typing error in a file's name must not cost its minutes. The line
-/// that says what is wrong, or nothing. `files` are flag and name.
-std::optional<std::string> why_not_writable(const Outputs& outputs, const std::string& save);
+/// that says what is wrong, with the flag that named the file, or nothing.
+std::optional<std::string> why_not_writable(const Outputs& outputs);
+std::optional<std::string> why_not_writable(std::string_view flag, const std::string& file);
 
 /// Prints the table to standard output (standard error, if a report goes there) and writes the
 /// files. What cannot be written is one line each, beginning with `command`, and does not keep the

@@ -80,7 +80,8 @@ bool has_failed_round(const bench::Report& report) {
 /// `measure` is bench::run or bench::sweep with its settings.
 template <class Measure>
 int measured(const Invocation& invocation, const MeasureSettings& settings, Measure measure) {
-  const std::optional<std::string> unwritable = why_not_writable(settings.outputs, settings.save);
+  std::optional<std::string> unwritable = why_not_writable(settings.outputs);
+  if (!unwritable) unwritable = why_not_writable("--save", settings.save);
   if (unwritable) {
     return bench_complain(fmt::format("{}: {}", invocation.command, *unwritable), bench_failed);
   }

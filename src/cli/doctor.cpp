@@ -32,7 +32,7 @@ int complain(const std::string& line) {
 
 /// What went wrong, as a line; nothing: the file is written.
 std::optional<std::string> calibrate(const std::string& file) {
-  if (const auto unwritable = why_not_writable({}, file)) return unwritable;
+  if (const auto unwritable = why_not_writable("--calibrate", file)) return unwritable;
   const std::array<std::string, 8> words{
       "--path", "sendfile,copy", "--sizes", "1K,4K,16K,64K,256K,1M", "-t", "0.5", "--save", file};
   const OrUsageError<Flags> flags = parse_flags(sweep_command(), words);

@@ -62,12 +62,9 @@ int profile(std::span<const std::string> arguments) {
     return complain(applied.error().text, wrong_flags);
   }
   // A typing error in a file's name must not cost the time of a run.
-  for (const std::string& file : {settings.folded, settings.svg}) {
-    if (file.empty() || file == "-") continue;
-    if (const auto why = why_not_writable({}, file)) {
-      return complain(fmt::format("{}: {}", command, *why), failed);
-    }
-  }
+  std::optional<std::string> why = why_not_writable("--folded", settings.folded);
+  if (!why) why = why_not_writable("--svg", settings.svg);
+  if (why) return complain(fmt::format("{}: {}", command, *why), failed);
   ignore_write_signals();
   (void)raise_descriptor_limit();  // an event for each thread on each CPU
   StopSignals signals;

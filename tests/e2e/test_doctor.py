@@ -176,7 +176,7 @@ class RefusalTest(DoctorCase):
         self.refused("--root", self.root + "/file.bin", naming=("no folder",))
         self.refused("--rot", "x", naming=("--rot", "did you mean --root"))
         self.refused("extra", naming=("nothing but flags",))
-        self.refused("--calibrate", self.root + "/no/c.json", naming=("c.json",))
+        self.refused("--calibrate", self.root + "/no/c.json", naming=("--calibrate", "c.json"))
 
     def test_help(self):
         done = run_pagewire("doctor", "--help")

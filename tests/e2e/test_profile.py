@@ -310,7 +310,7 @@ class RefusalTest(ProfileCase):
         self.refused(2, naming=("PID|NAME is missing",))
         self.refused(2, "1", "-t", "0", naming=("seconds",))
         self.refused(2, "1", "--svgg", "x", naming=("did you mean --svg",))
-        self.refused(1, "1", "--svg", self.folder.root + "/no/x.svg", naming=("x.svg",))
+        self.refused(1, "1", "--svg", self.folder.root + "/no/x.svg", naming=("--svg", "x.svg"))
 
     def test_somebody_elses_process(self):
         sleeper = self.start("sleep", "60")
