@@ -123,15 +123,27 @@ std::optional<std::string> field_text(const OptionFacts::Field& field, const tom
   return fmt::format("{}", fmt::join(texts, std::string_view(&OptionFacts::list_separator, 1)));
 }
 
+/// A key that a table does not have; it may be one of the file's, which stands above all tables.
+UsageError unknown_field(const Source& source, const OptionFacts& option, const Line& line,
+                         const std::vector<std::string_view>& known) {
+  const OptionFacts* const of_file = source.table.find(line.key);
+  if (of_file == nullptr || !of_file->in_file) return unknown_key(source.config, line, known);
+  return {fmt::format("{}:{}: '{}' is no key of {}: it stands once, above the first [[{}]]",
+                      source.config.name, line.number, line.key, option.name, option.name)};
+}
+
 /// One table: the texts of its fields, in their order.
-OrUsageError<Value> table_value(const ConfigText& config, const OptionFacts& option,
+OrUsageError<Value> table_value(const Source& source, const OptionFacts& option,
                                 const toml::table& table) {
+  const ConfigText& config = source.config;
   std::vector<std::string_view> known;
   for (const OptionFacts::Field& field : option.fields) known.push_back(field.name);
   std::vector<std::string> texts(option.fields.size());
   for (const Line& line : lines_of(table)) {
     const auto place = std::find(known.begin(), known.end(), line.key);
-    if (place == known.end()) return tl::unexpected(unknown_key(config, line, known));
+    if (place == known.end()) {
+      return tl::unexpected(unknown_field(source, option, line, known));
+    }
     const auto index = static_cast<std::size_t>(place - known.begin());
     const OptionFacts::Field& field = option.fields[index];
     std::optional<std::string> text = field_text(field, *line.node);
@@ -168,7 +180,7 @@ OrUsageError<Assignment> assignment_of(const Source& source, const Line& line) {
   }
   for (const toml::node* const node : nodes) {
     const bool is_table = option->kind == Kind::Tables && node->is_table();
-    OrUsageError<Value> value = is_table ? table_value(source.config, *option, *node->as_table())
+    OrUsageError<Value> value = is_table ? table_value(source, *option, *node->as_table())
                                          : value_of(source.config, *option, *node);
     if (!value) return tl::unexpected(value.error());
     assignment.values.push_back(std::move(*value));

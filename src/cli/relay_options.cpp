@@ -81,8 +81,11 @@ RelayOption tables_option() {
       {.name = "relay",
        .group = "Configuration",
        .placeholder = "",
-       .help = "in the file of --config alone, once for each further relay: its keys are the flags "
-               "of Relaying, TLS, Upstreams, Mirror, Limits of upstreams and Timeouts",
+       .help =
+           "in the file of --config alone, once for each further relay: its keys are the flags "
+           "of Relaying, TLS, Upstreams, Mirror, and those limits and timeouts that are not of the "
+           "whole process (--max-upstream-connections to --retries, --connect-timeout to "
+           "--half-closed-timeout)",
        .default_text = "none"},
       "tables");
   for (const RouteOption& each : route_options()) option.fields.push_back(field_of(each));
@@ -140,6 +143,8 @@ void add_process_timeouts(std::vector<RelayOption>& table) {
        .placeholder = "SECONDS",
        .help = "without a byte, then peers are asked whether they are still there; 0 is off"},
       {.least = 0, .most = 32'767}, [](auto& s) -> auto& { return s.keep_alive_s; }));
+  // All other times have a unit, so who writes 60s is told that this one has none.
+  table.back().takes = "seconds, a number from 0 to 32767 without a unit";
   table.push_back(Make::duration(
       {.name = "drain-timeout",
        .group = group,

@@ -401,6 +401,9 @@ class ConfigurationTest(unittest.TestCase):
                  "FILE:4: unknown key 'balanse' (did you mean 'balance'?)"),
                 ('[[relay]]\nlisten = ":1"\nto = "1.2.3.4:1"\nretries = 99\n',
                  "FILE:4: retries of relay takes a number from 0 to 7, not 99"),
+                ('[[relay]]\nlisten = ":1"\nto = "1.2.3.4:1"\nkeepalive = 9\n',
+                 "FILE:4: 'keepalive' is no key of relay: it stands once, above the first"),
+                ('keepalive = "60s"\n', "FILE:1: keepalive takes seconds, a number from 0 to"),
                 ("workers = 1\n", "--to is missing"),
                 ('listen = ":1"\n', "listen is given without to")):
             with self.subTest(text=text):
