@@ -1,6 +1,8 @@
 #include "top/table.h"
 
 #include <algorithm>
+#include <array>
+#include <utility>
 
 namespace pagewire::top {
 
@@ -68,8 +70,10 @@ std::vector<Line> table(const std::vector<Column>& columns,
   const std::vector<std::size_t> kept = fitting(columns, widths, width);
   std::size_t needed = 0;
   for (const std::size_t i : kept) needed += widths[i] + gap;
-  // Of rank 0 alone, and still too wide: the last one gives way, then the first.
-  for (const std::size_t i : {kept.back(), kept.front()}) {
+  // Of rank 0 alone, and still too wide: text gives way before figures, the last before the first.
+  std::array<std::size_t, 2> yielding{kept.back(), kept.front()};
+  if (!columns[kept.back()].left) std::swap(yielding[0], yielding[1]);
+  for (const std::size_t i : yielding) {
     const std::size_t over = needed > width + gap ? needed - width - gap : 0;
     const std::size_t taken = std::min(over, widths[i] > 4 ? widths[i] - 4 : 0);
     widths[i] -= taken;

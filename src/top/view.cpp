@@ -222,7 +222,8 @@ std::vector<Line> paths(const Summary& summary, const View& view) {
 std::vector<Line> relay(const Summary& summary, const View& view) {
   std::vector<std::vector<Piece>> rows;
   for (const RelayRow& row : summary.relay) {
-    if (row.value == 0) continue;
+    // An upstream that is down is news; of all else 0 says nothing.
+    if (row.value == 0 && !row.name.starts_with("upstream_up ")) continue;
     rows.push_back(
         {{.text = row.name}, {.text = number(row.value) + (row.per_second ? "/s" : "  ")}});
   }

@@ -215,6 +215,26 @@ TEST(Picture, SaysThatItWaits) {
   EXPECT_EQ(text_of(lines[1]), "waiting for the next figures");
 }
 
+TEST(Picture, ShowsAnUpstreamThatIsDown) {
+  const Summary summary =
+      summarize(reading("", 0),
+                reading("pagewire_relay_bytes_total{direction=\"up\"} 0\n"
+                        "pagewire_relay_queued{relay=\"r\"} 0\n"
+                        "pagewire_relay_upstream_up{relay=\"r\",upstream=\"db.example:5432\"} 0\n",
+                        1),
+                0);
+  std::string text;
+  for (const Line& line : picture(&summary, {.columns = 80, .url = "u"})) text += text_of(line);
+  EXPECT_NE(text.find("upstream_up r db.example:5432  0"), std::string::npos) << text;
+  EXPECT_EQ(text.find("queued"), std::string::npos) << text;
+}
+
+TEST(Table, CutsTextBeforeFigures) {
+  const std::vector<std::vector<Piece>> rows{{{.text = "a-long-name"}, {.text = "12,345/s"}}};
+  EXPECT_EQ(text_of(table({{.title = "N", .left = true}, {.title = "now"}}, rows, 15)[1]),
+            "a-lo~  12,345/s");
+}
+
 TEST(Table, LeavesTheHighestRankOut) {
   const std::vector<Column> columns{
       {.title = "NAME", .left = true}, {.title = "one", .rank = 2}, {.title = "two", .rank = 1}};
