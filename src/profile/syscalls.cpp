@@ -41,6 +41,8 @@ constexpr std::array calls {
       Call{SYS_futex, "futex", false}, Call{SYS_mmap, "mmap", false},
       Call{SYS_munmap, "munmap", false}, Call{SYS_madvise, "madvise", false},
       Call{SYS_clone3, "clone3", false}, Call{SYS_clock_nanosleep, "clock_nanosleep", false},
+      // Newer than Debian 12's headers.
+      Call{451, "cachestat", false},
 #if defined(SYS_epoll_wait)  // arm64 has none of the old ones
       Call{SYS_epoll_wait, "epoll_wait", false}, Call{SYS_poll, "poll", false},
       Call{SYS_select, "select", false}, Call{SYS_open, "open", false},

@@ -10,7 +10,7 @@
 
 namespace pagewire::profile {
 
-/// "sendfile", or "call 451".
+/// "sendfile", or "call 999".
 std::string name_of_syscall(std::int64_t number);
 
 struct SyscallWindow {
