@@ -13,18 +13,18 @@ namespace pagewire::cli {
 namespace {
 
 constexpr std::string_view what_it_is =
-    "pagewire serves files and HLS streams over HTTP/1.1; their bytes go from the page\n"
-    "cache to the socket without passing through the program.\n";
+    "pagewire serves files and HLS streams over HTTP/1.1 and HTTPS, and relays TCP; bulk\n"
+    "goes from page cache or socket to socket without passing through the program.\n";
 
 constexpr std::string_view commands =
     "Commands:\n"
-    "  serve [ROOT]   serve the folder ROOT (default: the current one)\n"
-    "  relay          pass TCP connections on to other servers\n"
-    "  mirror FILE    what relay --mirror has written: connections, and what they said\n"
-    "  bench          send a file by every path, and show what each of them costs here\n"
-    "  doctor         does zero-copy reach this machine, and what mends it where not?\n"
+    "  serve [ROOT]      serve the folder ROOT (default: the current one)\n"
+    "  relay             pass TCP connections on to other servers\n"
+    "  mirror FILE       what relay --mirror has written: connections, and what they said\n"
+    "  bench             send a file by every path, and show what each of them costs here\n"
+    "  doctor            does zero-copy reach this machine, and what mends it where not?\n"
     "  profile PID|NAME  where a running server's CPU goes, and how much of it copies\n"
-    "  top            watch a running server: throughput, CPU, paths and why, errors\n";
+    "  top               watch a running server: throughput, CPU, paths and why, errors\n";
 
 constexpr std::string_view first_example =
     "First steps:\n"

@@ -51,7 +51,8 @@ void resolve_tls(ServeSettings& settings) {
 
 OrUsageError<void> check_whole(const ServeSettings& settings) {
   if (settings.server.listen.empty() && settings.server.listen_tls.empty()) {
-    return tl::unexpected(UsageError{"pagewire serve: listen names no address"});
+    return tl::unexpected(
+        UsageError{"pagewire serve: listen names no address, and there is no listen-tls"});
   }
   return {};
 }

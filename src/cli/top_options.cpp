@@ -20,7 +20,8 @@ BasicOption<TopSettings> admin_option() {
                       {.name = "admin",
                        .group = group,
                        .placeholder = "URL",
-                       .help = "the admin listener of the server; its --admin says where that is"},
+                       .help = "the admin listener of the server, where its --admin says; a "
+                               "relay's is http://127.0.0.1:9181 unless told"},
                       "an http address such as http://127.0.0.1:9180, host:9180 or 9180");
   option.set = [](std::string_view value, TopSettings& settings) {
     auto target = top::parse_target(value);
@@ -96,6 +97,7 @@ std::string top_help_text() {
          "terminal; 2 the flags are wrong.\n\n"
          "Examples:\n"
          "  pagewire top\n"
+         "  pagewire top --admin 9181                      a relay on this machine\n"
          "  pagewire top --admin 10.0.0.7:9180 --interval 5s\n"
          "  pagewire top --once --json | jq '.paths[] | {path, share, reasons}'\n";
 }

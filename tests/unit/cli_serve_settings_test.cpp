@@ -245,8 +245,8 @@ TEST(ServeSettings, AWrongLineOfTheFileIsNamed) {
       {"listen = [\":80\",\n \"x\"]\n",
        "edge.toml:2: listen takes an address with a port, such as 127.0.0.1:8080, [::1]:8080 or "
        ":8080, or off, not \"x\""},
-      {"listen = []\n", "pagewire serve: listen names no address"},
-      {"listen = \"off\"\n", "pagewire serve: listen names no address"},
+      {"listen = []\n", "pagewire serve: listen names no address, and there is no listen-tls"},
+      {"listen = \"off\"\n", "pagewire serve: listen names no address, and there is no listen-tls"},
       {"a = 1\nzz = 2\n", "edge.toml:1: unknown key 'a'"},
       {"zz = 2\na = 1\n", "edge.toml:1: unknown key 'zz'"},  // by line, not by name
   };
