@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <set>
+#include <string>
+
 #include "cli/config_file.h"
 #include "cli/worker_plan.h"
 
@@ -27,6 +30,24 @@ OrUsageError<void> check_tls(const relay::Route& route) {
   return {};
 }
 
+/// The metrics and the log know relays by their names alone. Those that were given none are
+/// numbered.
+OrUsageError<void> check_names(std::vector<relay::Route>& routes) {
+  const std::string unnamed = relay::Route().name;
+  std::set<std::string> names;
+  for (relay::Route& route : routes) {
+    std::string name = route.name;
+    for (int number = 2; route.name == unnamed && names.contains(name); ++number) {
+      name = fmt::format("{}-{}", unnamed, number);
+    }
+    if (!names.insert(name).second) {
+      return tl::unexpected(wrong(fmt::format("two relays have the name '{}'", name)));
+    }
+    route.name = name;
+  }
+  return {};
+}
+
 OrUsageError<void> gather_routes(RelaySettings& settings) {
   settings.relay.keep_alive.idle_s = static_cast<int>(settings.keep_alive_s);
   const relay::Route& single = settings.single;
@@ -48,7 +69,7 @@ OrUsageError<void> gather_routes(RelaySettings& settings) {
   for (const relay::Route& route : routes) {
     if (auto checked = check_tls(route); !checked) return checked;
   }
-  return {};
+  return check_names(routes);
 }
 
 OrUsageError<void> plan_workers(const Machine& machine, RelaySettings& settings) {

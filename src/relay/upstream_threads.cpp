@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <charconv>
+#include <functional>
 #include <iterator>
+#include <map>
 
 #include "metrics/metrics.h"
 
@@ -137,20 +139,26 @@ std::vector<Sample> by_failure(const Counters& counters, const std::vector<std::
   return samples;
 }
 
-/// A family with the samples that `pick` makes of each endpoint.
-template <class Pick>
+/// A family with the samples that `pick` makes of each endpoint. An upstream that is given twice,
+/// for a second share, is one to the labels: `join` makes one value of both.
+template <class Pick, class Join = std::plus<>>
 void write_endpoints(std::string& text, std::span<const UpstreamsOfRoute> routes,
-                     const metrics::Family& family, Pick pick) {
+                     const metrics::Family& family, Pick pick, Join join = {}) {
   metrics::write_family(text, family);
+  std::map<std::string, std::uint64_t> values;
   for (const UpstreamsOfRoute& route : routes) {
     route.upstreams.for_each([&](const std::string& name, const Endpoint& endpoint) {
       for (const Sample& sample : pick(endpoint)) {
-        fmt::format_to(std::back_inserter(text),
-                       "{}{{relay=\"{}\",upstream=\"{}\",address=\"{}\"{}}} {}\n", family.name,
-                       metrics::escaped_label(route.route), name, endpoint.text, sample.label,
-                       sample.value);
+        const std::string labels =
+            fmt::format("relay=\"{}\",upstream=\"{}\",address=\"{}\"{}",
+                        metrics::escaped_label(route.route), name, endpoint.text, sample.label);
+        const auto [at, is_new] = values.try_emplace(labels, sample.value);
+        if (!is_new) at->second = join(at->second, sample.value);
       }
     });
+  }
+  for (const auto& [labels, value] : values) {
+    fmt::format_to(std::back_inserter(text), "{}{{{}}} {}\n", family.name, labels, value);
   }
 }
 
@@ -203,12 +211,14 @@ void write_connections(std::string& text, std::span<const UpstreamsOfRoute> rout
 
 void write_checks(std::string& text, std::span<const UpstreamsOfRoute> routes) {
   const std::vector<std::string> results = failure_labels("result");
-  write_endpoints(text, routes,
-                  {"pagewire_relay_upstream_up", "gauge",
-                   "1: new connections go there; 0: its checks have failed."},
-                  [](const Endpoint& e) {
-                    return Samples{{"", e.up.load() ? 1U : 0U}};
-                  });
+  write_endpoints(
+      text, routes,
+      {"pagewire_relay_upstream_up", "gauge",
+       "1: new connections go there; 0: its checks have failed."},
+      [](const Endpoint& e) {
+        return Samples{{"", e.up.load() ? 1U : 0U}};
+      },
+      [](std::uint64_t a, std::uint64_t b) { return std::max(a, b); });
   write_endpoints(text, routes,
                   {"pagewire_relay_upstream_checks_total", "counter",
                    "Health checks that are over, by what came of them."},
