@@ -167,7 +167,7 @@ ByteCount resident_prefix(int fd, ByteRange range, Look look) {
   const Pages pages = pages_of(range);
   const std::uint64_t begin = range.offset.value;
   std::uint64_t end = range.end().value;
-  bool all = look == Look::Sampled;
+  bool all = look != Look::EveryPage;
   const std::optional<std::uint64_t> cached = cached_pages(fd, pages);
   if (cached && *cached < pages.count) {
     const std::uint64_t run = cached_run(fd, pages);
@@ -175,7 +175,7 @@ ByteCount resident_prefix(int fd, ByteRange range, Look look) {
     end = std::min(end, (pages.first + run) * page_bytes());
     all = false;
   }
-  if (look == Look::Present) return ByteCount{end - begin};
+  if (look == Look::Present && cached) return ByteCount{end - begin};
   for (std::uint64_t at = begin; all && at < end; at = (at / spacing + 1) * spacing) {
     all = !would_wait(fd, at);
   }

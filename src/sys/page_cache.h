@@ -25,7 +25,9 @@ Result<std::optional<ByteCount>> resident_bytes_by_mincore(int fd);
 enum class Look : std::uint8_t {
   Sampled,    ///< for a file that nobody has known to be cold
   EveryPage,  ///< exact, and about 0.2 us a page
-  Present,    ///< by cachestat alone, in one call as a rule: for who then reads with RWF_NOWAIT
+  /// By cachestat alone, in one call as a rule: for who then reads with RWF_NOWAIT. Where it does
+  /// not tell, as Sampled.
+  Present,
 };
 /// How much of `range`, from its first byte on, a read would find in memory now, or less; 0 when
 /// its first page would have to come from the disk. Never waits for the disk. cachestat(2) says
