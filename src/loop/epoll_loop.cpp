@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <utility>
 #include <vector>
 
 #include "base/check.h"
@@ -191,8 +192,9 @@ void EpollLoop::dispatch_stream(Stream& stream, std::uint32_t events) {
     stream.writable();
     if (stream.retired_) return;
   }
+  if ((events & (EPOLLRDHUP | EPOLLHUP)) != 0) stream.hung_up_ = true;
   // A read stops short at TCP's urgent mark as well, with bytes behind it.
-  if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLPRI)) != 0) stream.hung_up_ = true;
+  if ((events & EPOLLPRI) != 0) stream.marked_ = true;
   if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLPRI)) != 0) {
     stream.readable_ = true;
     if (stream.raw_) return let_read(static_cast<RawStream&>(stream));
@@ -208,8 +210,9 @@ void EpollLoop::read_from(Stream& stream) {
         sys::plain_recv(stream.fd(), receive_buffer_.data(), receive_buffer_.size(), 0);
     if (n > 0) {
       const auto size = static_cast<std::size_t>(n);
-      // Short: empty, unless a FIN is known to stand behind the bytes and must still be read.
-      if (size < receive_buffer_.size() && !stream.hung_up_) stream.readable_ = false;
+      // Short: empty, unless more is known to stand behind the bytes and must still be read.
+      const bool more = stream.hung_up_ || stream.marked_;
+      if (size < receive_buffer_.size() && !more) stream.readable_ = false;
       stream.received(std::span<const char>(receive_buffer_.data(), size));
     } else if (n == 0) {
       stream.readable_ = false;
@@ -217,6 +220,7 @@ void EpollLoop::read_from(Stream& stream) {
       return stream.ended();
     } else if (errno == EAGAIN) {
       stream.readable_ = false;
+      stream.marked_ = false;
     } else if (errno != EINTR) {
       return stream.failed(Error{"recv", errno});  // ECONNRESET, ETIMEDOUT, ENOMEM
     }
@@ -232,10 +236,10 @@ void EpollLoop::let_read(RawStream& stream) {
 }
 
 void EpollLoop::emptied(RawStream& stream, Emptied how) {
-  // A FIN, or bytes behind an urgent mark, that were there already when the bytes before them were
-  // told of have no edge of their own: one more read finds them.
-  stream.readable_ = how == Emptied::ForNow && stream.hung_up_;
-  stream.hung_up_ = false;
+  // Bytes behind an urgent mark, and a FIN behind all, that were there already when the bytes
+  // before them were told of have no edge of their own: one more read finds each of them.
+  stream.readable_ = how == Emptied::ForNow && (stream.marked_ || stream.hung_up_);
+  if (!std::exchange(stream.marked_, false)) stream.hung_up_ = false;
   if (stream.readable_ && !stream.reading_paused_) make_ready(stream);
 }
 

@@ -78,6 +78,7 @@ class Stream : private TimerNode, private ReadyNode, private MemberNode {
   bool reading_paused_ = false;
   bool readable_ = false;  ///< an edge came that has not been read to its end
   bool hung_up_ = false;   ///< EPOLLRDHUP came: there is a FIN behind the bytes
+  bool marked_ = false;    ///< EPOLLPRI came: there may be bytes behind TCP's urgent mark
   bool awaits_writable_ = false;
   bool yielded_ = false;
   bool notifies_ = false;  ///< expect_notifications() was called

@@ -93,6 +93,23 @@ TEST_F(LoopRawTest, FindsTheFinBehindBytes) {
   EXPECT_EQ(probe.calls, 2);
 }
 
+/// One edge tells of all of it: the mark, at which the first read stops, and the FIN.
+TEST_F(LoopRawTest, FindsTheFinBehindAnUrgentMark) {
+  sys::SocketPair pair = std::move(*sys::tcp_pair_over_loopback());
+  const int sender = pair.sender.get();
+  ASSERT_EQ(::send(sender, "0123", 4, 0), 4);
+  ASSERT_EQ(::send(sender, "!", 1, MSG_OOB), 1);
+  ASSERT_EQ(::send(sender, "4567", 4, 0), 4);
+  ASSERT_EQ(::shutdown(sender, SHUT_WR), 0);
+  auto probe = std::make_unique<RawProbe>(*loop_, std::move(pair.receiver), events_);
+  RawProbe& reference = *probe;
+  ASSERT_TRUE(loop_->attach(std::move(probe)));
+  run_ticks(3);
+  EXPECT_EQ(events_.bytes, "01234567");
+  EXPECT_EQ(events_.ended, 1);
+  EXPECT_EQ(reference.calls, 3);
+}
+
 TEST_F(LoopRawTest, PausedItHearsNothingAndLosesNothing) {
   RawProbe& probe = attach_raw();
   probe.on_readable = [&] { loop_->pause_reading(probe); };
