@@ -6,11 +6,13 @@
 
 #include <fmt/format.h>
 
+#include <array>
 #include <cstring>
 
 #include "base/check.h"
 #include "bench/iperf3_protocol.h"
 #include "bench/iperf3_test.h"
+#include "sys/plain_calls.h"
 #include "sys/socket.h"
 
 namespace pagewire::bench::iperf3 {
@@ -61,7 +63,19 @@ void Peer::received(std::span<const char> bytes) {
   }
 }
 
+/// A client that is told to stop says so and exits: what it has not read makes the kernel send a
+/// reset, of which the loop hears before it reads. What came before a reset can still be received.
+void Peer::take_last_words() {
+  std::array<char, 4'096> bytes;
+  while (role_ == Role::Control) {
+    const ssize_t n = sys::plain_recv(fd(), bytes.data(), bytes.size(), MSG_DONTWAIT);
+    if (n <= 0) return;  // 0: that was all; an error: the connection is broken, as is known
+    received(std::span(bytes).first(static_cast<std::size_t>(n)));
+  }
+}
+
 void Peer::failed(Error error) {
+  take_last_words();
   // ECONNRESET, ETIMEDOUT, EHOSTUNREACH.
   gone(fmt::format("went away ({})", std::strerror(error.errno_value)));
 }

@@ -48,6 +48,7 @@ class Peer final : public loop::Stream {
   void failed(Error error) override;
   void notified() override;
 
+  void take_last_words();
   void gone(const std::string& why);
   void flush();
   void retire();

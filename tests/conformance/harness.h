@@ -166,7 +166,8 @@ struct SendOptions {
   /// Keep the connection open until the peer has acknowledged all: closing pushes what MSG_MORE
   /// holds.
   bool await_acknowledgement = false;
-  bool gated = true;  ///< steps look at the page cache first
+  bool gated = true;          ///< steps look at the page cache first
+  bool clock_stands = false;  ///< looks do not become old
   /// The transfer begins as if so much of its segments had gone already, to this very peer.
   ByteCount gone_before{};
   /// Called for each WantPages, instead of reading what it wants and going on.
@@ -274,7 +275,9 @@ inline void drive(Transfer& transfer, WorkerParts& parts, const SendOptions& opt
   for (;;) {
     if (options.take_completions) outcome.copied += take_completions(transfer.transport);
     if (options.between_steps && transfer.sent.value > 0) options.between_steps(transfer);
-    transfer.resources->residency.now_ms = sys::monotonic_coarse_ms();
+    if (!options.clock_stands) {
+      transfer.resources->residency.now_ms = sys::monotonic_coarse_ms();
+    }
     const StepResult result = egress::step(transfer, options.quantum);
     check_step(transfer, result, options.quantum);
     outcome.sent += result.moved.value;
