@@ -212,19 +212,25 @@ void Pump::switch_to(bool bulk, PathReason reason, PumpRoom& room) {
   room.counts.switches[static_cast<std::size_t>(reason)].add(1);
 }
 
+/// At most `wanted` bytes into the worker's buffer. Some, and none: the source's FIN.
+Pump::Received Pump::receive(std::size_t wanted, PumpEnds ends, PumpRoom& room) {
+  const ssize_t n = sys::plain_recv(ends.source, room.buffer.data(), wanted, MSG_DONTWAIT);
+  if (n < 0) return {no_bytes(errno), {}};
+  room.counts.copied.calls.add(1);
+  const auto count = static_cast<std::size_t>(n);
+  emptied_ = count > 0 && count < wanted;
+  return {Moved::Some, room.buffer.first(count)};
+}
+
 /// Records of the source's, opened; what they held goes on as what pull_by_copy() received.
 Pump::Moved Pump::pull_records(PumpEnds ends, PumpRoom& room) {
-  const ssize_t n =
-      sys::plain_recv(ends.source, room.buffer.data(), room.buffer.size(), MSG_DONTWAIT);
-  if (n < 0) return no_bytes(errno);
-  room.counts.copied.calls.add(1);
-  if (n == 0) {  // after close_notify nothing is read any more
+  const Received received = receive(room.buffer.size(), ends, room);
+  if (received.moved != Moved::Some) return received.moved;
+  if (received.bytes.empty()) {  // after close_notify nothing is read any more
     failed_as_ = PumpStatus::Truncated;
     return Moved::Failed;
   }
-  const auto received = static_cast<std::size_t>(n);
-  emptied_ = received < room.buffer.size();
-  const TlsFront::Opened opened = ends.opens->open(room.buffer.first(received));
+  const TlsFront::Opened opened = ends.opens->open(received.bytes);
   if (opened.failed) {
     failed_as_ = PumpStatus::TlsFailed;
     return Moved::Failed;
@@ -238,17 +244,12 @@ Pump::Moved Pump::pull_records(PumpEnds ends, PumpRoom& room) {
 /// What was received becomes records, which wait in the front until the sink takes them.
 Pump::Moved Pump::pull_to_seal(PumpEnds ends, PumpRoom& room) {
   const std::size_t wanted = std::min(room.buffer.size(), TlsFront::most_sealed);
-  const ssize_t n = sys::plain_recv(ends.source, room.buffer.data(), wanted, MSG_DONTWAIT);
-  if (n < 0) return no_bytes(errno);
-  room.counts.copied.calls.add(1);
-  if (n == 0) {
-    source_ended_ = true;
-    return Moved::Some;
-  }
-  const auto received = static_cast<std::size_t>(n);
-  emptied_ = received < wanted;
-  if (ends.mirror != nullptr) ends.mirror->copy(room.buffer.first(received));
-  ends.seals->seal(room.buffer.first(received));
+  const Received received = receive(wanted, ends, room);
+  if (received.moved != Moved::Some) return received.moved;
+  source_ended_ = received.bytes.empty();
+  if (source_ended_) return Moved::Some;
+  if (ends.mirror != nullptr) ends.mirror->copy(received.bytes);
+  ends.seals->seal(received.bytes);
   return Moved::Some;
 }
 
@@ -259,18 +260,13 @@ Pump::Moved Pump::pull_by_copy(const PumpRules& rules, PumpEnds ends, PumpRoom& 
   const std::size_t wanted =
       pinned ? room.buffer.size()
              : std::min<std::size_t>(rules.small_read.value, room.buffer.size());
-  const ssize_t n = sys::plain_recv(ends.source, room.buffer.data(), wanted, MSG_DONTWAIT);
-  if (n < 0) return no_bytes(errno);
-  room.counts.copied.calls.add(1);
-  if (n == 0) {
-    source_ended_ = true;
-    return Moved::Some;
-  }
-  const auto received = static_cast<std::size_t>(n);
-  emptied_ = received < wanted;
+  const Received received = receive(wanted, ends, room);
+  if (received.moved != Moved::Some) return received.moved;
+  source_ended_ = received.bytes.empty();
+  if (source_ended_) return Moved::Some;
   if (!pinned && !splice_failed_ && !bulk_) look_for_bulk(rules, !emptied_, room);
-  if (ends.mirror != nullptr) ends.mirror->copy(room.buffer.first(received));
-  return send(room.buffer.first(received), ends, room);
+  if (ends.mirror != nullptr) ends.mirror->copy(received.bytes);
+  return send(received.bytes, ends, room);
 }
 
 void Pump::look_for_bulk(const PumpRules& rules, bool full, PumpRoom& room) {

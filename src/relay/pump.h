@@ -137,6 +137,11 @@ class Pump {
   void took(std::size_t count, PumpCounts::Way& way);
   void uncork(PumpEnds ends);
   Moved pull(const PumpRules& rules, PumpEnds ends, PumpRoom& room);
+  struct Received {
+    Moved moved;
+    std::span<const char> bytes;
+  };
+  Received receive(std::size_t wanted, PumpEnds ends, PumpRoom& room);
   Moved pull_records(PumpEnds ends, PumpRoom& room);
   Moved pull_to_seal(PumpEnds ends, PumpRoom& room);
   Moved pull_by_copy(const PumpRules& rules, PumpEnds ends, PumpRoom& room);

@@ -11,9 +11,8 @@ import tempfile
 import unittest
 
 from support import SANITIZER, SOURCE, run_pagewire
+from support.browser import CHROMIUM, SHOTS, why_no_browser
 
-SHOTS = os.path.join(SOURCE, "build/browser")
-CHROMIUM = shutil.which("chromium")
 GUARD_S = 600 if SANITIZER else 180
 TINY = ("-t", "0.1", "--warmup", "0.05", "--repeat", "2", "-P", "2")
 SIZES = [1024 << i for i in range(0, 17, 2)] + [1024 << i for i in (1, 3, 5, 7)]
@@ -22,12 +21,8 @@ SIZES = [1024 << i for i in range(0, 17, 2)] + [1024 << i for i in (1, 3, 5, 7)]
 class BenchPageTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        for needed, what in ((CHROMIUM, "chromium"), (shutil.which("node"), "node"),
-                             (os.path.isdir(os.path.join(SOURCE, "web/node_modules",
-                                                         "playwright-core")), "playwright-core")):
-            if not needed:
-                raise unittest.SkipTest(f"{what} is missing: ./dev test installs it")
-        os.makedirs(SHOTS, exist_ok=True)
+        if missing := why_no_browser():
+            raise unittest.SkipTest(missing)
         cls.root = tempfile.mkdtemp(prefix="pagewire-page-")
         cls.addClassCleanup(shutil.rmtree, cls.root, ignore_errors=True)
         cls.bench("run", "--mode", "request", "--size", "64K", *TINY, "--json", "run.json")

@@ -10,21 +10,17 @@ import tempfile
 import unittest
 
 from support import SOURCE, Pagewire, fetch_metrics
+from support.browser import CHROMIUM, SHOTS, why_no_browser
 
 DEMO = os.path.join(SOURCE, "build/demo")
-SHOTS = os.path.join(SOURCE, "build/browser")
-CHROMIUM = shutil.which("chromium")
 
 
 class PlayerTest(unittest.TestCase):
     def setUp(self):
-        for needed, what in ((CHROMIUM, "chromium"), (shutil.which("node"), "node"),
-                             (os.path.exists(os.path.join(DEMO, "player.js")), "build/demo"),
-                             (os.path.isdir(os.path.join(SOURCE, "web/node_modules",
-                                                         "playwright-core")), "playwright-core")):
-            if not needed:
-                self.skipTest(f"{what} is missing: ./dev test installs and makes it")
-        os.makedirs(SHOTS, exist_ok=True)
+        if missing := why_no_browser():
+            self.skipTest(missing)
+        if not os.path.exists(os.path.join(DEMO, "player.js")):
+            self.skipTest("build/demo is missing: ./dev test makes it")
         self.profile = tempfile.mkdtemp(prefix="pagewire-chromium-")
         self.addCleanup(shutil.rmtree, self.profile, ignore_errors=True)
 

@@ -4,15 +4,13 @@ and started again. Screenshots stay under build/browser/."""
 
 import json
 import os
-import shutil
 import subprocess
 import threading
 import unittest
 
 from support import SANITIZER, SOURCE, Pagewire, RawClient, TestFolder
+from support.browser import CHROMIUM, SHOTS, why_no_browser
 
-SHOTS = os.path.join(SOURCE, "build/browser")
-CHROMIUM = shutil.which("chromium")
 GUARD_S = 300 if SANITIZER else 120
 # What of docs/doctor.schema.json the page shows.
 DOCTOR = {
@@ -27,12 +25,8 @@ DOCTOR = {
 class StatusPageTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        for needed, what in ((CHROMIUM, "chromium"), (shutil.which("node"), "node"),
-                             (os.path.isdir(os.path.join(SOURCE, "web/node_modules",
-                                                         "playwright-core")), "playwright-core")):
-            if not needed:
-                raise unittest.SkipTest(f"{what} is missing: ./dev test installs it")
-        os.makedirs(SHOTS, exist_ok=True)
+        if missing := why_no_browser():
+            raise unittest.SkipTest(missing)
         cls.folder = TestFolder()
         cls.addClassCleanup(cls.folder.close)
         cls.folder.coded("big.bin", 4 << 20)
