@@ -4,6 +4,7 @@ import re
 import socket
 import struct
 import threading
+import time
 
 from .server import BINARY, Pagewire, wait_until
 
@@ -44,6 +45,15 @@ class Relay(Pagewire):
     @property
     def address(self):
         return self.addresses[0]
+
+    def held(self):
+        """Descriptors: the least of half a second, in which the connection of the last look at the
+        metrics is closed."""
+        least = self.descriptors()
+        for _ in range(50):
+            time.sleep(0.01)
+            least = min(least, self.descriptors())
+        return least
 
     def connect(self, timeout=10, receive_buffer=None):
         client = socket.socket()
