@@ -41,8 +41,20 @@ constexpr double ns_per_s = 1e9;
 struct Connection {
   sys::Fd fd;
   bool connecting = false;
+  bool reset = false;  // its error was taken already; what was received before it is still there
   std::uint64_t received = 0;
 };
+
+/// What became of a connect(2). ECONNRESET and EPIPE are of a connection that stood and was reset
+/// before we looked (tcp_reset() in net/ipv4/tcp_input.c; a refusal is ECONNREFUSED).
+int connect_outcome(Connection& connection) {
+  int error = 0;
+  socklen_t size = sizeof error;
+  ::getsockopt(connection.fd.get(), SOL_SOCKET, SO_ERROR, &error, &size);
+  if (error != ECONNRESET && error != EPIPE) return error;
+  connection.reset = true;
+  return 0;
+}
 
 class Sink {
  public:
@@ -52,9 +64,9 @@ class Sink {
 
  private:
   OrText<void> connect_all();
-  OrText<sys::Fd> connect_first();
+  OrText<Connection> connect_first();
   Result<sys::Fd> begin_connect(const sys::Address& address);
-  Result<void> wait_until_connected(int fd);
+  Result<void> wait_until_connected(Connection& connection);
   Result<void> watch(Connection& connection, std::uint32_t events);
   void receive();
   int wait_ms() const;
@@ -156,14 +168,14 @@ OrText<void> Sink::connect_all() {
   const auto failed = [this](const Error& error) {
     return tl::unexpected(at_server(std::strerror(error.errno_value)));
   };
-  OrText<sys::Fd> first = connect_first();
+  OrText<Connection> first = connect_first();
   if (!first) return tl::unexpected(first.error());
   start_ns_ = sys::monotonic_ns();
   if (settings_.seconds) {
     deadline_ns_ = start_ns_ + static_cast<std::int64_t>(std::llround(*settings_.seconds * 1e9));
   }
   connections_.resize(std::max<std::size_t>(settings_.connections, 1));
-  connections_.front().fd = std::move(*first);
+  connections_.front() = std::move(*first);
   for (Connection& connection : connections_) {
     if (connection.fd.is_open()) continue;
     Result<sys::Fd> fd = begin_connect(address_);
@@ -171,7 +183,7 @@ OrText<void> Sink::connect_all() {
     connection.fd = std::move(*fd);
   }
   for (Connection& connection : connections_) {
-    if (Result<void> done = wait_until_connected(connection.fd.get()); !done) {
+    if (Result<void> done = wait_until_connected(connection); !done) {
       return failed(done.error());
     }
     if (Result<void> watched = watch(connection, EPOLLIN); !watched) {
@@ -182,15 +194,16 @@ OrText<void> Sink::connect_all() {
   return {};
 }
 
-OrText<sys::Fd> Sink::connect_first() {
+OrText<Connection> Sink::connect_first() {
   Error error{"connect", ENOENT};
   for (const sys::Address& address : addresses_) {
     Result<sys::Fd> fd = begin_connect(address);
     if (fd) {
-      Result<void> connected = wait_until_connected(fd->get());
+      Connection connection{.fd = std::move(*fd)};
+      Result<void> connected = wait_until_connected(connection);
       if (connected) {
         address_ = address;
-        return std::move(*fd);
+        return connection;
       }
       error = connected.error();
     } else {
@@ -212,8 +225,8 @@ Result<sys::Fd> Sink::begin_connect(const sys::Address& address) {
   return fd;
 }
 
-Result<void> Sink::wait_until_connected(int fd) {
-  std::array<pollfd, 2> watched{{{.fd = fd, .events = POLLOUT, .revents = 0},
+Result<void> Sink::wait_until_connected(Connection& connection) {
+  std::array<pollfd, 2> watched{{{.fd = connection.fd.get(), .events = POLLOUT, .revents = 0},
                                  {.fd = stop_fd_, .events = POLLIN, .revents = 0}}};
   const int ready = ::poll(watched.data(), watched.size(), connect_timeout_ms);
   if (watched[1].revents != 0 || (ready < 0 && errno == EINTR)) {
@@ -221,9 +234,7 @@ Result<void> Sink::wait_until_connected(int fd) {
     return failure("connect", EINTR);
   }
   if (ready == 0) return failure("connect", ETIMEDOUT);
-  int error = 0;
-  socklen_t size = sizeof error;
-  ::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size);
+  const int error = connect_outcome(connection);
   if (error != 0) return failure("connect", error);  // ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH
   return {};
 }
@@ -291,13 +302,17 @@ Result<ByteCount> Sink::read_and_touch(int fd) {
 
 /// The server has closed in order: made anew while there is time.
 void Sink::closed(Connection& connection) {
+  if (connection.reset) {
+    ++result_.broken;
+    return end(connection);
+  }
   ++result_.finished;
   const bool again = settings_.seconds && connection.received > 0 && time_is_left();
   end(connection);
   if (!again) return;
   Result<sys::Fd> fd = begin_connect(address_);
   if (!fd) return;  // the server has ended meanwhile, or we are out of ports
-  connection = {.fd = std::move(*fd), .connecting = true, .received = 0};
+  connection = {.fd = std::move(*fd), .connecting = true};
   if (watch(connection, EPOLLOUT)) {
     ++open_;
   } else {
@@ -306,9 +321,7 @@ void Sink::closed(Connection& connection) {
 }
 
 void Sink::established(Connection& connection) {
-  int error = 0;
-  socklen_t size = sizeof error;
-  ::getsockopt(connection.fd.get(), SOL_SOCKET, SO_ERROR, &error, &size);
+  const int error = connect_outcome(connection);
   if (error != 0) return end(connection);  // ECONNREFUSED: the server has ended meanwhile
   connection.connecting = false;
   const auto index = static_cast<std::uint64_t>(&connection - connections_.data());
