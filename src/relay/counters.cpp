@@ -75,6 +75,20 @@ void write_paths(std::string& text, const Workers& workers) {
   }
 }
 
+void write_loops(std::string& text, const Workers& workers) {
+  const auto each = [&](const metrics::Family& family, metrics::Counter Counters::*counter) {
+    metrics::write_family(text, family);
+    for (std::size_t i = 0; i < workers.size(); ++i) {
+      labelled(text, family.name, fmt::format("worker=\"{}\"", i), (workers[i]->*counter).value());
+    }
+  };
+  each({"pagewire_worker_wakeups_total", "counter",
+        "Rounds of the worker's loop; ten a second are its ticks."},
+       &Counters::rounds);
+  each({"pagewire_worker_events_total", "counter", "Events that those rounds brought."},
+       &Counters::events);
+}
+
 std::string tls_part(const Workers& workers) {
   const auto outcomes = tls::outcome_tokens();
   const auto kernel = tls::kernel_tokens();
@@ -121,6 +135,7 @@ std::string counters_text(const Workers& workers, const Facts& facts) {
                  workers, [=](const Counters& w) -> auto& { return w.ends[i]; }));
   }
   write_paths(text, workers);
+  write_loops(text, workers);
   if (facts.tls) text += tls_part(workers);
   return text;
 }

@@ -45,6 +45,8 @@ struct Counters {
   metrics::Counter pipes_in_use;  ///< as of the last tick
   metrics::Counter pipes_idle;
   metrics::Counter log_dropped;
+  metrics::Counter rounds;  ///< of its loop, as of the last tick
+  metrics::Counter events;
   PumpCounts pump;
   metrics::TlsMetrics tls;
   std::array<metrics::Counter, tunnel_ends> ends;

@@ -110,6 +110,9 @@ void Worker::post_tls(std::size_t route, std::shared_ptr<const tls::Context> con
 
 /// About every 100 ms.
 void Worker::tick() {
+  const loop::Counters loop = loop_->counters();
+  counters_.rounds.set(loop.rounds);
+  counters_.events.set(loop.events);
   counters_.pipes_in_use.set(room_.pipes_in_use);
   counters_.pipes_idle.set(pipes_.idle());
   counters_.tls.record_bytes.set(tls_room_.send_buffers.sent_bytes());

@@ -5,7 +5,7 @@ import os
 import unittest
 
 from support import (Pagewire, RawClient, TestFolder, coded_bytes, fetch_metrics, request_head,
-                     wait_until)
+                     settle, wait_until)
 
 SIZE = 300_000
 DURATION = "pagewire_request_duration_seconds"
@@ -116,7 +116,7 @@ class AdminTest(unittest.TestCase):
                 self.assertEqual(answer.body, coded_bytes(9, 10))
                 sent += 10
         requests = "pagewire_requests_total"
-        wait_until(lambda: fetch_metrics(server).total(requests) >= 24, "24 requests counted")
+        settle(server)
         metrics = fetch_metrics(server)
         for status, count in (("200", 12), ("206", 4), ("404", 4), ("405", 4)):
             self.assertEqual(metrics.total(requests, status=status), count, status)
@@ -136,7 +136,7 @@ class AdminTest(unittest.TestCase):
         with RawClient(server.address) as client:
             for _ in range(50):
                 client.get("/b.bin")
-        wait_until(lambda: fetch_metrics(server).total(f"{DURATION}_count") >= 50, "50 counted")
+        settle(server)
         metrics = fetch_metrics(server)
         self.assertEqual(metrics.types[DURATION], "histogram")
         buckets = [(float(labels["le"]), value)
@@ -154,6 +154,7 @@ class AdminTest(unittest.TestCase):
         clients = [RawClient(server.address) for _ in range(7)]
         for client in clients:
             self.assertEqual(client.get("/b.bin").status, 200)
+        settle(server)
         self.assertEqual(fetch_metrics(server).total(gauge), 7)
         for client in clients:
             client.close()

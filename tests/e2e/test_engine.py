@@ -8,7 +8,8 @@ import subprocess
 import tempfile
 import unittest
 
-from support import Pagewire, RawClient, TestFolder, coded_bytes, fetch_metrics, request_head
+from support import (Pagewire, RawClient, TestFolder, coded_bytes, fetch_metrics, request_head,
+                     settle)
 from support.server import BINARY, PATIENCE_S, SANITIZER
 
 FILES = 16
@@ -96,6 +97,7 @@ class Engines(unittest.TestCase):
                         message = client.read()
                         self.assertEqual(message.body, self.content(number))
                         received += len(message.body)
+                settle(server)
                 metrics = fetch_metrics(server)
                 requests = clients * rounds * FILES
                 self.assertEqual(metrics.total("pagewire_requests_total", status="200"), requests)

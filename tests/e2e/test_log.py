@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import time
 import unittest
 
 from support import (TLS, Pagewire, RawClient, TestFolder, coded_bytes, request_head, run_pagewire,
@@ -58,6 +59,7 @@ class LogTest(unittest.TestCase):
             client.read_rest()
 
     def test_combined(self):
+        begin = time.monotonic()
         self.ask_all(self.serve("combined"))
         rows = [COMBINED.fullmatch(line) for line in self.lines(6)]
         self.assertTrue(all(rows), self.lines(6))
@@ -71,9 +73,10 @@ class LogTest(unittest.TestCase):
         self.assertEqual((rows[2][8], rows[2][9]), SMALL)
         self.assertEqual(rows[1][9], "in-memory")
         self.assertEqual(rows[4][9], "head-only")
-        self.assertLess(float(rows[0][7]), 5)
+        self.assertLess(float(rows[0][7]), time.monotonic() - begin)
 
     def test_json(self):
+        begin = time.monotonic()
         self.ask_all(self.serve("json"))
         rows = [json.loads(line) for line in self.lines(6)]
         self.assertEqual([row["status"] for row in rows], [200, 200, 206, 404, 200, 400])
@@ -86,7 +89,7 @@ class LogTest(unittest.TestCase):
         self.assertEqual((first["user_agent"], first["referer"]), ("probe/1", "http://a.test/"))
         self.assertEqual(rows[2]["range"], "bytes=10-19")
         self.assertEqual(rows[4]["reason"], "head-only")
-        self.assertTrue(0 < first["duration_s"] < 5)
+        self.assertTrue(0 < first["duration_s"] < time.monotonic() - begin)
         self.assertRegex(first["time"], r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z$")
 
     def test_pinned_path_is_logged(self):
@@ -117,6 +120,7 @@ class LogTest(unittest.TestCase):
         client = RawClient(server.address, receive_buffer=4096)
         client.send(request_head("/huge.bin"))
         client.read_head()
+        client.read_exactly(1)  # a head may come before its body
         client.reset()
         row = json.loads(self.lines(1)[0])
         self.assertEqual((row["status"], row["complete"]), (200, False))

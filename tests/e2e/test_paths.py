@@ -9,7 +9,7 @@ import subprocess
 import unittest
 
 from support import (SANITIZER, Pagewire, RawClient, TestFolder, coded_bytes, fetch_metrics,
-                     first_difference, request_head, run_pagewire, wait_until)
+                     first_difference, request_head, run_pagewire, settle, wait_until)
 
 PATHS = ("copy", "mmap", "sendfile", "splice", "tee", "uring_splice", "uring_zc",
          "uring_zc_sqpoll", "vmsplice", "zerocopy")
@@ -84,6 +84,7 @@ class PathsTest(unittest.TestCase):
         with self.serve(path, *flags) as server:
             self.check_everything(server)
             self.check_slow_reader(server)
+            settle(server)
             metrics = fetch_metrics(server)
             pinned = metrics.total("_reasons_total$", path=path, reason="pinned")
             self.assertGreater(pinned, 40, metrics.find("_reasons_total"))
@@ -119,6 +120,7 @@ class PathsTest(unittest.TestCase):
             with RawClient(server.address) as client:
                 for _ in range(20):
                     self.check(client, "32769.bin", 0, 32769, 32769)
+            settle(server)
             metrics = fetch_metrics(server)
             self.assertGreater(metrics.total("_path_bytes_total$", path="tee"), 20 * 32769)
             self.assertGreater(metrics.total("_reasons_total$", path="tee", reason="pinned"), 20)
@@ -142,6 +144,7 @@ class PathsTest(unittest.TestCase):
     def test_auto(self):
         with self.serve("auto") as server:
             self.check_everything(server)
+            settle(server)
             metrics = fetch_metrics(server)
             self.assertGreater(metrics.total("_reasons_total$", path="copy", reason="small-body"),
                                0)

@@ -15,12 +15,15 @@ import termios
 import threading
 import unittest
 
-from support import (Relay, TlsSocket, Upstream, coded_bytes, echo, fetch_metrics,
-                     first_difference, read_all, run_pagewire, wait_until)
+from support import (Relay, TlsSocket, Upstream, coded_bytes, echo, fetch_metrics, first_difference,
+                     more_than_sockets_hold, read_all, run_pagewire, settle, wait_until,
+                     wait_until_it_stands)
 from support.certificates import Certificate
+from support.server import PATIENCE_S
 from support.tls_socket import client_context
 
 BULK = 4 << 20
+BYTES = "pagewire_relay_bytes_total"
 GARBAGE = (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", bytes(range(1, 65)), b"\0" * 2000,
            struct.pack("!BHH", 22, 0x0303, 0xffff) + b"x" * 100,
            struct.pack("!BHH", 23, 0x0303, 100) + b"x" * 100)
@@ -76,15 +79,7 @@ class RelayTlsCase(unittest.TestCase):
 
     def wait_for_end(self, relay, end, value=1):
         self.wait_for(relay, "pagewire_relay_ends_total", value, end=end)
-
-    def wait_until_it_stands(self, relay, direction):
-        """Memory is bounded: neither sockets nor relay take the rest."""
-        marks = []
-
-        def stands():
-            marks.append(self.total(relay, "pagewire_relay_bytes_total", direction=direction))
-            return len(marks) > 5 and marks[-1] == marks[-5] > 0
-        wait_until(stands, "no more bytes are taken")
+        settle(relay)
 
     def check_same(self, got, expected):
         self.assertIsNone(first_difference(got, expected))
@@ -113,7 +108,7 @@ class BytesTest(RelayTlsCase):
             client.shutdown(socket.SHUT_WR)
         self.wait_for_end(relay, "done", 2)
         metrics = fetch_metrics(relay)
-        self.assertEqual(metrics.total("pagewire_relay_bytes_total", direction="down"), 2 * BULK)
+        self.assertEqual(metrics.total(BYTES, direction="down"), 2 * BULK)
         by_kernel = metrics.total("pagewire_tls_connections_total", ktls="kernel")
         self.assertEqual(metrics.total("pagewire_relay_path_switches_total",
                                        reason="tls-user-space"), 2 - by_kernel)
@@ -135,7 +130,7 @@ class BytesTest(RelayTlsCase):
             self.assertEqual(read_all(client), b"%d" % BULK)
             self.check_same(got[-1], data)
         self.wait_for_end(relay, "done", 2)
-        self.assertEqual(self.total(relay, "pagewire_relay_bytes_total", direction="up"), 2 * BULK)
+        self.assertEqual(self.total(relay, BYTES, direction="up"), 2 * BULK)
         self.assertEqual(self.total(relay, "pagewire_relay_path_switches_total",
                                     reason="tls-receive"), 2)
         self.assertEqual(self.total(relay, "pagewire_tls_clean_closes_total"), 2)
@@ -187,7 +182,7 @@ class BytesTest(RelayTlsCase):
         self.check_same(read_all(client), data)
 
     def test_slow_reader(self):
-        data = coded_bytes(0, BULK)
+        data = coded_bytes(0, more_than_sockets_hold())
         sent = threading.Event()
 
         def send(connection):
@@ -196,29 +191,30 @@ class BytesTest(RelayTlsCase):
             sent.set()
         relay = self.relay(serve=send)
         client = self.connect(relay, receive_buffer=1 << 14)
-        self.wait_until_it_stands(relay, "down")
+        wait_until_it_stands(relay, lambda: self.total(relay, BYTES, direction="down"))
         self.assertFalse(sent.is_set())
         self.check_same(read_all(client), data)
-        self.assertTrue(sent.wait(5))
+        self.assertTrue(sent.wait(PATIENCE_S))
 
     def test_slow_upstream(self):
         go_on, got = threading.Event(), []
 
         def rest_then_read(connection):
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 14)
-            go_on.wait(10)
+            go_on.wait()
             got.append(read_all(connection))
         relay = self.relay(serve=rest_then_read)
+        self.addCleanup(go_on.set)
         client = self.connect(relay)
-        data = coded_bytes(0, 16 * BULK)
+        data = coded_bytes(0, more_than_sockets_hold())
         sender = send_all(client, data)
-        self.wait_until_it_stands(relay, "up")
+        wait_until_it_stands(relay, lambda: self.total(relay, BYTES, direction="up"))
         self.assertTrue(sender.is_alive())
         with open(f"/proc/{relay.process.pid}/status", encoding="ascii") as status:
             rss_kib = int(next(line for line in status if line.startswith("VmRSS")).split()[1])
         self.assertLess(rss_kib << 10, len(data))
         go_on.set()
-        sender.join(10)
+        sender.join(PATIENCE_S)
         client.shutdown(socket.SHUT_WR)
         self.assertEqual(read_all(client), b"")
         self.check_same(got[0], data)
@@ -266,7 +262,7 @@ class EndsTest(RelayTlsCase):
     def cut(self, relay, how, end):
         client = self.connect(relay)
         client.sendall(b"x" * 1000)
-        wait_until(lambda: self.total(relay, "pagewire_relay_bytes_total", direction="up") >= 1000,
+        wait_until(lambda: self.total(relay, BYTES, direction="up") >= 1000,
                    "the upstream has them")
         how(client)
         self.wait_for_end(relay, end)
@@ -336,6 +332,7 @@ class EndsTest(RelayTlsCase):
             client.stdin.close()
             client.kill()
         self.wait_for(relay, "pagewire_relay_connections_open", 0)
+        settle(relay)
         self.assertEqual(self.total(relay, "pagewire_tls_key_updates_total"), 1)
 
 
@@ -395,6 +392,7 @@ class HandshakeTest(RelayTlsCase):
             self.assertEqual(client.recv(1), b"x")  # the ticket came before
             self.assertEqual(client.tls.session_reused, session is not None)
             session = client.tls.session
+        settle(relay)
         self.assertEqual(self.total(relay, "pagewire_tls_handshakes_completed_total",
                                     resumed="yes"), 1)
 

@@ -8,6 +8,7 @@ import unittest
 
 from support import (Pagewire, RawClient, TestFolder, coded_bytes, first_difference, request_head,
                      wait_until)
+from support.server import PATIENCE_S
 
 SIZE = 24 << 20
 
@@ -41,24 +42,22 @@ class SignalsTest(unittest.TestCase):
             return True
 
     def check_drain(self, number, *flags):
-        server = self.serve(*flags)
+        # None of its timeouts can be what ends it.
+        server = self.serve("--linger-timeout", "60s", "--drain-timeout", "120s", *flags)
         client, answer = self.slow_download(server)
         idle = RawClient(server.address)
         self.addCleanup(idle.close)
         self.assertEqual(idle.get("/small.bin").status, 200)
         server.signal(number)
-        wait_until(lambda: self.refuses(server), "new connections refused", timeout=5)
-        self.assertTrue(idle.is_closed(within=5), "an idle connection ends at once")
+        wait_until(lambda: self.refuses(server), "new connections refused")
+        self.assertTrue(idle.is_closed(), "an idle connection ends at once")
         time.sleep(0.5)
         self.assertIsNone(server.process.poll(), "the server waits for the download")
         body = client.read_body(answer, "GET")
         self.assertIsNone(first_difference(body, coded_bytes(0, SIZE)))
-        self.assertTrue(client.is_closed(within=5))
-        # The server may linger until the client closes too, or its linger timeout has passed.
-        client.close()
-        begin = time.monotonic()
+        self.assertTrue(client.is_closed())
+        client.close()  # the server lingers until then
         server.wait(expected=0)
-        self.assertLess(time.monotonic() - begin, 1.5)
 
     def test_sigterm_drains(self):
         self.check_drain(signal.SIGTERM)
@@ -89,18 +88,15 @@ class SignalsTest(unittest.TestCase):
         server.wait(expected=0)
 
     def test_nothing_in_flight_ends_at_once(self):
-        server = self.serve()
-        begin = time.monotonic()
-        server.stop()
-        self.assertLess(time.monotonic() - begin, 3)
+        self.serve("--drain-timeout", "120s").stop()
 
     def test_drain_timeout(self):
         server = self.serve("--drain-timeout", "700ms", "--workers", "2")
         client, _ = self.slow_download(server)
-        server.signal(signal.SIGTERM)
         begin = time.monotonic()
-        server.process.wait(15)
-        self.assertTrue(0.4 < time.monotonic() - begin < 5)
+        server.signal(signal.SIGTERM)
+        server.process.wait(PATIENCE_S)
+        self.assertGreater(time.monotonic() - begin, 0.4)
         # What came is a prefix of the file: cut off, not wrong, and nothing that looks complete.
         try:
             rest = client.read_rest()
@@ -113,15 +109,12 @@ class SignalsTest(unittest.TestCase):
 
     def test_second_signal_ends_at_once(self):
         for first, second in ((signal.SIGTERM, signal.SIGTERM), (signal.SIGINT, signal.SIGTERM)):
-            server = self.serve()
+            server = self.serve("--drain-timeout", "120s")
             self.slow_download(server)
             server.signal(first)
-            time.sleep(0.3)
-            self.assertIsNone(server.process.poll())
-            begin = time.monotonic()
+            wait_until(lambda server=server: "draining" in server.output, "it says that it drains")
             server.signal(second)
-            server.process.wait(5)
-            self.assertLess(time.monotonic() - begin, 2)
+            server.process.wait(PATIENCE_S)
 
     def test_broken_pipe_does_not_kill(self):
         """SIGPIPE: the client leaves in the middle of a body, on every path."""
@@ -169,7 +162,7 @@ class SignalsTest(unittest.TestCase):
                     return admin.get("/healthz").status == 503
             except OSError:
                 return False
-        wait_until(draining, "/healthz answers 503 while draining", timeout=5)
+        wait_until(draining, "/healthz answers 503 while draining")
         client.read_body(answer, "GET")
         client.close()
         server.wait(expected=0)

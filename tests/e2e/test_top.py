@@ -175,10 +175,10 @@ class TopTest(unittest.TestCase):
         server = self.serve()
         self.load(server)
         done = run_pagewire("top", "--admin", str(server.admin[1]), "--once", "--json",
-                            "--interval", "500ms")
+                            "--interval", "3s")
         self.assertEqual((done.returncode, done.stderr), (0, ""))
         report = json.loads(done.stdout)
-        self.assertGreaterEqual(report["interval_s"], 0.5)
+        self.assertGreaterEqual(report["interval_s"], 3)
         self.assertEqual([row["worker"] for row in report["workers"]], ["0", "1"])
         for key in ("gbit_per_s", "requests_per_s"):
             self.assertGreater(report[key], 0)

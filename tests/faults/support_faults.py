@@ -13,18 +13,18 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 
 from support import (BINARY, SANITIZER, TLS, Pagewire, RawClient, TestFolder,  # noqa: E402
-                     coded_bytes, fetch_metrics, first_difference, request_head, wait_until)
+                     coded_bytes, fetch_metrics, first_difference, request_head, settle,
+                     wait_until, wait_until_it_stands)
 
 __all__ = ["BINARY", "LIBC", "MIB", "PATHS", "SANITIZER", "FaultTest", "Held", "Pagewire",
            "RawClient", "Strace", "TestFolder", "coded_bytes", "dies_with_us", "drain", "ends",
            "fetch_metrics", "first_difference", "helper", "percentile_ms", "report",
-           "request_head", "total", "wait_until", "why_no_strace"]
+           "request_head", "settle", "total", "wait_until", "why_no_strace"]
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 PATHS = ("tls_copy",) if TLS else ("sendfile", "splice", "vmsplice", "zerocopy", "mmap", "copy")
@@ -133,7 +133,7 @@ class FaultTest(unittest.TestCase):
             wait_until(back, "what the server holds is back at its start")
         except AssertionError as error:
             raise AssertionError(f"before: {before}\nnow: {back.now}\n{back.now.links}") from error
-        self.assertEqual(total(server, "pagewire_connections_open"), 0)
+        wait_until(lambda: total(server, "pagewire_connections_open") == 0, "no connection counted")
 
     def assert_alive(self, server, target, wanted):
         """The server answers a new connection, whole."""
@@ -155,11 +155,8 @@ class FaultTest(unittest.TestCase):
 
     def wait_until_stuck(self, server, path):
         """Until the path's byte count stands still: the sockets are full. Returns the count."""
-        counts = [-1, -2, -3]
-        while len(set(counts)) > 1:
-            time.sleep(0.015)
-            counts = [*counts[1:], total(server, "pagewire_path_bytes_total", path=path)]
-        return counts[0]
+        return wait_until_it_stands(
+            server, lambda: total(server, "pagewire_path_bytes_total", path=path))
 
 
 def drain(client, got):

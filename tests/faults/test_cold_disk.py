@@ -12,7 +12,8 @@ import unittest
 
 from support_disk import PausingDisk, enter_mount_namespace, mounted, why_no_mount
 from support_faults import (MIB, PATHS, FaultTest, Pagewire, RawClient, coded_bytes, drain, ends,
-                            first_difference, request_head, total, wait_until, why_no_strace)
+                            first_difference, request_head, settle, total, wait_until,
+                            why_no_strace)
 
 from support import TLS
 
@@ -150,6 +151,7 @@ class ColdDisk(FaultTest):
                 message = client.read()
                 self.assertIsNone(first_difference(message.body, BODY))
                 client.close()
+                settle(server)
                 self.assertEqual(total(server, "pagewire_residency_unseen_total"), 0)
 
     def test_pages_that_are_being_read(self):
@@ -221,6 +223,7 @@ class ColdDisk(FaultTest):
                     clients.append(RawClient(server.address))
                     clients[-1].send(request_head(target))
                 self.assert_hot_go_on(server, clients[0])
+                settle(server)
                 self.assertEqual(total(server, "pagewire_disk_jobs_total", kind="open"), 1)
             for client in clients:
                 self.assertIsNone(first_difference(client.read().body, HOT))
@@ -339,12 +342,14 @@ class ColdDisk(FaultTest):
                     for _ in range(8):
                         with RawClient(server.address) as idle:
                             self.assertTrue(idle.is_closed())
+                    settle(server)
                     self.assertEqual(ends(server, "slow-reader"), 0)
                     if end == "whole":
                         self.disk.resume()
                         self.assertIsNone(first_difference(client.read().body, BODY))
                     else:
                         self.assertEqual(drain(client, b"")[1], "reset")
+                        settle(server)
                         self.assertEqual(ends(server, end), 1)
 
     def test_disk_timeout(self):
@@ -362,6 +367,7 @@ class ColdDisk(FaultTest):
                     message = client.read(method=method)
                     self.assertEqual((message.status, message.get("connection")), (503, "close"))
                     self.assertTrue(client.is_closed())
+                settle(server)
                 self.assertEqual(ends(server, "disk-timeout"), 3)
                 self.assertEqual(total(server, "pagewire_requests_total", status="503"), 2)
                 self.assert_alive(server, "/hot.bin", HOT)
@@ -405,6 +411,7 @@ class ColdDisk(FaultTest):
             self.chill("big0.bin")
             self.assert_alive(server, "/big0.bin", BODY)
             self.assert_alive(server, f"/{self.never_seen()}/file.bin", HOT)
+            settle(server)
             self.assertEqual(total(server, "pagewire_disk_jobs_total"), 0)
 
 
@@ -424,6 +431,7 @@ class DisturbedWalk(FaultTest):
             # Published at the next tick.
             wait_until(lambda: total(server, "pagewire_open_file_cache_revalidated_total") > 5,
                        "names looked at again")
+            settle(server)
             self.assertEqual(total(server, "pagewire_disk_jobs_total", kind="open"), 0)
 
 

@@ -10,7 +10,7 @@ import time
 import unittest
 
 from support_faults import (FaultTest, RawClient, Strace, coded_bytes, percentile_ms, report,
-                            request_head, total, wait_until, why_no_strace)
+                            request_head, settle, total, wait_until, why_no_strace)
 
 LIMIT = 64
 FAR_TOO_LONG_S = 0.5
@@ -77,6 +77,7 @@ class Descriptors(FaultTest):
                 self.refuse_while_others_go_on(server, clients[0], path)
                 self.do_not_spin(server)
                 # The admin listener has a descriptor of its own in reserve.
+                settle(server)
                 self.assertGreaterEqual(total(server, "pagewire_connections_refused_total"), 40)
                 # A file that is not open cannot be opened: told, not hung.
                 missing = clients[1].get("/big.bin")

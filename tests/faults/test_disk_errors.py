@@ -9,8 +9,8 @@ import time
 import unittest
 
 from support_disk import FailingDisk, enter_mount_namespace, mounted, why_no_mount
-from support_faults import (PATHS, FaultTest, RawClient, coded_bytes, drain, ends,
-                            first_difference, request_head, total, wait_until)
+from support_faults import (PATHS, FaultTest, RawClient, coded_bytes, drain, ends, first_difference,
+                            request_head, settle, total, wait_until)
 
 MIB = 1 << 20
 BIG = 10 * MIB + 77
@@ -48,8 +48,10 @@ class ReadErrors(FaultTest):
                     self.serving("--path", path, root=self.disk.folder) as server:
                 self.assert_alive(server, "/hot.bin", HOT)
                 self.fail_at_once(server, name)
+                settle(server)
                 self.assertEqual(ends(server, "read-error"), 1)
                 self.fail_in_mid_transfer(server, path, name)
+                settle(server)
                 self.assertEqual(ends(server, "read-error"), 2)
                 self.disk.chill(name)
                 self.assert_alive(server, "/" + name, BODY)
@@ -132,6 +134,7 @@ class LogDiskFull(FaultTest):
             self.ask(server, 10)
             wait_until(lambda: self.lines(log) >= 10, "lines again")
             time.sleep(0.3)
+            settle(server)
             self.assertEqual(total(server, "pagewire_log_dropped_total"), dropped)
             with open(log, encoding="ascii") as file:
                 whole = [line for line in file if re.match(r"127\.0\.0\.1 - - \[.*\] \"GET ", line)]

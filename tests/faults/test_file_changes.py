@@ -10,7 +10,7 @@ import os
 import unittest
 
 from support_faults import (PATHS, FaultTest, RawClient, coded_bytes, drain, ends, first_difference,
-                            request_head, wait_until)
+                            request_head, settle, wait_until)
 
 PAGE = 4096
 SIZE = 8 * 1024 * 1024 + 1234
@@ -72,6 +72,7 @@ class FileChanges(FaultTest):
                 # Near the end the last look at the file may come first, and copy looks each time.
                 surely = sum(point < SIZE - 200_000 for point in points
                              if path not in ("copy", "tls_copy"))
+                settle(server)
                 self.assertGreaterEqual(ends(server, "source-truncated"), surely)
                 self.assertEqual(ends(server, "source-truncated") + ends(server, "source-changed"),
                                  len(points))
@@ -99,6 +100,7 @@ class FileChanges(FaultTest):
                 self.folder.write(name, NEW)
                 got, _ = drain(client, got)
                 self.check_cut(got, 1000, NEW)
+                settle(server)
                 self.assertEqual(ends(server, "source-changed") + ends(server, "source-truncated"),
                                  1)
 
@@ -116,6 +118,7 @@ class FileChanges(FaultTest):
                         file.write(NEW[where:where + (1 << 20)])
                     got, _ = drain(client, got)
                     self.check_cut(got, 1000, NEW)
+                    settle(server)
                     self.assertEqual(ends(server, "source-changed"), 1)
 
     def test_replaced_by_rename_and_deleted(self):
@@ -143,6 +146,7 @@ class FileChanges(FaultTest):
                     else:
                         wait_until(lambda: client.get("/" + name).status == 404, "404")
                     client.close()
+                settle(server)
                 self.assertEqual(ends(server, "source-changed") + ends(server, "source-truncated"),
                                  0)
 
@@ -157,6 +161,7 @@ class FileChanges(FaultTest):
                          for point in (0, 1, PAGE, size // 2, size - 1)]
                 for size, point in cases:
                     self.truncate_between(server, size, point)
+                settle(server)
                 self.assertEqual(ends(server, "source-truncated") + ends(server, "source-changed"),
                                  0)
                 self.assert_alive(server, "/second.bin", self.second)

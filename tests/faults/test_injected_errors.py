@@ -8,7 +8,7 @@ import time
 import unittest
 
 from support_faults import (PATHS, FaultTest, RawClient, Strace, coded_bytes, drain, ends,
-                            first_difference, report, request_head, total, wait_until,
+                            first_difference, report, request_head, settle, total, wait_until,
                             why_no_strace)
 
 BIG = 6 * 1024 * 1024 + 5
@@ -89,6 +89,7 @@ class InjectedErrors(FaultTest):
 
     def inject(self, server, path, expression, outcome):
         self.assert_alive(server, "/big.bin", self.big)  # its file is open from now on
+        settle(server)
         cut_before = self.cut_off(server)
         by_path = total(server, "pagewire_path_responses_total", path=path)
         with Strace(server, expression), RawClient(server.address) as client:
@@ -107,6 +108,7 @@ class InjectedErrors(FaultTest):
             # The worker goes on, with what does not need the failing call.
             if "send" not in expression or "sendfile" in expression:
                 self.assert_answers_404(server)
+        settle(server)
         self.assertEqual(self.cut_off(server) - cut_before, 1 if outcome == CUT else 0)
         if outcome == FALLS_BACK and "EINTR" not in expression:
             self.assertEqual(total(server, "pagewire_path_responses_total", path=path), by_path)

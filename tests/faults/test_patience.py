@@ -11,7 +11,7 @@ import time
 import unittest
 
 from support_faults import (BINARY, FaultTest, RawClient, coded_bytes, dies_with_us, ends,
-                            first_difference, request_head, total, wait_until)
+                            first_difference, request_head, settle, total, wait_until)
 
 SIZE = 300_000
 
@@ -57,6 +57,7 @@ class Patience(FaultTest):
                 rest += self.read_slowly(client, SIZE - len(rest), 100_000)
                 self.assertIsNone(first_difference(rest, self.body))
                 self.assertEqual(client.socket.recv(1), b"", "idle at last, and closed")
+                settle(server)
                 self.assertEqual(ends(server, "slow-reader"), 0)
                 client.close()
 

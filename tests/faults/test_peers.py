@@ -10,7 +10,7 @@ import time
 import unittest
 from unittest import mock
 
-from support_faults import BINARY, PATHS, SANITIZER, FaultTest, Held, helper, report, total
+from support_faults import BINARY, PATHS, SANITIZER, FaultTest, Held, helper, report, settle, total
 
 from support.server import ENGINE
 
@@ -60,6 +60,7 @@ class Peers(FaultTest):
                        f"{counts['half_closes']} half-closes, "
                        f"{counts['body_bytes'] / MIB:.0f} MiB checked, "
                        f"{time.monotonic() - start:.1f} s; now {Held(server)}")
+                settle(server)
                 self.assertEqual(total(server, "pagewire_connections_accepted_total"), clients)
 
     @unittest.skipIf(os.geteuid() != 0, "only the root user can become another one")

@@ -13,7 +13,7 @@ import time
 import unittest
 
 from support_faults import (BINARY, SANITIZER, Strace, coded_bytes, dies_with_us, fetch_metrics,
-                            first_difference, report, wait_until, why_no_strace)
+                            first_difference, report, settle, wait_until, why_no_strace)
 
 from support import Relay, Upstream, echo, read_all, reset
 
@@ -84,6 +84,7 @@ class InjectedErrors(RelayFault):
             for path in ("auto", "splice"):
                 with self.subTest(expression=expression, path=path):
                     relay = self.check_whole(path, expression)
+                    settle(relay)
                     self.assertGreater(self.total(relay, "pagewire_relay_path_switches_total",
                                                   reason="splice-failed"), 0)
                     relay.stop()
@@ -98,6 +99,7 @@ class InjectedErrors(RelayFault):
         for expression in ("pipe2:error=EMFILE", "pipe2:error=ENFILE"):
             with self.subTest(expression=expression):
                 relay = self.check_whole("auto", expression)
+                settle(relay)
                 self.assertGreater(self.total(relay, "pagewire_relay_path_switches_total",
                                               reason="no-descriptors"), 0)
                 self.assertEqual(
@@ -114,6 +116,7 @@ class InjectedErrors(RelayFault):
                 with Strace(relay, expression), relay.connect() as client:
                     with self.assertRaises(ConnectionResetError):
                         read_all(client)
+                settle(relay)
                 self.assertEqual(self.total(relay, "pagewire_relay_ends_total", end="done"), 0)
                 relay.stop()
 
@@ -142,6 +145,7 @@ class PipePages(RelayFault):
             self.assertEqual(holder.stdout.readline(), b"held\n")
             relay = self.relay(to=self.upstream(echo), preexec_fn=become_nobody)
             self.exchange(relay, coded_bytes(0, BULK))
+            settle(relay)
             self.assertGreater(self.total(relay, "pagewire_relay_path_switches_total",
                                           reason="pipe-shrunk"), 0)
             self.assertEqual(self.total(relay, "pagewire_relay_path_bytes_total", path="splice"), 0)
@@ -289,6 +293,7 @@ class Leftovers(RelayFault):
         self.many(relay, CONNECTIONS // 10)
         memory = self.memory_kib(relay)
         self.many(relay, CONNECTIONS - CONNECTIONS // 10)
+        settle(relay)
         metrics = fetch_metrics(relay)
         self.assertEqual(metrics.total("pagewire_relay_ends_total"), CONNECTIONS)
         self.assertEqual(metrics.total("pagewire_relay_connections_total"), CONNECTIONS)

@@ -165,6 +165,7 @@ class FileTest(MirrorTest):
         wait_until(lambda: relay.metric("pagewire_relay_mirror_failures_total") > 0,
                    "the disk is full")
         self.send(upstream, client, data)  # the stream goes on as before
+        self.settled(relay, 2 * len(data))
         self.assertGreater(relay.metric("pagewire_relay_mirror_dropped_bytes_total"), 0)
         inside = f"/proc/{relay.process.pid}/root{self.file}"
         with open(inside, "rb") as file:
@@ -191,12 +192,12 @@ class RecorderTest(MirrorTest):
         client, upstream = self.tunnel(relay)
         data = random.Random(3).randbytes(24 * MIB)
         self.send(upstream, client, data)
-        dropped = relay.metric("pagewire_relay_mirror_dropped_bytes_total")
-        self.assertGreater(dropped, 0)
         parts = []
         reader = threading.Thread(target=read_all, args=(recorder, parts))
         reader.start()
         self.settled(relay, len(data))
+        dropped = relay.metric("pagewire_relay_mirror_dropped_bytes_total")
+        self.assertGreater(dropped, 0)
         self.send(upstream, client, b"behind the gap")
         self.settled(relay, len(data) + 14)
         client.close()

@@ -9,7 +9,7 @@ import subprocess
 import unittest
 
 from support_faults import (BINARY, FaultTest, Pagewire, RawClient, coded_bytes, fetch_metrics,
-                            first_difference, total, why_no_strace)
+                            first_difference, settle, total, why_no_strace)
 
 SIZE = 3 * 1024 * 1024 + 7
 
@@ -49,6 +49,7 @@ class SelfTest(FaultTest):
                 message = client.get("/file.bin")
             self.assertEqual(message.status, 200)
             self.assertIsNone(first_difference(message.body, self.wanted))
+            settle(server)
             return server, fetch_metrics(server)
 
     def test_a_failing_path_is_quarantined(self):
@@ -66,6 +67,7 @@ class SelfTest(FaultTest):
         with Pagewire(self.folder.root, "--workers", "1", env=self.environment) as healthy:
             self.assertNotIn("quarantined", healthy.output)
             self.assert_alive(healthy, "/file.bin", self.wanted)
+            settle(healthy)
             self.assertEqual(
                 total(healthy, "pagewire_path_reasons_total", reason="large-body"), 1)
 

@@ -13,7 +13,7 @@ import time
 import unittest
 
 from support_faults import (FaultTest, RawClient, coded_bytes, ends, percentile_ms, report,
-                            request_head, total, wait_until)
+                            request_head, settle, total, wait_until)
 
 from support import TLS, TlsSocket
 
@@ -120,6 +120,7 @@ class SlowPeers(FaultTest):
             finally:
                 self.end(dripping)
             self.wait_until_cut_off(server, "head-timeout")
+            settle(server)
             self.assertEqual(total(server, "pagewire_requests_total", status="408"), SLOW)
 
     @staticmethod

@@ -13,7 +13,7 @@ import threading
 import time
 import unittest
 
-from support_faults import MIB, FaultTest, coded_bytes, first_difference, total, wait_until
+from support_faults import MIB, FaultTest, coded_bytes, first_difference, settle, total, wait_until
 
 from support import RawClient, TlsSocket, request_head, tls_flags
 from support.tls_socket import client_context, wait_for_fin
@@ -87,6 +87,7 @@ class Tls(FaultTest):
                     self.assertEqual(message.status, 400, head)
                     self.assertTrue(message.closes)
                     self.assertIn(b"https", message.body)
+            settle(server)
             self.assertEqual(self.handshakes(server, "plain-http"), 3)
             self.assert_goes_on(server)
 
@@ -101,6 +102,7 @@ class Tls(FaultTest):
             for number, (result, data) in enumerate(cases):
                 before = self.handshakes(server, result)
                 self.send_raw(server, data, 1 if number % 2 else None)
+                settle(server)
                 self.assertEqual(self.handshakes(server, result), before + 1, data[:10])
             # A hello whose bytes are broken one after the other.
             for place in range(0, len(hello), 23):
@@ -128,6 +130,7 @@ class Tls(FaultTest):
                     client.send(hello[:size])
             for each in waiting:
                 self.assertTrue(wait_for_fin(each, 10), "the handshake timeout ends it")
+            settle(server)
             self.assertEqual(self.handshakes(server, "timeout"), len(waiting))
             wait_until(lambda: self.handshakes(server, "peer-gone") == 3, "the others are counted")
             self.assert_goes_on(server)
@@ -188,6 +191,7 @@ class Tls(FaultTest):
             wait_until(lambda: total(server, "pagewire_tls_key_updates_total") == 2, "counted")
             many = [(b"K\n", 0.4)] + [(b"K\n", 0.02)] * 40
             self.s_client(server, many, "-tls1_3")
+            settle(server)
             self.assertEqual(self.failures(server, "key-updates"), 1)
             self.assert_goes_on(server)
 
@@ -195,6 +199,7 @@ class Tls(FaultTest):
         with self.serving_tls() as server:
             output = self.s_client(server, ((b"R\n", 0.4),), "-tls1_2")
             self.assertIn(b"no renegotiation", output)
+            settle(server)
             self.assertEqual(self.failures(server, "renegotiation"), 1)
             self.assert_goes_on(server)
 
@@ -205,12 +210,14 @@ class Tls(FaultTest):
                 client.socket.raw.shutdown(socket.SHUT_WR)  # FIN without close_notify
                 self.assertEqual(client.socket.recv(1), b"", "the server says close_notify")
             wait_until(lambda: total(server, "pagewire_tls_truncations_total") == 1, "counted")
+            settle(server)
             self.assertEqual(total(server, "pagewire_tls_clean_closes_total"), 0)
             with self.client(server) as client:
                 self.assertEqual(client.get("/small.bin").body, self.small)
                 client.half_close()
                 self.assertEqual(client.socket.recv(1), b"", "close_notify is answered")
             wait_until(lambda: total(server, "pagewire_tls_clean_closes_total") == 1, "counted")
+            settle(server)
             self.assertEqual(total(server, "pagewire_tls_truncations_total"), 1)
 
     def test_a_fin_that_comes_while_ours_is_owed(self):
@@ -233,6 +240,7 @@ class Tls(FaultTest):
                 self.assertTrue(wait_for_fin(client.socket.raw, 10))
                 client.close()
                 wait_until(lambda: total(server, "pagewire_connections_open") == 0, "it has gone")
+                settle(server)
                 self.assertEqual(total(server, "pagewire_connection_ends_total"), before)
 
     @staticmethod

@@ -8,7 +8,7 @@ import unittest
 
 from support_faults import (FaultTest, Pagewire, RawClient, Strace, coded_bytes, dies_with_us,
                             drain, ends, fetch_metrics, first_difference, report, request_head,
-                            total, wait_until, why_no_strace)
+                            settle, total, wait_until, why_no_strace)
 
 MIB = 1 << 20
 SIZE = 24 * MIB
@@ -49,6 +49,7 @@ class ZeroCopy(FaultTest):
             wait_until(settled, "every send has ended")
         except AssertionError as error:
             raise AssertionError(settled.now) from error
+        settle(server)
         self.assertEqual(total(server, "pagewire_zerocopy_abandoned_total"), abandoned)
 
     def test_resets_in_mid_send(self):
@@ -58,6 +59,7 @@ class ZeroCopy(FaultTest):
             for client, _ in clients:
                 client.reset()
             self.assert_all_given_back(server)
+            settle(server)
             self.assertEqual(ends(server, "peer-reset"), CLIENTS)
             self.assert_alive(server, "/big.bin", self.body)
 
@@ -105,6 +107,7 @@ class ZeroCopy(FaultTest):
                     body = client.get("/big.bin").body
                     self.assertIsNone(first_difference(body, self.body))
             wait_until(lambda: total(server, "pagewire_zerocopy_given_up_total") == 1, "given up")
+            settle(server)
             self.assertGreater(total(server, "pagewire_path_reasons_total", reason="pin-unfit"), 0)
             self.assert_all_given_back(server)
 
@@ -122,6 +125,7 @@ class ZeroCopy(FaultTest):
             wait_until(lambda: total(server, "pagewire_connections_draining") == 1, "it drains")
             wait_until(lambda: total(server, "pagewire_connections_open") == 0, "it is let go of")
             wait_until(lambda: total(server, "pagewire_zerocopy_in_flight_bytes") == 0, "uncounted")
+            settle(server)
             self.assertGreater(total(server, "pagewire_zerocopy_abandoned_total"), 0)
             message = client.read()
             self.assertIsNone(first_difference(message.body, body))

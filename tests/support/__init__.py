@@ -3,9 +3,9 @@ socket, position-coded files, metrics and descriptors. Standard library only."""
 
 from .case import ServedCase
 from .files import TestFolder, coded_bytes, first_difference, write_coded
-from .metrics import Metrics, fetch_metrics
+from .metrics import Metrics, fetch_metrics, settle, wait_until_it_stands
 from .raw import Message, RawClient, request_head
-from .relay import Relay, Upstream, echo, read_all, reset
+from .relay import Relay, Upstream, echo, more_than_sockets_hold, read_all, reset
 from .server import (BINARY, SANITIZER, SOURCE, TLS, Pagewire, run_pagewire, tls_flags,
                      wait_until)
 from .tls_socket import TlsSocket
@@ -13,6 +13,7 @@ from .tls_socket import TlsSocket
 __all__ = [
     "BINARY", "SANITIZER", "SOURCE", "TLS", "Message", "Metrics", "Pagewire", "RawClient",
     "Relay", "ServedCase", "TestFolder", "TlsSocket", "Upstream", "coded_bytes", "echo",
-    "fetch_metrics", "first_difference", "read_all", "request_head", "reset", "run_pagewire",
-    "tls_flags", "wait_until", "write_coded",
+    "fetch_metrics", "first_difference", "more_than_sockets_hold", "read_all", "request_head",
+    "reset", "run_pagewire", "settle", "tls_flags", "wait_until", "wait_until_it_stands",
+    "write_coded",
 ]

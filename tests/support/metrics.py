@@ -3,6 +3,8 @@
 import re
 import urllib.request
 
+from .server import wait_until
+
 SAMPLE = re.compile(r'([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})? ([-+0-9.eE]+|NaN|[-+]Inf)')
 LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"(?:,|$)')
 COMMENT = re.compile(r"# (HELP [a-zA-Z_:][a-zA-Z0-9_:]* .*|"
@@ -54,3 +56,24 @@ def fetch_metrics(server):
     host, port = server.admin
     with urllib.request.urlopen(f"http://{host}:{port}/metrics", timeout=10) as answer:
         return Metrics(answer.read().decode())
+
+
+def settle(server):
+    """Waits until each worker has ended the round that it is in. A worker counts after the call
+    that sends or closes, so a client may know before the metrics do; they know from here on."""
+    def rounds():
+        return {labels["worker"]: value for _, labels, value in
+                fetch_metrics(server).find("^pagewire_worker_wakeups_total$")}
+    for _ in range(2):  # what a tick stores is stored one figure after the other
+        before = rounds()
+        wait_until(lambda before=before: not before.items() & rounds().items(), "a tick of each")
+
+
+def wait_until_it_stands(server, count):
+    """Until count() is not 0 and stays what it is while each worker has been through its rounds: no
+    socket takes more. Returns it."""
+    def stands():
+        before = count()
+        settle(server)
+        return before if before == count() else 0
+    return wait_until(stands, "it stands", 60)

@@ -99,6 +99,17 @@ class Upstream:
         self.listener.close()
 
 
+def more_than_sockets_hold():
+    """Bytes that do not fit between a sender and a reader who has stopped, with a relay in between:
+    the kernel lets both of the relay's sockets grow to these, and those of the ends, where they
+    are not set, the one's send buffer and the other's receive buffer as well."""
+    most = 0
+    for name in ("tcp_wmem", "tcp_rmem"):
+        with open(f"/proc/sys/net/ipv4/{name}", encoding="ascii") as file:
+            most += int(file.read().split()[2])
+    return 2 * most + (4 << 20)  # pipe, records, and what a queue may exceed its limit by
+
+
 def echo(connection):
     """Sends back what comes until FIN, then FIN."""
     while data := connection.recv(1 << 16):
