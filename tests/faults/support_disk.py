@@ -3,6 +3,7 @@ and mounted read-only through a loop device, in a mount namespace of the test's 
 
 import contextlib
 import ctypes
+import mmap
 import os
 import shutil
 import socket
@@ -11,6 +12,12 @@ import tempfile
 import unittest
 
 from support_faults import LIBC, MIB, dies_with_us, wait_until
+
+LIBC.mmap.restype = ctypes.c_void_p
+LIBC.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int,
+                      ctypes.c_long]
+LIBC.mlock.argtypes = LIBC.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+MAP_FAILED = ctypes.c_void_p(-1).value
 
 TOOLS = ("nbdkit", "nbdfuse", "mkfs.ext4", "mount", "umount", "fusermount3")
 
@@ -98,12 +105,26 @@ class Disk:
             process.kill()
             process.wait()
 
-    def chill(self, name):
-        """Throws a file's pages out of the cache, and those of the device under it."""
-        for path in (os.path.join(self.folder, name), self.device):
+    def chill(self, *names):
+        """Throws these files' pages out of the cache, and those of the device under them."""
+        for path in (*(os.path.join(self.folder, name) for name in names), self.device):
             fd = os.open(path, os.O_RDONLY)
             os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
             os.close(fd)
+
+    def keep(self, *names):
+        """These files' pages stay in memory. DAMON, where somebody has it reclaim (the action
+        pageout), drops pages that are in use with regions that it takes for cold; not locked
+        ones."""
+        for name in names:
+            path = os.path.join(self.folder, name)
+            size = os.path.getsize(path)
+            fd = os.open(path, os.O_RDONLY)
+            start = LIBC.mmap(None, size, mmap.PROT_READ, mmap.MAP_SHARED, fd, 0)
+            os.close(fd)
+            if start == MAP_FAILED or LIBC.mlock(start, size) != 0:
+                raise OSError(ctypes.get_errno(), "mmap or mlock", path)
+            self.stack.callback(LIBC.munmap, start, size)
 
     def close(self):
         self.stack.close()

@@ -69,6 +69,7 @@ class ColdDisk(FaultTest):
     @classmethod
     def setUpClass(cls):
         cls.disk = PausingDisk(fill)
+        cls.disk.keep("hot.bin", "small.bin")
         cls.unseen = iter(range(UNSEEN))
 
     @classmethod
@@ -82,16 +83,16 @@ class ColdDisk(FaultTest):
             self.assert_alive(server, "/small.bin", SMALL)
             yield server
 
-    def chill(self, name):
-        """Drops the file's pages when no worker believes any more that it has seen them."""
+    def chill(self, server, name):
+        """Drops the file's pages when no worker believes any more that it has seen them, and no
+        helper is about to read some of them ahead."""
+        wait_until(lambda: total(server, "pagewire_disk_jobs_pending") == 0, "no job is left")
         time.sleep(LOOK_TRUSTED_S)  # at least; a busy machine may make it longer
         self.disk.chill(name)
 
     def forget_device(self):
         """What no file's pages hold and no name stands for has to come from the disk again."""
-        self.disk.chill("hot.bin")
-        with open(os.path.join(self.disk.folder, "hot.bin"), "rb") as file:
-            self.assertEqual(file.read(), HOT)
+        self.disk.chill()
 
     def never_seen(self):
         """A folder whose names the kernel has not looked up yet."""
@@ -144,7 +145,7 @@ class ColdDisk(FaultTest):
             name = f"big{number}.bin"
             with self.subTest(path=path), self.on_disk("--path", path) as server:
                 self.assert_alive(server, "/" + name, BODY)
-                self.chill(name)
+                self.chill(server, name)
                 with self.disk.paused():
                     client = self.ask_cold(server, request_head("/" + name))
                     self.assert_hot_go_on(server, client)
@@ -160,7 +161,7 @@ class ColdDisk(FaultTest):
             name = f"big{number}.bin"
             with self.subTest(path=path), self.on_disk("--path", path) as server:
                 self.assert_alive(server, "/" + name, BODY)
-                self.chill(name)
+                self.chill(server, name)
                 with self.disk.paused():
                     with open(os.path.join(self.disk.folder, name), "rb") as file:
                         os.posix_fadvise(file.fileno(), 0, 2 * MIB, os.POSIX_FADV_WILLNEED)
@@ -176,7 +177,7 @@ class ColdDisk(FaultTest):
                 self.assert_alive(server, "/" + name, BODY)
                 client, got = self.open_mid_transfer(server, "/" + name, BIG, 10_000)
                 self.wait_until_stuck(server, path)
-                self.chill(name)
+                self.chill(server, name)
                 with self.disk.paused():
                     got += self.take_until_job(server, client)
                     self.assert_hot_go_on(server, client)
@@ -254,7 +255,7 @@ class ColdDisk(FaultTest):
             for name in names:
                 self.assert_alive(server, "/" + name, BODY)
             for name in names:
-                self.chill(name)
+                self.chill(server, name)
             with self.disk.paused():
                 clients = [self.ask_cold(server, request_head("/" + name)) for name in names]
                 with RawClient(server.address) as client:
@@ -270,7 +271,7 @@ class ColdDisk(FaultTest):
     def test_clients_that_go_while_they_wait(self):
         with self.on_disk() as server:
             self.assert_alive(server, "/big0.bin", BODY)
-            self.chill("big0.bin")
+            self.chill(server, "big0.bin")
             target = f"/{self.never_seen()}/file.bin"
             with self.disk.paused():
                 first = self.ask_cold(server, request_head("/big0.bin"))
@@ -287,7 +288,7 @@ class ColdDisk(FaultTest):
         """They keep the disk from nobody: what they asked for is not read."""
         with self.on_disk("--disk-threads", "2") as server:
             self.assert_alive(server, "/big0.bin", BODY)
-            self.chill("big0.bin")
+            self.chill(server, "big0.bin")
             target = f"/{self.never_seen()}/file.bin"
             before = total(server, "pagewire_disk_jobs_total", kind="fetch")
 
@@ -317,7 +318,7 @@ class ColdDisk(FaultTest):
         with self.on_disk("--min-rate", "1M", "--rate-window", "100ms",
                           "--idle-timeout", "100ms") as server:
             self.assert_alive(server, "/big0.bin", BODY)
-            self.chill("big0.bin")
+            self.chill(server, "big0.bin")
             with self.disk.paused():
                 client = self.ask_cold(server, request_head("/big0.bin"))
                 self.assert_hot_go_on(server, client)
@@ -336,7 +337,7 @@ class ColdDisk(FaultTest):
         for timeout, end in (("60s", "whole"), ("400ms", "disk-timeout")):
             with self.subTest(end=end), self.on_disk(*flags, "--disk-timeout", timeout) as server:
                 self.assert_alive(server, "/big0.bin", BODY)
-                self.chill("big0.bin")
+                self.chill(server, "big0.bin")
                 with self.disk.paused(), RawClient(server.address) as client:
                     client.send(request_head("/big0.bin"))
                     for _ in range(8):
@@ -355,7 +356,7 @@ class ColdDisk(FaultTest):
     def test_disk_timeout(self):
         with self.on_disk("--disk-timeout", "200ms") as server:
             self.assert_alive(server, "/big0.bin", BODY)
-            self.chill("big0.bin")
+            self.chill(server, "big0.bin")
             unseen = self.never_seen()
             with self.disk.paused():
                 client = self.ask_cold(server, request_head("/big0.bin"))
@@ -377,7 +378,7 @@ class ColdDisk(FaultTest):
     def test_drain_waits_for_the_disk(self):
         with Pagewire(self.disk.folder, "--workers", "1") as server:
             self.assert_alive(server, "/big0.bin", BODY)
-            self.chill("big0.bin")
+            self.chill(server, "big0.bin")
             with self.disk.paused():
                 client = self.ask_cold(server, request_head("/big0.bin"))
                 server.signal(signal.SIGTERM)
@@ -389,7 +390,7 @@ class ColdDisk(FaultTest):
     def test_drain_timeout_while_the_disk_is_waited_for(self):
         with Pagewire(self.disk.folder, "--workers", "1", "--drain-timeout", "200ms") as server:
             self.assert_alive(server, "/big0.bin", BODY)
-            self.chill("big0.bin")
+            self.chill(server, "big0.bin")
             target = f"/{self.never_seen()}/file.bin"
             with self.disk.paused():
                 clients = [self.ask_cold(server, request_head("/big0.bin")),
@@ -408,7 +409,7 @@ class ColdDisk(FaultTest):
 
     def test_without_helpers(self):
         with self.on_disk("--disk-threads", "0") as server:
-            self.chill("big0.bin")
+            self.chill(server, "big0.bin")
             self.assert_alive(server, "/big0.bin", BODY)
             self.assert_alive(server, f"/{self.never_seen()}/file.bin", HOT)
             settle(server)

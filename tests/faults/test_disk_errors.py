@@ -40,6 +40,7 @@ class ReadErrors(FaultTest):
         super().setUp()
         self.disk = FailingDisk(fill)
         self.addCleanup(self.disk.close)
+        self.disk.keep("hot.bin")
 
     def test_read_errors(self):
         for number, path in enumerate(PATHS):
