@@ -56,9 +56,11 @@ bool holds_sealed(const Transfer& transfer) {
 /// Kernel TLS asks for room before it gives TCP anything, and a call that stopped at a full socket
 /// has left its records in TCP's queue as "more to come": nobody sends them, no acknowledgement
 /// makes room, and so the socket never becomes writable. Seen with Linux 6.1 (MSG_SENDPAGE_NOTLAST)
-/// and send buffers that hold less than TCP sends by itself; later kernels lose 200 ms.
+/// and send buffers that hold less than TCP sends by itself; later kernels lose 200 ms. Records of
+/// user space that went with MSG_MORE stand there as well when they fill the socket, until the same
+/// timer (0.2 s for each 3 KB, with a send buffer of 4,608 bytes).
 StepResult want_write(const Transfer& transfer, const StepResult& result) {
-  if (transfer.transport.kind == Transport::Kind::KernelTls) {
+  if (transfer.transport.kind != Transport::Kind::Plain) {
     sys::push_queued(transfer.transport.socket_fd);
   }
   return result;

@@ -10,6 +10,7 @@
 
 #include "egress/residency.h"
 #include "harness.h"
+#include "support/locked_pages.h"
 #include "sys/page_cache.h"
 
 namespace pagewire::test {
@@ -94,6 +95,7 @@ TEST_P(ColdFiles, AreWantedBeforeAnythingMoves) {
 
 TEST_P(ColdFiles, HotOnesAreNeverWanted) {
   const FileRef file = make_file(this->file("hot.bin"), 3 * mib + 123);
+  const LockedPages locked(file->fd(), file->status().size);
   const std::array<Segment, 1> segments = {slice_of(file, {FileOffset{}, file->status().size})};
   SendOptions options;
   options.buffers = {.send = 64 * 1024, .receive = 64 * 1024};
@@ -106,6 +108,7 @@ TEST_P(ColdFiles, HotOnesAreNeverWanted) {
 /// reads tell all the same what is there.
 TEST_P(ColdFiles, WhatWasColdCostsFewLooksWhereReadsTell) {
   const FileRef file = make_file(this->file("was_cold.bin"), 4 * mib);
+  const LockedPages locked(file->fd(), file->status().size);
   const std::array<Segment, 1> segments = {slice_of(file, {FileOffset{}, ByteCount{4 * mib}})};
   std::uint64_t looks = 0;
   SendOptions options;

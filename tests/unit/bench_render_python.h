@@ -41,7 +41,7 @@ class Folder {
 };
 
 inline std::string schema_file() {
-  return (std::filesystem::path(__FILE__).parent_path() / "../../docs/bench.schema.json").string();
+  return PAGEWIRE_SOURCE_DIR "/docs/bench.schema.json";
 }
 
 struct Said {

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "bench/engine.h"
+#include "support/locked_pages.h"
 #include "support/position_code.h"
 #include "sys/file.h"
 #include "sys/page_cache.h"
@@ -144,8 +145,11 @@ TEST_F(SourceTest, PagesAreCountedAndDropped) {
   constexpr std::uint64_t size = 4 * mib + 100;
   const Result<sys::Fd> fd = make_position_coded_file(folder_, ByteCount{size});
   ASSERT_TRUE(fd.has_value());
-  EXPECT_EQ(content_of(fd->get(), size).size(), size);
-  const Result<std::optional<ByteCount>> warm = sys::resident_bytes(fd->get());
+  Result<std::optional<ByteCount>> warm;
+  {
+    const test::LockedPages locked(fd->get(), ByteCount{size});
+    warm = sys::resident_bytes(fd->get());
+  }
   ASSERT_TRUE(warm.has_value()) << describe(warm.error());
   if (!*warm) GTEST_SKIP() << "this kernel does not tell what its page cache holds";
   EXPECT_EQ((*warm)->value, size);
@@ -166,7 +170,7 @@ TEST_F(SourceTest, BothWaysOfCountingPagesAgree) {
   constexpr std::uint64_t size = 2 * mib + 1;
   const Result<sys::Fd> fd = make_position_coded_file(folder_, ByteCount{size});
   ASSERT_TRUE(fd.has_value());
-  EXPECT_EQ(content_of(fd->get(), size).size(), size);
+  const test::LockedPages locked(fd->get(), ByteCount{size});
   const Result<std::optional<ByteCount>> by_mincore = sys::resident_bytes_by_mincore(fd->get());
   ASSERT_TRUE(by_mincore.has_value()) << describe(by_mincore.error());
   EXPECT_EQ(*by_mincore, ByteCount{size});

@@ -1,4 +1,5 @@
 // Readahead: which open files are advised, once each; and that asking ahead reads.
+#include <algorithm>
 #include <chrono>
 #include <thread>
 
@@ -72,11 +73,13 @@ TEST(FileAdvice, ReadAheadReadsMoreThanOneWindow) {
   };
   if (resident() != 0) GTEST_SKIP() << "pages cannot be dropped here";
   ASSERT_TRUE(sys::read_ahead(fd.get(), {{mib}, {4 * mib}}).has_value());
-  for (int ms = 0; ms < 10'000 && resident() < 4 * mib; ++ms) {
+  std::uint64_t most = 0;  // what is there may go again (DAMON)
+  for (int ms = 0; ms < 10'000 && most < 4 * mib; ++ms) {
+    most = std::max(most, resident());
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
-  EXPECT_GE(resident(), 4 * mib);
-  EXPECT_LT(resident(), 8 * mib) << "only what was asked for";
+  EXPECT_GE(most, 4 * mib);
+  EXPECT_LT(most, 8 * mib) << "only what was asked for";
 }
 
 TEST(FileAdvice, APipeHasNoPages) {
