@@ -126,6 +126,13 @@ void add_process_limits(std::vector<RelayOption>& table) {
        .help = "asked for each (fs.pipe-max-size is the most)"},
       {.least = 32 * kib, .most = 64 * mib},
       [](auto& s) -> auto& { return s.relay.pipe_pool.capacity; }));
+  table.push_back(Make::number(
+      {.name = "coalesce-us",
+       .group = group,
+       .placeholder = "N",
+       .help = "a worker that has just moved bulk pauses so long, so that bytes gather: less CPU, "
+               "and small messages beside it may wait as long; 0 is off"},
+      {.least = 0, .most = 10'000}, [](auto& s) -> auto& { return s.relay.coalesce_us; }));
 }
 
 void add_process_timeouts(std::vector<RelayOption>& table) {

@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <ctime>
 #include <utility>
 #include <vector>
 
@@ -53,6 +54,7 @@ class EpollLoop final : public Loop {
   void await_writable(Stream& stream) override { stream.awaits_writable_ = true; }
   bool submit_send(Stream&, std::span<const iovec>, bool) override { return false; }
   void expect_notifications(Stream&) override {}  // EPOLLERR comes in any case
+  void coalesce() override { coalesces_ = settings_.coalesce_us > 0; }
   void yield(Stream& stream) override;
   void set_deadline(Stream& stream, std::int64_t deadline_ms) override {
     wheel_.set(stream, deadline_ms);
@@ -89,6 +91,7 @@ class EpollLoop final : public Loop {
     return watched_mark + 4 * index;
   }
 
+  void pause_to_coalesce();
   int wait_ms() const;
   void dispatch(const epoll_event& event);
   void dispatch_stream(Stream& stream, std::uint32_t events);
@@ -113,6 +116,7 @@ class EpollLoop final : public Loop {
   IntrusiveList<Stream, ReadyNode> ready_;
   std::vector<Stream*> retired_;
   std::size_t stream_count_ = 0;
+  bool coalesces_ = false;  // this round
   Counters counters_;
 
   std::atomic<bool> stopping_{false};
@@ -136,6 +140,7 @@ EpollLoop::~EpollLoop() {
 
 void EpollLoop::run(const std::function<void()>& tick) {
   while (!stopping_.load(std::memory_order_relaxed)) {
+    if (coalesces_ && ready_.empty()) pause_to_coalesce();
     const std::span<epoll_event> came = epoll_.wait(events_, wait_ms());
     now_ns_ = sys::monotonic_ns();
     ++counters_.rounds;
@@ -146,6 +151,13 @@ void EpollLoop::run(const std::function<void()>& tick) {
     bury();
   }
   bury();
+}
+
+/// Up to the thread's timer slack longer (prctl(2): 50 us). EINTR, a signal: the pause is over.
+void EpollLoop::pause_to_coalesce() {
+  coalesces_ = false;
+  const timespec pause{.tv_sec = 0, .tv_nsec = settings_.coalesce_us * 1'000};
+  ::clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, nullptr);
 }
 
 int EpollLoop::wait_ms() const {

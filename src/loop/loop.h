@@ -150,6 +150,7 @@ struct Settings {
   std::size_t receive_buffer_bytes = 64 * 1024;  ///< epoll: one for the whole worker
   std::size_t events_per_wait = 256;             ///< epoll
   std::size_t accepts_per_wake = 64;             ///< then others get their turn
+  std::int64_t coalesce_us = 0;                  ///< epoll: of Loop::coalesce(); 0: never
   sys::RingSettings ring{};                      ///< io_uring
   sys::BufferSettings buffers{};                 ///< io_uring: those of the whole worker
 };
@@ -200,6 +201,10 @@ class Loop {
   /// From now on notified() is called. Before the first MSG_ZEROCOPY on this stream; may be called
   /// for every transfer: calls after the first one change nothing.
   virtual void expect_notifications(Stream& stream) = 0;
+  /// Bulk has gone through in this round. Once no stream waits for its turn, the loop pauses for
+  /// Settings::coalesce_us before it asks for events, as interrupt moderation of a NIC does: what
+  /// arrives meanwhile is moved in fewer, longer turns, each of which wakes a peer at most once.
+  virtual void coalesce() {}
   /// Its writable() is called again in the next round, after others have had their turn.
   virtual void yield(Stream& stream) = 0;
   /// timed_out() is called at or up to 200 ms after `deadline_ms` (a slot of the wheel, and a tick

@@ -150,8 +150,10 @@ tl::expected<void, StartError> Relay::Parts::open_mirrors() {
 }
 
 tl::expected<void, StartError> Relay::Parts::open_workers() {
+  loop::Settings loop_settings;
+  loop_settings.coalesce_us = static_cast<std::int64_t>(settings.coalesce_us);
   for (std::size_t i = 0; i < settings.workers; ++i) {
-    Result<std::unique_ptr<loop::Loop>> loop = loop::make_epoll_loop(loop::Settings{});
+    Result<std::unique_ptr<loop::Loop>> loop = loop::make_epoll_loop(loop_settings);
     if (!loop) {
       return tl::unexpected(StartError{"cannot make the loop: " + describe(loop.error())});
     }

@@ -83,6 +83,9 @@ struct Settings {
       16'384;                 ///< clients of all workers together; above: closed as they come
   std::size_t pipes = 4'096;  ///< in use at once, of a worker; above: copy
   sys::PipePool::Limits pipe_pool{.idle = 64, .capacity = ByteCount{512 * kib}};
+  /// After a round that spliced a turn's share a worker pauses for so long, at most 10 ms, so that
+  /// bytes gather (loop::Loop::coalesce()); others of its connections wait as well. 0: never.
+  std::size_t coalesce_us = 50;
   sys::KeepAlive keep_alive;  ///< idle_s 0: none
   /// TCP_USER_TIMEOUT, both sides; 0: the kernel's own. It counts a closed window as well, so below
   /// the idle timeout it would end readers that only pause.

@@ -201,7 +201,12 @@ void Tunnel::drive(std::size_t direction) {
                                   .direction = static_cast<Direction>(direction)});
     ends.mirror = &*mirror;
   }
-  const PumpResult result = pumps_[direction].step(route_.rules, ends, worker_.room());
+  Pump& pump = pumps_[direction];
+  const ByteCount spliced_before = pump.spliced();
+  const PumpResult result = pump.step(route_.rules, ends, worker_.room());
+  if (pump.spliced().value - spliced_before.value >= route_.rules.quantum.value) {
+    worker_.loop().coalesce();
+  }
   if (result.moved.value > 0) {
     Counters& counters = worker_.counters();
     (direction == up ? counters.bytes_up : counters.bytes_down).add(result.moved.value);

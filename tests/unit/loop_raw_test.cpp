@@ -127,6 +127,33 @@ TEST_F(LoopRawTest, PausedItHearsNothingAndLosesNothing) {
   EXPECT_EQ(events_.ended, 1);
 }
 
+/// What has come while the loop paused is told of in one turn, and not before the pause is over.
+TEST(LoopRaw, PausesAfterBulk) {
+  constexpr std::int64_t pause_us = 30'000;
+  const std::unique_ptr<Loop> loop = *make_loop(Engine::Epoll, {.coalesce_us = pause_us});
+  Pair pair = socket_pair();
+  Events events;
+  auto owned = std::make_unique<RawProbe>(*loop, std::move(pair.ours), events);
+  RawProbe& probe = *owned;
+  const auto send = [&](std::string_view bytes) {
+    ASSERT_EQ(::send(pair.theirs.get(), bytes.data(), bytes.size(), 0),
+              static_cast<ssize_t>(bytes.size()));
+  };
+  std::vector<std::int64_t> called_ns;
+  probe.on_readable = [&] {
+    called_ns.push_back(sys::monotonic_ns());
+    if (probe.calls == 1) loop->coalesce();  // one pause, and none after the next turn
+    if (probe.calls < 3) send("4567");
+    if (probe.calls == 3) loop->stop();
+  };
+  ASSERT_TRUE(loop->attach(std::move(owned)));
+  send("0123");
+  loop->run([] {});
+  ASSERT_EQ(called_ns.size(), 3U);
+  EXPECT_GE(called_ns[1] - called_ns[0], pause_us * 1'000);
+  EXPECT_EQ(events.bytes, "012345674567");
+}
+
 TEST(LoopRaw, IoUringHasNone) {
   const Result<void> probed = probe_uring();
   if (!probed) GTEST_SKIP() << "no io_uring here: " << describe(probed.error());
