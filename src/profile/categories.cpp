@@ -26,16 +26,10 @@ constexpr auto checksums = std::to_array<std::string_view>(
     {"csum_*", "do_csum", "__skb_checksum*", "skb_checksum*", "ip_compute_csum", "__csum*",
      "tcp_v4_send_check", "tcp_v6_send_check"});
 
-constexpr auto encryption = std::to_array<std::string_view>({"tls_*",        "aes*",
-                                                             "gcm*",         "crypto_*",
-                                                             "aead_*",       "ghash*",
-                                                             "chacha*",      "poly1305*",
-                                                             "gf128*",       "clmul*",
-                                                             "_aesni*",      "__aes*",
-                                                             "vaes*",        "generic_gcmaes*",
-                                                             "gcmaes*",      "bpf_exec_tx_verdict",
-                                                             "scatterwalk*", "sg_*",
-                                                             "kernel_fpu*",  "*_gcm_*"});
+constexpr auto encryption = std::to_array<std::string_view>(
+    {"tls_*", "aes*", "gcm*", "crypto_*", "aead_*", "ghash*", "chacha*", "poly1305*", "gf128*",
+     "clmul*", "_aesni*", "__aes*", "vaes*", "generic_gcmaes*", "gcmaes*", "bpf_exec_tx_verdict",
+     "scatterwalk*", "*_gcm_*"});
 
 constexpr auto splicing =
     std::to_array<std::string_view>({"*splice*", "*sendfile*", "pipe_*", "*pipe_buf*",
@@ -200,6 +194,7 @@ constexpr auto entries = std::to_array<std::string_view>(
      "ret_from_fork*",  "arch_exit_*",   "io_issue_sqe",  "io_submit*",  "io_uring_enter*",
      "__do_sys_*",      "__se_sys_*"});
 
+// Softirqs as such are not among them: one that an interrupt began is about timers as often.
 constexpr auto sockets = std::to_array<std::string_view>({"tcp_*",
                                                           "__tcp_*",
                                                           "ip_*",
@@ -272,9 +267,6 @@ constexpr auto sockets = std::to_array<std::string_view>({"tcp_*",
                                                           "security_sock*",
                                                           "apparmor_sock*",
                                                           "selinux_sock*",
-                                                          "do_softirq*",
-                                                          "__do_softirq",
-                                                          "handle_softirqs",
                                                           "__local_bh_enable*",
                                                           "rtt_*",
                                                           "dst_*",
@@ -296,6 +288,15 @@ constexpr auto allocators = std::to_array<std::string_view>(
     {"malloc*", "_int_malloc", "free", "cfree*", "_int_free*", "calloc*", "realloc*",
      "_int_realloc", "malloc_consolidate", "__libc_malloc*", "__libc_free*", "__libc_calloc",
      "je_*", "tc_*", "mi_*", "unlink_chunk*", "sysmalloc", "_mid_memalign*", "posix_memalign"});
+
+// Where a program has them inside, as Go's and statically linked ones do; else see below.
+constexpr auto user_encryption = std::to_array<std::string_view>(
+    {"aesni_*", "aes_gcm*", "aes_hw_*", "gcm_*", "CRYPTO_gcm*", "ChaCha20_*", "chacha20_*",
+     "poly1305_*", "Poly1305*", "EVP_*", "SSL_*", "ssl3_*", "tls13_*", "crypto/*",
+     "vendor/golang.org/x/crypto/*"});
+constexpr auto user_encryption_libraries = std::to_array<std::string_view>(
+    {"libcrypto*", "libssl*", "libgnutls*", "libnettle*", "libhogweed*", "libmbed*", "libwolfssl*",
+     "libnss3*", "libfreebl*", "libsoftokn*", "libgcrypt*", "libs2n*"});
 
 constexpr auto entry_prefixes =
     std::to_array<std::string_view>({"__x64_sys_", "__arm64_sys_", "__ia32_sys_"});
@@ -342,7 +343,8 @@ constexpr std::array tables{
 };
 
 Category category_of_user_frame(const Frame& frame) {
-  const bool encrypts = frame.module.starts_with("libcrypto") || frame.module.starts_with("libssl");
+  const bool encrypts =
+      has(user_encryption_libraries, frame.module) || has(user_encryption, frame.function);
   if (encrypts) return Category::Tls;
   return has(allocators, frame.function) ? Category::Memory : Category::Program;
 }
