@@ -2,6 +2,8 @@
 
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "doctor/parse.h"
 #include "sys/text_file.h"
 
@@ -47,6 +49,22 @@ bool visit_cgroups(const CgroupQuestion& question,
     if (path.empty() || path == "/") return true;
     path.erase(path.rfind('/'));
   }
+}
+
+std::optional<std::uint64_t> memory_limit(const std::string& system_root) {
+  // Above memory.high the page cache is taken back as it is above memory.max. "max": no limit,
+  // which version 1 says as the largest multiple of a page in 63 bits.
+  std::uint64_t least = no_memory_limit;
+  const auto take = [&least](const std::string& file) {
+    least = std::min(least, parse_number(sys::first_line_of(file)).value_or(no_memory_limit));
+  };
+  const auto look = [&take](const std::string& folder, bool unified) {
+    if (!unified) return take(folder + "memory.limit_in_bytes");
+    take(folder + "memory.max");
+    take(folder + "memory.high");
+  };
+  const bool seen = visit_cgroups({.system_root = system_root, .controller = "memory"}, look);
+  return seen ? std::optional(least) : std::nullopt;
 }
 
 }  // namespace pagewire::doctor

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "doctor/cgroups.h"
 #include "doctor/check.h"
 #include "doctor/sample.h"
 #include "doctor/verdict.h"
@@ -85,6 +86,13 @@ void run_group(Group group, Examination& examination, std::vector<Entry>& entrie
   }
 }
 
+/// What may be used without taking it from somebody else.
+ByteCount memory_room() {
+  const std::string memory = sys::read_text("/proc/meminfo").value_or("");
+  const std::uint64_t available_kib = value_of(memory, "MemAvailable:").value_or(mib);
+  return ByteCount{std::min(available_kib * kib, memory_limit("").value_or(no_memory_limit))};
+}
+
 std::string release() {
   utsname kernel{};
   return ::uname(&kernel) == 0 ? kernel.release : "";
@@ -110,7 +118,7 @@ tl::expected<Examined, std::string> examine(const Settings& settings) {
   examination.kernel = parse_kernel_version(examined.kernel);
   examination.config = sys::KernelConfig::load();
   examination.cpu_times_before = parse_cpu_times(sys::first_line_of("/proc/stat"));
-  examination.measured = measure();
+  examination.measured = measure(memory_room());
   examined.cpus = examination.measured.cores;
   if (auto sample = make_sample(settings.root)) {
     examination.sample = std::move(*sample);
