@@ -134,7 +134,8 @@ class ProgramsTest(ProfileCase):
             file.write("function spinInJavaScript(n) { let s = 0; for (let i = 0; i < n; ++i) "
                        "s = (s * 31 + i) % 1000003; return s }\n"
                        "for (let t = 0;;) t += spinInJavaScript(100000)\n")
-        process = self.start("node", "--perf-basic-prof", script)
+        # It writes a log into the folder that it is in.
+        process = self.start("node", "--perf-basic-prof", script, cwd=self.folder.base)
         names = f"/tmp/perf-{process.pid}.map"
         self.addCleanup(lambda: os.path.exists(names) and os.remove(names))
 

@@ -62,6 +62,8 @@ TEST(Categories, AreTheInnermostFunctionsThatTell) {
        Category::Scheduling},
       {{kernel("handle_softirqs"), kernel("__local_bh_enable_ip"), kernel("__dev_queue_xmit")},
        Category::TcpSend},
+      {{kernel("copy_iovec_from_user"), kernel("__import_iovec"), kernel("vfs_readv")},
+       Category::SyscallEntry},
       {{kernel("no_such_function")}, Category::OtherKernel},
       {{kernel("_copy_to_iter.part.0")}, Category::Copy},
       {{user("ngx_http_parse")}, Category::Program},
