@@ -22,6 +22,16 @@ std::size_t ours_on(const Examination& examination, std::uint64_t node) {
       cpus, [&](int cpu) { return cpu < CPU_SETSIZE && CPU_ISSET(cpu, &ours); }));
 }
 
+/// The node of an interface's card; nullopt: it has none (lo, a bridge), or the machine does not
+/// tell
+/// ("-1").
+std::optional<std::uint64_t> node_of(const Examination& examination, const std::string& interface) {
+  const std::string device = "/sys/class/net/" + interface + "/device/";
+  const std::string own = first_line(examination, device + "numa_node");
+  // A virtio device stands on the PCI device that has the node.
+  return parse_number(own.empty() ? first_line(examination, device + "../numa_node") : own);
+}
+
 Finding run(Examination& examination) {
   Finding finding{.looked_at = "numa_node of the network cards, the nodes' CPUs",
                   .found = "one node"};
@@ -31,9 +41,7 @@ Finding run(Examination& examination) {
   finding.found = fmt::format("{} nodes", nodes.size());
   std::vector<std::uint64_t> far;
   for (const Interface& interface : examination.interfaces) {
-    const std::string file = "/sys/class/net/" + interface.name + "/device/numa_node";
-    // ENOENT: no card (lo, a bridge). "-1": the machine does not tell.
-    const std::optional<std::uint64_t> node = parse_number(first_line(examination, file));
+    const std::optional<std::uint64_t> node = node_of(examination, interface.name);
     if (!node) continue;
     const std::size_t near = ours_on(examination, *node);
     finding.found += fmt::format("; {} is at node {}, as are {} of the {} CPUs of this process",

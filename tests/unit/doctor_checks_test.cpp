@@ -188,6 +188,11 @@ TEST_F(Machine, EachCardIsHeldAgainstTheCpusOfItsNode) {
   EXPECT_EQ(look(numa_check).status, Status::Ok) << "the machine does not tell";
   write("/sys/class/net/eth0/device/numa_node", "0\n");
   EXPECT_EQ(look(numa_check).status, Status::Ok);
+  // A virtio device has none of its own: the PCI device below it does.
+  std::filesystem::remove(root_ + "/sys/class/net/eth0/device/numa_node");
+  write("/sys/class/net/eth0/numa_node", "1\n");
+  EXPECT_EQ(look(numa_check).status, Status::Warning);
+  write("/sys/class/net/eth0/device/numa_node", "0\n");
   // The second card counts, too.
   examination_.interfaces.push_back({.name = "eth1"});
   write("/sys/class/net/eth1/device/numa_node", "1\n");

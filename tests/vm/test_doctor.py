@@ -176,6 +176,49 @@ class Doctor:
         report(f"{self.guest.release}: {self.doctor()['took_s']:.1f} s")
 
 
+class LargeMachineTest(unittest.TestCase):
+    """Two nodes, and a card of two queues at the second one."""
+
+    doctor, check = Doctor.doctor, Doctor.check
+
+    @classmethod
+    def setUpClass(cls):
+        if why := why_no_guest("newest", network=True):
+            raise unittest.SkipTest(why)
+        with open(os.path.join(SOURCE, "docs/doctor.schema.json"), encoding="utf-8") as file:
+            cls.schema = json.load(file)
+        folder, _ = coded_folder(cls, {"file.bin": 300_000})
+        image = Image()
+        image.add_program(BINARY, "/bin/pagewire", strip=True)
+        image.add_program("ethtool", "/bin/ethtool")
+        image.add_program("taskset", "/bin/on")  # busybox has a smaller one of that name
+        tap = Tap(queues=2)
+        cls.addClassCleanup(tap.close)
+        cls.guest = Guest("newest", image, tap=tap, disk_mib=64, disk_from=folder.root, numa=True)
+        cls.addClassCleanup(cls.guest.stop)
+
+    def test_1_queues(self):
+        found = self.doctor("--iface", "eth0")
+        self.assertEqual(self.check(found, "queues")["found"], "2 to send, at most 2; 2 CPUs")
+        self.assertIn("2 receive queues, RPS off; 2 send queues, XPS on; qdisc mq",
+                      self.check(found, "steering")["found"])
+        self.guest.run("ethtool -L eth0 combined 1")
+        self.addCleanup(self.guest.run, "ethtool -L eth0 combined 2")
+        queues = self.check(self.doctor("--iface", "eth0"), "queues")
+        self.assertEqual((queues["status"], queues["mend"]),
+                         ("warning", "ethtool -L eth0 combined 2"))
+
+    def test_2_nodes(self):
+        near = self.check(self.doctor("--iface", "eth0"), "numa")
+        self.assertEqual(near["status"], "ok")
+        self.assertIn("eth0 is at node 1, as are 1 of the 2 CPUs", near["found"])
+        far = self.check(self.doctor("--iface", "eth0", under="on 1"), "numa")
+        self.assertEqual(far["status"], "warning")
+        self.assertIn("numactl --cpunodebind=1", far["mend"])
+        self.assertEqual(
+            self.check(self.doctor("--iface", "eth0", under="on 2"), "numa")["status"], "ok")
+
+
 class Debian12Test(Doctor, unittest.TestCase):
     kernel = "debian-12"
 
