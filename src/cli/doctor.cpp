@@ -31,10 +31,12 @@ int complain(const std::string& line) {
 }
 
 /// What went wrong, as a line; nothing: the file is written.
-std::optional<std::string> calibrate(const std::string& file) {
+std::optional<std::string> calibrate(const std::string& file, double seconds) {
   if (const auto unwritable = why_not_writable("--calibrate", file)) return unwritable;
-  const std::array<std::string, 8> words{
-      "--path", "sendfile,copy", "--sizes", "1K,4K,16K,64K,256K,1M", "-t", "0.5", "--save", file};
+  const std::array<std::string, 8> words{"--path",  "sendfile,copy",
+                                         "--sizes", "1K,4K,16K,64K,256K,1M",
+                                         "-t",      fmt::format("{:.3f}", seconds),
+                                         "--save",  file};
   const OrUsageError<Flags> flags = parse_flags(sweep_command(), words);
   if (!flags) return flags.error().text;
   const OrUsageError<MeasureSettings> settings = build_sweep(*flags, this_machine());
@@ -98,7 +100,8 @@ int doctor(std::span<const std::string> arguments) {
     return doctor_cannot_run;
   }
   if (!settings.calibrate.empty()) {
-    if (const auto wrong = calibrate(settings.calibrate)) return complain(*wrong);
+    if (const auto wrong = calibrate(settings.calibrate, settings.calibrate_seconds))
+      return complain(*wrong);
     settings.calibration = settings.calibrate;
   }
   if (!settings.calibration.empty()) {

@@ -56,9 +56,17 @@ std::vector<BasicOption<DoctorSettings>> make_table() {
             .group = looked_at,
             .placeholder = "FILE",
             .help = "measure sendfile and copy at six sizes first (a short bench sweep, "
-                    "about 40 s), write FILE, and judge by it",
+                    "about half a minute), write FILE, and judge by it",
             .default_text = "none"},
            "the name of a file", &DoctorSettings::calibrate));
+  table.push_back(Make::seconds(
+      {.name = "time",
+       .short_name = 't',
+       .group = looked_at,
+       .placeholder = "SECONDS",
+       .help =
+           "of each of the 36 rounds of --calibrate: shorter ones are sooner over, and say less"},
+      {.least_ms = 50, .most_ms = 60'000}, [](auto& s) -> auto& { return s.calibrate_seconds; }));
   table.push_back(Make::boolean(
       Kind::Switch,
       {.name = "json", .group = shown, .placeholder = "", .help = "docs/doctor.schema.json"},

@@ -13,8 +13,9 @@ struct DoctorSettings {
   doctor::Settings doctor;
   bool json = false;
   bool verbose = false;
-  std::string calibration;  ///< a file to read, "": none
-  std::string calibrate;    ///< a file to measure for and write first, "": none
+  std::string calibration;         ///< a file to read, "": none
+  std::string calibrate;           ///< a file to measure for and write first, "": none
+  double calibrate_seconds = 0.5;  ///< a round of that
 };
 
 const std::vector<BasicOption<DoctorSettings>>& doctor_options();

@@ -19,7 +19,7 @@ Finding run(Examination& examination) {
     return finding;
   }
   finding.found = fmt::format(
-      "AES-128 {:.1f} GB/s, AES-256 {:.1f} GB/s: {:.0f} and {:.0f} ms of CPU for a Gbit",
+      "AES-128 {:.2g} GB/s, AES-256 {:.2g} GB/s: {:.0f} and {:.0f} ms of CPU for a Gbit",
       *aes128 / 1e9, *aes256 / 1e9, 125e6 / *aes128 * 1e3, 125e6 / *aes256 * 1e3);
   if (*aes128 >= slow || !examination.settings.tls) return finding;
   finding.status = Status::Warning;

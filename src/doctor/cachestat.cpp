@@ -27,10 +27,12 @@ Finding run(Examination& examination) {
       ::syscall(cachestat_number, examination.sample.get(), range.data(), answer.data(), 0);
   Finding finding{.looked_at = std::string(looked_at), .found = {}};
   if (done != 0) {
-    finding.found = errno_text(errno);  // ENOSYS: before 6.5; EPERM: a seccomp filter
+    // ENOSYS: before 6.5, or a filter that says so; EPERM: a filter, for the file is ours.
+    finding.found = errno_text(errno);
     finding.costs = "cold pages are found by reading single bytes (RWF_NOWAIT) alone";
-    finding.mend = errno == ENOSYS ? "install a kernel of 6.5 or newer"
-                                   : "allow cachestat in the container's seccomp profile";
+    finding.mend = !(examination.kernel < KernelVersion{6, 5})
+                       ? "allow cachestat in the container's seccomp profile"
+                       : "install a kernel of 6.5 or newer";
     finding.status = Status::Warning;
   } else if (answer[0] == 0) {
     finding.found = "says that no page of a file just written is in memory (overlayfs does)";
@@ -38,6 +40,7 @@ Finding run(Examination& examination) {
     finding.mend = "serve a folder that is no overlay: a volume or bind mount";
     finding.status = Status::Warning;
   } else {
+    examination.sees_cold_pages = true;
     finding.found = fmt::format("works: {} pages of a file just written are in memory", answer[0]);
   }
   return finding;

@@ -1,5 +1,10 @@
 // cgroup-cpu: a limit of CPU time stops all workers at once, for tens of milliseconds.
+//
+// Rests on cpu.max of Documentation/admin-guide/cgroup-v2.rst, and sched-bwc.rst for version 1.
 #include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
 
 #include "doctor/cgroups.h"
 #include "doctor/registry.h"
@@ -11,7 +16,7 @@ namespace {
 
 struct Limit {
   std::optional<double> cpus;
-  std::uint64_t throttled = 0;
+  std::uint64_t throttled = 0;  ///< periods in which it was reached, since the groups were made
 };
 
 void look(const std::string& folder, bool unified, Limit& limit) {
@@ -27,22 +32,27 @@ void look(const std::string& folder, bool unified, Limit& limit) {
 Finding run(Examination& examination) {
   Finding finding{.looked_at = "cpu.max, or cpu.cfs_quota_us, of this process's control groups"};
   Limit limit;
-  const bool seen = visit_cgroups(
-      "cpu", [&](const std::string& folder, bool unified) { look(folder, unified, limit); });
+  const bool seen =
+      visit_cgroups({.system_root = examination.system_root, .controller = "cpu"},
+                    [&](const std::string& folder, bool unified) { look(folder, unified, limit); });
   if (!seen) {
     finding.found = "in no group that can be seen";
     return finding;
   }
+  const auto cores = static_cast<double>(examination.measured.cores);
   finding.found = limit.cpus
                       ? fmt::format("{:.2f} CPUs of {}", *limit.cpus, examination.measured.cores)
                       : "no limit";
-  if (limit.throttled > 0) finding.found += fmt::format("; throttled {} times", limit.throttled);
-  const bool too_many = limit.cpus && *limit.cpus < static_cast<double>(examination.measured.cores);
-  if (!too_many && limit.throttled == 0) return finding;
+  if (limit.throttled > 0) {
+    finding.found += fmt::format("; throttled {} times so far", limit.throttled);
+  }
+  // Without a limit now, being throttled is history.
+  if (!limit.cpus || (*limit.cpus >= cores && limit.throttled == 0)) return finding;
   finding.status = Status::Warning;
-  finding.costs = "at the limit all workers stand still until the next period (100 ms)";
+  finding.costs = "at the limit all workers stand still until the next period (100 ms by default)";
+  // No more workers than CPUs: a part of one is what the kernel's other work for them takes.
   finding.mend = fmt::format("raise the limit, or pagewire serve --workers {:.0f}",
-                             std::max(1.0, limit.cpus.value_or(1)));
+                             std::max(1.0, std::floor(std::min(*limit.cpus, cores))));
   return finding;
 }
 

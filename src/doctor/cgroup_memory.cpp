@@ -1,33 +1,26 @@
 // cgroup-memory: the page cache counts against the limit, so that a small one makes files cold.
 #include <fmt/format.h>
 
-#include <algorithm>
-
 #include "doctor/cgroups.h"
 #include "doctor/registry.h"
-#include "sys/text_file.h"
 
 namespace pagewire::doctor {
 
 namespace {
 
 constexpr std::uint64_t small_limit = 512 * mib;
-// cgroup 1 says "no limit" as the largest multiple of a page in 63 bits.
-constexpr std::uint64_t no_limit = 1ULL << 62;
 
-Finding run(Examination&) {
-  Finding finding{.looked_at = "memory.max, or memory.limit_in_bytes, of this process's groups"};
-  std::uint64_t least = no_limit;
-  const bool seen = visit_cgroups("memory", [&](const std::string& folder, bool unified) {
-    const std::string file = folder + (unified ? "memory.max" : "memory.limit_in_bytes");
-    least = std::min(least, parse_number(sys::first_line_of(file)).value_or(no_limit));
-  });
-  if (!seen || least >= no_limit) {
-    finding.found = seen ? "no limit" : "in no group that can be seen";
+Finding run(Examination& examination) {
+  Finding finding{
+      .looked_at =
+          "memory.max and memory.high, or memory.limit_in_bytes, of this process's control groups"};
+  const std::optional<std::uint64_t> limit = memory_limit(examination.system_root);
+  if (!limit || *limit >= no_memory_limit) {
+    finding.found = limit ? "no limit" : "in no group that can be seen";
     return finding;
   }
-  finding.found = fmt::format("{} MiB, page cache included", least / mib);
-  if (least >= small_limit) return finding;
+  finding.found = fmt::format("{} MiB, page cache included", *limit / mib);
+  if (*limit >= small_limit) return finding;
   finding.status = Status::Warning;
   finding.costs = "files that do not fit in it are read from the disk again and again";
   finding.mend = "raise the group's memory limit above the size of what is asked for often";

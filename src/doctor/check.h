@@ -16,6 +16,11 @@
 
 namespace pagewire::doctor {
 
+struct Interface {
+  std::string name;
+  std::string queueing{};  ///< its queueing discipline; "": not told
+};
+
 /// What a run knows by now: a check may read all of it, and writes what it alone finds out.
 struct Examination {
   const Settings& settings;
@@ -28,16 +33,21 @@ struct Examination {
   std::string no_sample{};  ///< why not
   std::optional<CpuTimes> cpu_times_before{};
 
-  std::string interface {};  ///< that the checks of Network are about now
-  sys::NetworkCard card{};   ///< and what it says
+  /// What stands before /proc and /sys: "", but in tests, which bring machines of their own.
+  std::string system_root{};
+
+  std::vector<Interface> interfaces{};  ///< that are looked at; cards before lo
+  std::string interface {};             ///< that the checks of Network are about now
+  sys::NetworkCard card{};              ///< and what it says
 
   egress::PathReports paths{};           ///< by the check "paths"
   bool kernel_tls = false;               ///< by "kernel-tls": for AES-128-GCM of TLS 1.3
-  std::string no_kernel_tls{};           ///< why not
+  std::optional<bool> kernel_rekeys{};   ///< likewise; absent: there is no kernel TLS
   std::string engine{"epoll"};           ///< by "io-uring": what serve takes
   std::optional<double> cold_read_ms{};  ///< by "cold-reads"
-  bool sees_cold_pages = false;          ///< by "rwf-nowait"
-  bool has_bare_interface = false;       ///< by "scatter-gather": one without it
+  bool sees_cold_pages = false;          ///< by "cachestat" or "rwf-nowait"
+  /// By "scatter-gather" and "checksum": those on which the kernel copies what it was lent.
+  std::vector<std::string> bare_interfaces{};
 };
 
 inline constexpr std::size_t sample_bytes = 4 * mib;
@@ -46,13 +56,18 @@ struct Check {
   Group group = Group::Kernel;
   std::string_view name;  ///< also the anchor in docs/DOCTOR.md
   Finding (*run)(Examination& examination);
+  bool of_a_card = false;  ///< of Network: there is nothing to say of loopback
 };
 
 /// In the order that they are run and shown.
 std::span<const Check* const> checks();
 
-/// lo and veth: what is sent there never meets a card.
-bool is_virtual(const Examination& examination);
+/// Whether the interface that is looked at now stands for a device of its own: lo, veth, bridges
+/// and tunnels do not, and hand over to another interface or to nobody.
+bool is_device(const Examination& examination);
+
+/// Of a file of /proc or /sys: its first line, or "".
+std::string first_line(const Examination& examination, const std::string& file);
 
 /// Why a file of /proc or /sys could not be read, for Unknown.
 Finding unread(std::string_view looked_at, const std::string& file);

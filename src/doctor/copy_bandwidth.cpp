@@ -12,11 +12,13 @@ Finding run(Examination& examination) {
   Finding finding{.looked_at = "pread(2) from the page cache, one core and all at once"};
   if (!measured.copy_cached || !measured.copy_memory) {
     finding.status = Status::Unknown;
-    finding.reason = "there is no memory for a file of 48 MiB (memfd_create)";
+    finding.reason = measured.no_copies;
     return finding;
   }
-  finding.found = fmt::format("{:.1f} GB/s a core out of its cache, {:.1f} from memory",
-                              *measured.copy_cached / 1e9, *measured.copy_memory / 1e9);
+  finding.found = fmt::format(
+      "{:.1f} GB/s a core out of its cache, {:.1f} from memory{}", *measured.copy_cached / 1e9,
+      *measured.copy_memory / 1e9,
+      measured.is_small ? " (so little as may be used here, which a larger cache holds)" : "");
   if (measured.copy_all_cores) {
     finding.found +=
         fmt::format("; {:.1f} by {} cores at once", *measured.copy_all_cores / 1e9, measured.cores);

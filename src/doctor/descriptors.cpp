@@ -12,7 +12,7 @@ namespace {
 constexpr rlim_t enough = 16'384;  // serve raises the soft limit to the hard one by itself
 
 Finding run(Examination&) {
-  Finding finding{.looked_at = "RLIMIT_NOFILE, fs.nr_open, fs.file-max", .found = {}};
+  Finding finding{.looked_at = "RLIMIT_NOFILE, fs.file-max", .found = {}};
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) {
     finding.status = Status::Unknown;

@@ -9,11 +9,13 @@
 #include <algorithm>
 #include <utility>
 
+#include "doctor/cgroups.h"
 #include "doctor/check.h"
 #include "doctor/sample.h"
 #include "doctor/verdict.h"
 #include "sys/clock.h"
 #include "sys/mount.h"
+#include "sys/netlink.h"
 #include "sys/text_file.h"
 
 namespace pagewire::doctor {
@@ -45,6 +47,16 @@ std::vector<std::string> interfaces_of(const Settings& settings) {
   return up;
 }
 
+std::vector<Interface> with_queueing(const std::vector<std::string>& names) {
+  Result<sys::Netlink> netlink = sys::Netlink::open();
+  std::vector<Interface> interfaces;
+  for (const std::string& name : names) {
+    interfaces.push_back({.name = name});
+    if (netlink) interfaces.back().queueing = netlink->queueing_of(name).value_or("");
+  }
+  return interfaces;
+}
+
 Entry entry_of(const Check& check, Examination& examination) {
   Entry entry{.group = check.group,
               .name = std::string(check.name),
@@ -59,21 +71,26 @@ Entry entry_of(const Check& check, Examination& examination) {
 }
 
 /// The checks of a group; those of Network once for each interface.
-void run_group(Group group, const std::vector<std::string>& interfaces, Examination& examination,
-               std::vector<Entry>& entries) {
+void run_group(Group group, Examination& examination, std::vector<Entry>& entries) {
   const auto run_all = [&] {
     for (const Check* const check : checks()) {
-      if (check->group == group) entries.push_back(entry_of(*check, examination));
+      if (check->group != group || (check->of_a_card && examination.interface == "lo")) continue;
+      entries.push_back(entry_of(*check, examination));
     }
   };
   if (group != Group::Network) return run_all();
-  for (const std::string& interface : interfaces) {
-    examination.interface = interface;
-    examination.card = sys::ask_network_card(interface).value_or(sys::NetworkCard{});
+  for (const Interface& interface : examination.interfaces) {
+    examination.interface = interface.name;
+    examination.card = sys::ask_network_card(interface.name).value_or(sys::NetworkCard{});
     run_all();
   }
-  // What asks for "the" card later means the first one.
-  if (!interfaces.empty()) examination.interface = interfaces.front();
+}
+
+/// What may be used without taking it from somebody else.
+ByteCount memory_room() {
+  const std::string memory = sys::read_text("/proc/meminfo").value_or("");
+  const std::uint64_t available_kib = value_of(memory, "MemAvailable:").value_or(mib);
+  return ByteCount{std::min(available_kib * kib, memory_limit("").value_or(no_memory_limit))};
 }
 
 std::string release() {
@@ -95,12 +112,13 @@ tl::expected<Examined, std::string> examine(const Settings& settings) {
   examined.calibration = settings.calibration;
   examined.is_root = examination.is_root = ::geteuid() == 0;
   examined.interfaces = interfaces_of(settings);
+  examination.interfaces = with_queueing(examined.interfaces);
   const Result<sys::Mount> mount = sys::mount_of(settings.root);
   if (mount) examined.filesystem = mount->type;
   examination.kernel = parse_kernel_version(examined.kernel);
   examination.config = sys::KernelConfig::load();
   examination.cpu_times_before = parse_cpu_times(sys::first_line_of("/proc/stat"));
-  examination.measured = measure();
+  examination.measured = measure(memory_room());
   examined.cpus = examination.measured.cores;
   if (auto sample = make_sample(settings.root)) {
     examination.sample = std::move(*sample);
@@ -108,7 +126,7 @@ tl::expected<Examined, std::string> examine(const Settings& settings) {
     examination.no_sample = sample.error();
   }
   for (const Group group : {Group::Kernel, Group::Network, Group::Filesystem, Group::Machine}) {
-    run_group(group, examined.interfaces, examination, examined.entries);
+    run_group(group, examination, examined.entries);
   }
   examined.verdict = judge(examination, examined.entries);
   examined.took_s = static_cast<double>(sys::monotonic_ns() - begin_ns) / 1e9;
@@ -151,8 +169,14 @@ std::string_view name(Group group) {
   return "";
 }
 
-bool is_virtual(const Examination& examination) {
-  return examination.interface == "lo" || examination.card.driver == "veth";
+bool is_device(const Examination& examination) {
+  const std::string link =
+      examination.system_root + "/sys/class/net/" + examination.interface + "/device";
+  return ::access(link.c_str(), F_OK) == 0;
+}
+
+std::string first_line(const Examination& examination, const std::string& file) {
+  return sys::first_line_of(examination.system_root + file);
 }
 
 Finding unread(std::string_view looked_at, const std::string& file) {

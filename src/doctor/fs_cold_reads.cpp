@@ -85,10 +85,11 @@ Finding run(Examination& examination) {
   if (times.empty()) return unknown("nothing could be read back");
   std::ranges::sort(times);
   examination.cold_read_ms = times[times.size() / 2];
-  finding.found = fmt::format(
-      "{:.2f} ms for a page (the slowest of {}: {:.2f} ms), {:.0f} MB/s in "
-      "one stream",
-      *examination.cold_read_ms, times.size(), times.back(), rate / 1e6);
+  finding.found = fmt::format("{:.2f} ms for a page (the slowest of {}: {:.2f} ms)",
+                              *examination.cold_read_ms, times.size(), times.back());
+  // 0: the pages took all the time there is for this.
+  finding.found += rate > 0 ? fmt::format(", {:.0f} MB/s in one stream", rate / 1e6)
+                            : ", too slow to read a stream as well";
   return finding;
 }
 

@@ -3,6 +3,7 @@
 #include "sys/large_folios.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include "doctor/registry.h"
 
@@ -21,18 +22,22 @@ Finding run(Examination& examination) {
       sys::folios_of(examination.sample.get(), ByteCount{sample_bytes});
   if (!folios || folios->folios == 0) {
     finding.status = Status::Unknown;
-    finding.reason = folios ? "no page of it is in memory"
-                            : "which pages form a piece is root's to "
-                              "see (CAP_SYS_ADMIN)";
+    const int why = folios ? 0 : folios.error().errno_value;
+    finding.reason = folios                          ? "no page of it is in memory"
+                     : why == EPERM || why == EACCES ? "which pages form a piece is root's to "
+                                                       "see (CAP_SYS_ADMIN)"
+                                                     : describe(folios.error());
     if (!folios && !examination.is_root)
       finding.as_root =
           "how large the pieces of the page cache "
           "are";
     return finding;
   }
-  const double mean = static_cast<double>(folios->pages) / static_cast<double>(folios->folios) * 4;
+  const double page_kib = static_cast<double>(::sysconf(_SC_PAGESIZE)) / 1024;
+  const double mean =
+      static_cast<double>(folios->pages) / static_cast<double>(folios->folios) * page_kib;
   finding.found = folios->folios == folios->pages
-                      ? "single pages of 4 KiB"
+                      ? fmt::format("single pages of {:.0f} KiB", page_kib)
                       : fmt::format("pieces of {:.0f} KiB on average", mean);
   return finding;
 }

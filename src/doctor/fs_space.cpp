@@ -3,6 +3,7 @@
 #include <sys/statvfs.h>
 
 #include "doctor/registry.h"
+#include "text/text.h"
 
 namespace pagewire::doctor {
 
@@ -21,7 +22,7 @@ Finding run(Examination& examination) {
   const double block = static_cast<double>(status.f_frsize);
   const double free = static_cast<double>(status.f_bavail) * block;
   const double all = static_cast<double>(status.f_blocks) * block;
-  finding.found = fmt::format("{:.1f} of {:.1f} GB free", free / 1e9, all / 1e9);
+  finding.found = fmt::format("{} of {} free", format_size(free), format_size(all));
   if (free / all >= scarce || (status.f_flag & ST_RDONLY) != 0) return finding;
   finding.status = Status::Warning;
   finding.costs = "logs and caches stop growing when nothing is left";

@@ -50,7 +50,8 @@ bool is_filtered() {
 
 std::string mend_for(const Error& error, const std::string& disabled) {
   if (error.errno_value == EINVAL) return "install a kernel of 6.1 or newer";
-  if (error.errno_value == ENOMEM) return "ulimit -l unlimited";
+  // Before 5.12 a ring's memory counted against RLIMIT_MEMLOCK; now it is the control group's.
+  if (error.errno_value == ENOMEM) return "raise the control group's memory limit";
   if (disabled != "0" && !disabled.empty()) return "sysctl -w kernel.io_uring_disabled=0";
   return is_filtered() ? "allow io_uring_setup, io_uring_enter and io_uring_register in the "
                          "container's seccomp profile"

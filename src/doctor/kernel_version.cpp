@@ -7,8 +7,8 @@ namespace pagewire::doctor {
 
 namespace {
 
-constexpr KernelVersion needed{5, 6};     // openat2
-constexpr KernelVersion all_there{6, 5};  // io_uring as the loop wants it (6.1), cachestat
+constexpr KernelVersion needed{5, 6};        // openat2
+constexpr KernelVersion has_the_loop{6, 1};  // IORING_SETUP_DEFER_TASKRUN
 
 Finding run(Examination& examination) {
   const KernelVersion here = examination.kernel;
@@ -18,12 +18,12 @@ Finding run(Examination& examination) {
     finding.status = Status::Failed;
     finding.costs = "pagewire serve does not start before Linux 5.6 (openat2)";
     finding.mend = "install a newer kernel of your distribution";
-  } else if (here < all_there) {
+  } else if (here < has_the_loop) {
     finding.status = Status::Warning;
     finding.costs =
-        "before 6.1 there is no io_uring loop, before 6.5 no cachestat(2): cold pages "
-        "are found by reading single bytes";
-    finding.mend = "install a kernel of 6.5 or newer";
+        "before 6.1 there is no io_uring loop: serve takes epoll, 5 to 8% more CPU for small "
+        "answers";
+    finding.mend = "install a kernel of 6.1 or newer";
   }
   return finding;
 }

@@ -10,11 +10,16 @@ namespace {
 constexpr KernelVersion can_rekey{6, 14};
 
 Finding run(Examination& examination) {
-  Finding finding{.looked_at = "the kernel's version (6.14 can change keys)",
-                  .found = examination.kernel >= can_rekey
-                               ? "this kernel can change the keys of kernel TLS"
-                               : "this kernel cannot change the keys of kernel TLS"};
-  if (examination.kernel >= can_rekey || !examination.kernel_tls) return finding;
+  // Tried where there is kernel TLS: distributions bring such changes to older kernels, too.
+  const bool rekeys = examination.kernel_rekeys.value_or(examination.kernel >= can_rekey);
+  Finding finding{
+      .looked_at = examination.kernel_rekeys ? "a second key on a connection of kernel TLS"
+                                             : "the kernel's version (6.14 can change keys)",
+      .found =
+          fmt::format("{} {} change the keys of kernel TLS",
+                      examination.kernel_tls ? "this kernel" : "a kernel of this version with TLS",
+                      rekeys ? "can" : "cannot")};
+  if (rekeys || !examination.kernel_tls) return finding;
   finding.status = Status::Warning;
   finding.costs = "a client that asks for new keys (KeyUpdate, rare) loses its connection, cleanly";
   finding.mend = "install a kernel of 6.14 or newer";

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <optional>
+#include <string>
 
 #include "doctor/doctor.h"
 
@@ -21,7 +22,9 @@ inline constexpr CopyCount one_copy{};
 
 /// Bytes per second; absent: it could not be measured.
 struct Measured {
+  std::string no_copies;                 ///< why the three below are absent
   std::optional<double> copy_cached;     ///< page cache to user memory, source in the CPU's cache
+  bool is_small = false;                 ///< there was no room for more than caches hold
   std::optional<double> copy_memory;     ///< likewise, source in memory (or in a very large cache)
   std::optional<double> copy_all_cores;  ///< the same on every CPU at once, together
   std::size_t cores = 1;                 ///< that took part in it
@@ -37,6 +40,7 @@ struct Measured {
   std::optional<Cost> calls(double calls, ByteCount body) const;
 };
 
-Measured measure();
+/// With files in memory that take no more than an eighth of `room`, within limits.
+Measured measure(ByteCount room);
 
 }  // namespace pagewire::doctor

@@ -16,7 +16,13 @@ Finding run(Examination& examination) {
         "veth: no card. Zero-copy sends are copied; scatter-gather, TSO and queues are "
         "those of the interface behind it, which doctor must be asked on the host";
   } else if (finding.found.empty()) {
-    finding.found = "none told (a bridge, tunnel or tap)";
+    finding.found = "none told";
+  }
+  if (!is_device(examination) && examination.interface != "lo" &&
+      examination.card.driver != "veth") {
+    finding.found +=
+        ": no card (a bridge, tunnel or tap); what it sends goes on through another, "
+        "or to a program";
   }
   return finding;
 }

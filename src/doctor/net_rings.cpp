@@ -11,8 +11,9 @@ constexpr std::uint32_t small_ring = 256;
 
 Finding run(Examination& examination) {
   Finding finding{.looked_at = "ethtool: ring parameters", .found = {}};
-  if (!examination.card.rings) {
-    finding.found = "none told: no card";
+  // Zeros are what drivers without rings say (netdevsim, some of virtual machines).
+  if (!examination.card.rings || examination.card.rings->transmit == 0) {
+    finding.found = is_device(examination) ? "not told by this driver" : "none: no card";
     return finding;
   }
   const sys::RingSizes rings = *examination.card.rings;
@@ -27,6 +28,7 @@ Finding run(Examination& examination) {
 
 }  // namespace
 
-const Check net_rings_check{.group = Group::Network, .name = "rings", .run = run};
+const Check net_rings_check{
+    .group = Group::Network, .name = "rings", .run = run, .of_a_card = true};
 
 }  // namespace pagewire::doctor

@@ -15,8 +15,10 @@ Finding run(Examination& examination) {
   }
   finding.found = feature->on ? "on" : feature->fixed ? "not in this card or driver" : "off";
   if (feature->on) return finding;
-  examination.has_bare_interface = true;
-  finding.status = Status::Failed;
+  examination.bare_interfaces.push_back(examination.interface);
+  // A tunnel or a bridge is seldom the way that files take.
+  finding.status = is_device(examination) || examination.card.driver == "veth" ? Status::Failed
+                                                                               : Status::Warning;
   finding.costs = "the kernel copies what sendfile and splice hand over: zero-copy ends here";
   finding.estimate = examination.measured.copies(one_copy);
   finding.mend = feature->fixed ? "another card or driver (in a virtual machine: virtio-net with "
@@ -27,6 +29,7 @@ Finding run(Examination& examination) {
 
 }  // namespace
 
-const Check net_scatter_gather_check{.group = Group::Network, .name = "scatter-gather", .run = run};
+const Check net_scatter_gather_check{
+    .group = Group::Network, .name = "scatter-gather", .run = run, .of_a_card = true};
 
 }  // namespace pagewire::doctor

@@ -24,18 +24,24 @@ Finding run(Examination& examination) {
     return feature != nullptr && feature->on ? "on" : "off";
   };
   finding.found = fmt::format("TSO {}, for IPv6 {}; GSO {}", word(tso), word(tso6), word(gso));
+  const auto could = [](const sys::CardFeature* feature) {
+    return feature != nullptr && !feature->on && !feature->fixed;
+  };
+  // What the card has not the software does late, which is nearly as good.
+  if (gso->on && !could(tso) && !could(tso6)) return finding;
   if (tso->on && (tso6 == nullptr || tso6->on)) return finding;
-  if (gso->on && tso->fixed) return finding;  // the software does it late, which is nearly as good
   finding.status = Status::Warning;
   finding.costs = gso->on
                       ? "the CPU cuts 64 KiB into packets, after the most of TCP"
                       : "each packet of 1460 bytes passes through all of TCP: 45 times as often";
-  finding.mend = "ethtool -K " + examination.interface + " tso on gso on";
+  finding.mend = fmt::format("ethtool -K {}{}{}", examination.interface,
+                             could(tso) || could(tso6) ? " tso on" : "", gso->on ? "" : " gso on");
   return finding;
 }
 
 }  // namespace
 
-const Check net_segmentation_check{.group = Group::Network, .name = "segmentation", .run = run};
+const Check net_segmentation_check{
+    .group = Group::Network, .name = "segmentation", .run = run, .of_a_card = true};
 
 }  // namespace pagewire::doctor

@@ -1,8 +1,12 @@
 // steering: which CPUs receive (RPS) and send (XPS) on which queue; and the queueing discipline.
+//
+// Rests on Documentation/networking/scaling.rst.
 #include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
 
 #include "doctor/registry.h"
-#include "sys/netlink.h"
 #include "sys/text_file.h"
 
 namespace pagewire::doctor {
@@ -14,49 +18,59 @@ struct Steered {
   std::size_t queues = 0;
   std::size_t cpus = 0;
 };
-Steered steered(const std::string& interface, std::string_view kind, std::string_view file) {
+Steered steered(const Examination& examination, std::string_view kind, std::string_view file) {
   constexpr std::size_t most_queues = 1024;
   Steered found;
   for (; found.queues < most_queues; ++found.queues) {
     const std::string folder =
-        fmt::format("/sys/class/net/{}/queues/{}-{}/", interface, kind, found.queues);
-    if (!sys::read_text(folder + (kind == "rx" ? "rps_flow_cnt" : "tx_timeout"))) break;
-    // ENOENT: a device of one queue has no XPS.
-    found.cpus += count_cpus_in_mask(sys::first_line_of(folder + std::string(file)));
+        fmt::format("/sys/class/net/{}/queues/{}-{}/", examination.interface, kind, found.queues);
+    if (::access((examination.system_root + folder).c_str(), F_OK) != 0) break;
+    // ENOENT: a device of one queue has no XPS, a kernel without CONFIG_RPS no RPS.
+    found.cpus += count_cpus_in_mask(first_line(examination, folder + std::string(file)));
   }
   return found;
 }
 
-std::string queueing(const std::string& interface) {
-  Result<sys::Netlink> netlink = sys::Netlink::open();
-  if (!netlink) return {};
-  return netlink->queueing_of(interface).value_or("");
+std::string queueing_of(const Examination& examination) {
+  const auto found =
+      std::ranges::find(examination.interfaces, examination.interface, &Interface::name);
+  const bool told = found != examination.interfaces.end() && !found->queueing.empty();
+  return told ? found->queueing : "not told";
+}
+
+/// "0 receive queues" are one of which sysfs says nothing.
+std::string text_of(std::string_view kind, const Steered& steered, std::string_view steering) {
+  return fmt::format("{} {} queue{}, {} {}", steered.queues, kind, steered.queues == 1 ? "" : "s",
+                     steering, steered.cpus == 0 ? "off" : "on");
 }
 
 Finding run(Examination& examination) {
-  const Steered receive = steered(examination.interface, "rx", "rps_cpus");
-  const Steered send = steered(examination.interface, "tx", "xps_cpus");
-  const std::string discipline = queueing(examination.interface);
-  Finding finding{.looked_at = "rps_cpus and xps_cpus of each queue; the qdisc by netlink",
-                  .found = fmt::format("{} receive queues, RPS {}; {} send queues, XPS {}; qdisc "
-                                       "{}",
-                                       receive.queues, receive.cpus == 0 ? "off" : "on",
-                                       send.queues, send.cpus == 0 ? "off" : "on",
-                                       discipline.empty() ? "not told" : discipline)};
+  constexpr std::string_view looked_at =
+      "rps_cpus and xps_cpus of each queue; the qdisc by netlink";
+  const Steered receive = steered(examination, "rx", "rps_cpus");
+  const Steered send = steered(examination, "tx", "xps_cpus");
+  if (receive.queues == 0 && send.queues == 0) {  // /sys is not that of this network namespace
+    return unread(looked_at, fmt::format("{}/sys/class/net/{}/queues/rx-0", examination.system_root,
+                                         examination.interface));
+  }
+  Finding finding{.looked_at = std::string(looked_at),
+                  .found = fmt::format("{}; {}; qdisc {}", text_of("receive", receive, "RPS"),
+                                       text_of("send", send, "XPS"), queueing_of(examination))};
   const std::size_t cpus = examination.measured.cores;
-  if (is_virtual(examination) || receive.cpus > 0 || receive.queues * 2 > cpus) return finding;
-  // One or few queues for many CPUs: a few of them do all the work of receiving.
-  if (receive.queues >= 4 || cpus <= 2) return finding;
+  const bool is_spread = receive.cpus > 0 || receive.queues * 2 > cpus || receive.queues >= 4;
+  if (!is_device(examination) || is_spread || cpus <= 2) return finding;
   finding.status = Status::Warning;
-  finding.costs = fmt::format("{} of {} CPUs do all of the receiving, acknowledgements included",
-                              receive.queues, cpus);
-  finding.mend = fmt::format("echo {:x} > /sys/class/net/{}/queues/rx-0/rps_cpus",
-                             (1ULL << std::min<std::size_t>(cpus, 32)) - 1, examination.interface);
+  finding.costs = fmt::format("{} of {} CPUs do{} all of the receiving, acknowledgements included",
+                              receive.queues, cpus, receive.queues == 1 ? "es" : "");
+  finding.mend =
+      fmt::format("for q in /sys/class/net/{}/queues/rx-*; do echo {:x} > $q/rps_cpus; done",
+                  examination.interface, (1ULL << std::min<std::size_t>(cpus, 32)) - 1);
   return finding;
 }
 
 }  // namespace
 
-const Check net_steering_check{.group = Group::Network, .name = "steering", .run = run};
+const Check net_steering_check{
+    .group = Group::Network, .name = "steering", .run = run, .of_a_card = true};
 
 }  // namespace pagewire::doctor

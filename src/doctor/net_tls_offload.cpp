@@ -27,6 +27,7 @@ Finding run(Examination& examination) {
 
 }  // namespace
 
-const Check net_tls_offload_check{.group = Group::Network, .name = "tls-offload", .run = run};
+const Check net_tls_offload_check{
+    .group = Group::Network, .name = "tls-offload", .run = run, .of_a_card = true};
 
 }  // namespace pagewire::doctor

@@ -8,7 +8,8 @@ namespace pagewire::doctor {
 
 namespace {
 
-// The default before Linux 6.10. A send takes some hundred bytes until it completes.
+// The default of older kernels (6.1); newer ones have 128 KiB. A send takes some hundred bytes
+// until it completes.
 constexpr std::uint64_t enough = 20 * 1024;
 
 Finding run(Examination&) {

@@ -117,10 +117,12 @@ std::optional<CgroupPath> parse_cgroup(std::string_view text, std::string_view c
     std::string_view line = next_part(text, '\n');
     const std::string_view number = next_part(line, ':');
     std::string_view controllers = next_part(line, ':');
+    const std::string_view all = controllers;
     if (number == "0" && controllers.empty()) unified = {.path = std::string(line)};
     while (!controllers.empty()) {
       if (next_part(controllers, ',') == controller) {
-        return CgroupPath{.path = std::string(line), .unified = false};
+        return CgroupPath{
+            .path = std::string(line), .unified = false, .controllers = std::string(all)};
       }
     }
   }

@@ -47,6 +47,8 @@ std::optional<CpuTimes> parse_cpu_times(std::string_view proc_stat);
 struct CgroupPath {
   std::string path;
   bool unified = true;
+  std::string controllers =
+      {};  ///< all of the hierarchy, as its folder may be called: "cpu,cpuacct"
 };
 std::optional<CgroupPath> parse_cgroup(std::string_view text, std::string_view controller);
 

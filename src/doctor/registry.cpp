@@ -1,6 +1,7 @@
 // The ordered array of checks. A new one is its file, a line in registry.h, a line here, and a
 // section in docs/DOCTOR.md under its name. Some leave what later ones need (check.h): "kernel-tls"
-// stands before what is about TLS, "cold-reads" before "large-folios", which looks at what it read.
+// stands before what is about TLS, but behind "tls-counters", which would count its connections;
+// "cold-reads" before "large-folios", which looks at what it read.
 #include "doctor/registry.h"
 
 #include <array>
@@ -16,8 +17,8 @@ constexpr std::array all_checks{
     &msg_zerocopy_check,
     &cachestat_check,
     &rwf_nowait_check,
-    &kernel_tls_check,
     &tls_counters_check,
+    &kernel_tls_check,
     &key_update_check,
     &pipes_check,
     &optmem_check,

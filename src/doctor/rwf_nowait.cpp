@@ -26,6 +26,10 @@ Finding run(Examination& examination) {
   }
   // EOPNOTSUPP: this filesystem cannot tell; 0: Linux 5.9 and 5.10 (readv(2), BUGS).
   finding.found = n < 0 ? errno_text(errno) : "says that a file with bytes has ended";
+  if (examination.sees_cold_pages) {
+    finding.found += "; cachestat tells what is cold";
+    return finding;
+  }
   finding.status = Status::Warning;
   finding.costs =
       "what is cold cannot be told: a worker waits for the disk, and its hot requests "

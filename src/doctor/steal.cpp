@@ -1,6 +1,8 @@
 // steal: CPU time that the hypervisor gave to others, since boot and while doctor ran.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "doctor/registry.h"
 #include "sys/text_file.h"
 
@@ -21,7 +23,9 @@ Finding run(Examination& examination) {
   const auto now = parse_cpu_times(sys::first_line_of(file));
   if (!now) return unread("/proc/stat", file);
   const CpuTimes before = examination.cpu_times_before.value_or(CpuTimes{});
-  const CpuTimes meanwhile{.total = now->total - before.total, .steal = now->steal - before.steal};
+  // Counters of stolen time may go back a little when a machine moves to another host.
+  const CpuTimes meanwhile{.total = now->total - std::min(now->total, before.total),
+                           .steal = now->steal - std::min(now->steal, before.steal)};
   Finding finding{
       .looked_at = "/proc/stat",
       .found = fmt::format("{:.1f}% since boot, {:.1f}% now", percent(*now), percent(meanwhile))};

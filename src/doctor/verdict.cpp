@@ -105,6 +105,11 @@ WrongSetting copied_bodies(const Examination& examination, bool here) {
           .here = here};
 }
 
+bool is_only_loopback(const Examination& examination) {
+  return std::ranges::all_of(examination.interfaces,
+                             [](const Interface& interface) { return interface.name == "lo"; });
+}
+
 std::vector<WrongSetting> wrong_settings(const Examination& examination,
                                          std::span<const Entry> entries,
                                          const std::vector<BodyPath>& paths) {
@@ -124,12 +129,12 @@ std::vector<WrongSetting> wrong_settings(const Examination& examination,
        .here = is_wrong(entries, "kernel-tls")},
       {.setting = "a card without scatter-gather or checksums",
        .cost = measured.copies(one_copy),
-       .basis = "the kernel copies, or reads, every byte once",
+       .basis = "the kernel copies every byte once; without checksums it adds it up as well",
        .here = is_wrong(entries, "scatter-gather") || is_wrong(entries, "checksum")},
       {.setting = "MSG_ZEROCOPY where the kernel copies all the same (lo, veth)",
        .cost = measured.copies(one_copy),
        .basis = "the copy that it was meant to save; completions come on top",
-       .here = is_path(paths, "large, 1 MiB", "zerocopy") && examination.interface == "lo"},
+       .here = is_path(paths, "large, 1 MiB", "zerocopy") && is_only_loopback(examination)},
       {.setting = "small bodies by sendfile (--path sendfile, --small-body 0)",
        .cost = measured.calls(1, small_body),
        .basis = "one system call more for each body of 4 KiB, one to three times the cheapest",
@@ -142,7 +147,22 @@ std::vector<WrongSetting> wrong_settings(const Examination& examination,
   };
 }
 
-/// "sendfile for large bodies", or two of them.
+/// How far zero-copy reaches, where the path of large bodies has it.
+std::string how_far(const Examination& examination, bool has_path) {
+  const std::vector<std::string>& bare = examination.bare_interfaces;
+  const auto cards = static_cast<std::size_t>(std::ranges::count_if(
+      examination.interfaces, [](const Interface& each) { return each.name != "lo"; }));
+  if (!has_path || (!bare.empty() && bare.size() >= cards)) {
+    return examination.kernel_tls ? " Zero-copy does not reach plain HTTP, nor HTTPS."
+                                  : " Zero-copy does not reach plain HTTP, and not HTTPS.";
+  }
+  std::string text = examination.kernel_tls ? " Zero-copy reaches plain HTTP and HTTPS"
+                                            : " Zero-copy reaches plain HTTP, and not HTTPS";
+  if (!bare.empty()) text += fmt::format("; not through {}", fmt::join(bare, ", "));
+  return text + ".";
+}
+
+/// The paragraph.
 std::string summary(const Examination& examination, const Verdict& verdict) {
   std::string text = fmt::format(
       "serve takes {} here, and sends small bodies by {}, large ones by {}, cold ones by {}{}, and "
@@ -154,9 +174,7 @@ std::string summary(const Examination& examination, const Verdict& verdict) {
       verdict.paths[3].path,
       examination.kernel_tls ? ", which the kernel encrypts"
                              : ", which copies, because there is no kernel TLS");
-  const bool zero_copy = verdict.paths[1].path != "copy" && !examination.has_bare_interface;
-  text += zero_copy ? " Zero-copy reaches plain HTTP" : " Zero-copy does not reach plain HTTP";
-  text += examination.kernel_tls ? (zero_copy ? " and HTTPS." : ".") : ", and not HTTPS.";
+  text += how_far(examination, verdict.paths[1].path != "copy");
   const WrongSetting* dearest = nullptr;
   for (const WrongSetting& each : verdict.wrong_settings) {
     if (!each.here || !each.cost) continue;

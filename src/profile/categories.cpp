@@ -20,22 +20,16 @@ constexpr auto zeroing = std::to_array<std::string_view>({"clear_page*", "clear_
 // Checks of what is about to be copied are part of the copy.
 constexpr auto copying = std::to_array<std::string_view>(
     {"__check_object_size*", "check_heap_object*", "__check_heap_object*", "check_stack_object*",
-     "fault_in_iov_iter*", "fault_in_readable*", "import_iovec*", "import_ubuf*", "copy_user*"});
+     "fault_in_iov_iter*", "fault_in_readable*", "copy_user*"});
 
 constexpr auto checksums = std::to_array<std::string_view>(
     {"csum_*", "do_csum", "__skb_checksum*", "skb_checksum*", "ip_compute_csum", "__csum*",
      "tcp_v4_send_check", "tcp_v6_send_check"});
 
-constexpr auto encryption = std::to_array<std::string_view>({"tls_*",        "aes*",
-                                                             "gcm*",         "crypto_*",
-                                                             "aead_*",       "ghash*",
-                                                             "chacha*",      "poly1305*",
-                                                             "gf128*",       "clmul*",
-                                                             "_aesni*",      "__aes*",
-                                                             "vaes*",        "generic_gcmaes*",
-                                                             "gcmaes*",      "bpf_exec_tx_verdict",
-                                                             "scatterwalk*", "sg_*",
-                                                             "kernel_fpu*",  "*_gcm_*"});
+constexpr auto encryption = std::to_array<std::string_view>(
+    {"tls_*", "aes*", "gcm*", "crypto_*", "aead_*", "ghash*", "chacha*", "poly1305*", "gf128*",
+     "clmul*", "_aesni*", "__aes*", "vaes*", "generic_gcmaes*", "gcmaes*", "bpf_exec_tx_verdict",
+     "scatterwalk*", "*_gcm_*"});
 
 constexpr auto splicing =
     std::to_array<std::string_view>({"*splice*", "*sendfile*", "pipe_*", "*pipe_buf*",
@@ -191,15 +185,19 @@ constexpr auto scheduling = std::to_array<std::string_view>({"schedule*",
                                                              "do_nanosleep",
                                                              "cpuacct*"});
 
+// Taking in a vector of buffers costs each call the same, however many bytes it moves.
 constexpr auto entries = std::to_array<std::string_view>(
-    {"entry_*",         "do_syscall_64", "x64_sys_call",  "__x64_sys_*", "__arm64_sys_*",
-     "syscall_*",       "__syscall*",    "exit_to_user*", "el0_*",       "el0t_*",
-     "invoke_syscall*", "do_el0_svc",    "fdget*",        "__fdget*",    "fget*",
-     "__fget*",         "fput*",         "__fput*",       "seccomp*",    "__seccomp*",
-     "__secure_comp*",  "audit_*",       "__audit*",      "srso_*",      "retbleed*",
-     "ret_from_fork*",  "arch_exit_*",   "io_issue_sqe",  "io_submit*",  "io_uring_enter*",
-     "__do_sys_*",      "__se_sys_*"});
+    {"entry_*",        "do_syscall_64",   "x64_sys_call",    "__x64_sys_*",
+     "__arm64_sys_*",  "syscall_*",       "__syscall*",      "exit_to_user*",
+     "el0_*",          "el0t_*",          "invoke_syscall*", "do_el0_svc",
+     "fdget*",         "__fdget*",        "fget*",           "__fget*",
+     "fput*",          "__fput*",         "seccomp*",        "__seccomp*",
+     "__secure_comp*", "audit_*",         "__audit*",        "srso_*",
+     "retbleed*",      "ret_from_fork*",  "arch_exit_*",     "io_issue_sqe",
+     "io_submit*",     "io_uring_enter*", "__do_sys_*",      "__se_sys_*",
+     "import_iovec*",  "__import_iovec*", "import_ubuf*",    "copy_iovec_from_user"});
 
+// Softirqs as such are not among them: one that an interrupt began is about timers as often.
 constexpr auto sockets = std::to_array<std::string_view>({"tcp_*",
                                                           "__tcp_*",
                                                           "ip_*",
@@ -272,9 +270,6 @@ constexpr auto sockets = std::to_array<std::string_view>({"tcp_*",
                                                           "security_sock*",
                                                           "apparmor_sock*",
                                                           "selinux_sock*",
-                                                          "do_softirq*",
-                                                          "__do_softirq",
-                                                          "handle_softirqs",
                                                           "__local_bh_enable*",
                                                           "rtt_*",
                                                           "dst_*",
@@ -296,6 +291,15 @@ constexpr auto allocators = std::to_array<std::string_view>(
     {"malloc*", "_int_malloc", "free", "cfree*", "_int_free*", "calloc*", "realloc*",
      "_int_realloc", "malloc_consolidate", "__libc_malloc*", "__libc_free*", "__libc_calloc",
      "je_*", "tc_*", "mi_*", "unlink_chunk*", "sysmalloc", "_mid_memalign*", "posix_memalign"});
+
+// Where a program has them inside, as Go's and statically linked ones do; else see below.
+constexpr auto user_encryption = std::to_array<std::string_view>(
+    {"aesni_*", "aes_gcm*", "aes_hw_*", "gcm_*", "CRYPTO_gcm*", "ChaCha20_*", "chacha20_*",
+     "poly1305_*", "Poly1305*", "EVP_*", "SSL_*", "ssl3_*", "tls13_*", "crypto/*",
+     "vendor/golang.org/x/crypto/*"});
+constexpr auto user_encryption_libraries = std::to_array<std::string_view>(
+    {"libcrypto*", "libssl*", "libgnutls*", "libnettle*", "libhogweed*", "libmbed*", "libwolfssl*",
+     "libnss3*", "libfreebl*", "libsoftokn*", "libgcrypt*", "libs2n*"});
 
 constexpr auto entry_prefixes =
     std::to_array<std::string_view>({"__x64_sys_", "__arm64_sys_", "__ia32_sys_"});
@@ -342,7 +346,8 @@ constexpr std::array tables{
 };
 
 Category category_of_user_frame(const Frame& frame) {
-  const bool encrypts = frame.module.starts_with("libcrypto") || frame.module.starts_with("libssl");
+  const bool encrypts =
+      has(user_encryption_libraries, frame.module) || has(user_encryption, frame.function);
   if (encrypts) return Category::Tls;
   return has(allocators, frame.function) ? Category::Memory : Category::Program;
 }

@@ -11,17 +11,21 @@ namespace pagewire::profile {
 
 namespace {
 
-std::string name_of(const Frame& frame) {
-  std::string name = frame.function;
+std::string one_frame(std::string name) {
   std::ranges::replace_if(
       name, [](char c) { return c == ';' || c == '\n' || c == '\r' || c == '\t'; }, '_');
-  return name + (frame.in_kernel ? "_[k]" : "");
+  return name;
+}
+
+std::string name_of(const Frame& frame) {
+  return one_frame(frame.function) + (frame.in_kernel ? "_[k]" : "");
 }
 
 }  // namespace
 
 std::string to_folded(const Report& report) {
-  const std::string process = report.processes.empty() ? "?" : report.processes.front().name;
+  const std::string process =
+      report.processes.empty() ? "?" : one_frame(report.processes.front().name);
   std::string text;
   for (const Stack& stack : report.stacks) {
     text += process;

@@ -83,8 +83,9 @@ struct Process {
 
 struct Report {
   std::vector<Process> processes;
-  double seconds = 0;      ///< sampled
-  double cpu_seconds = 0;  ///< that the processes used meanwhile, by /proc/PID/stat
+  double seconds = 0;  ///< sampled
+  /// That the processes used meanwhile: by /proc/PID/stat, and by samples where one has ended.
+  double cpu_seconds = 0;
   double user_seconds = 0;
   std::string event;  ///< "cycles" or "cpu-clock"
   unsigned frequency_hz = 0;

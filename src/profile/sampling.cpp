@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <charconv>
 #include <map>
 #include <utility>
 
@@ -17,6 +18,7 @@
 #include "profile/target.h"
 #include "profile/user_symbols.h"
 #include "profile/verdict.h"
+#include "sys/capabilities.h"
 #include "sys/clock.h"
 #include "sys/kallsyms.h"
 #include "sys/perf.h"
@@ -50,6 +52,32 @@ bool is_ours(pid_t process) {
   struct stat status {};
   return ::stat(fmt::format("/proc/{}", process).c_str(), &status) == 0 &&
          status.st_uid == ::geteuid();
+}
+
+/// Of several by one name those that are ours, where only those may be sampled.
+void leave_out_others(Report& report) {
+  const bool may_all = sys::has_capability(sys::Capability::PerfMon) ||
+                       sys::has_capability(sys::Capability::SysAdmin);
+  const auto others = std::stable_partition(report.processes.begin(), report.processes.end(),
+                                            [](const Process& each) { return is_ours(each.pid); });
+  const auto count = report.processes.end() - others;
+  if (may_all || count == 0 || others == report.processes.begin()) return;
+  report.notes.push_back(
+      fmt::format("{} of that name left out, being {}'s: needs root, or "
+                  "CAP_PERFMON and CAP_SYS_PTRACE",
+                  count, owner_of(others->pid)));
+  report.processes.erase(others, report.processes.end());
+}
+
+/// As often as wanted, if the kernel allows it: where interrupts take long it lowers its limit, and
+/// refuses (EINVAL) what is above it.
+unsigned allowed_frequency_hz() {
+  constexpr unsigned wanted_hz = 997;  // a prime: nothing else comes in its rhythm
+  constexpr unsigned least_hz = 29;
+  unsigned limit_hz = wanted_hz;
+  const std::string text = sys::first_line_of("/proc/sys/kernel/perf_event_max_sample_rate");
+  std::from_chars(text.data(), text.data() + text.size(), limit_hz);
+  return std::clamp(limit_hz, least_hz, wanted_hz);
 }
 
 /// One line: why no sample can be taken.
@@ -106,6 +134,7 @@ class Gatherer {
     for (const Process& process : processes) user_.emplace(process.pid, UserSymbols(process.pid));
   }
   void take(const sys::StackSample& sample) {
+    user_samples_ += sample.kernel.empty() ? 1 : 0;
     std::vector<Frame> frames;
     for (const std::uint64_t address : sample.kernel) {
       frames.push_back(kernel_frame(kernel_, address));
@@ -127,17 +156,19 @@ class Gatherer {
     return std::ranges::any_of(user_, [](const auto& each) { return each.second.is_known(); });
   }
   const Stacks& stacks() const { return stacks_; }
+  /// That were taken in user mode.
+  std::uint64_t user_samples() const { return user_samples_; }
 
  private:
   const sys::KernelSymbols* kernel_;
   std::map<pid_t, UserSymbols> user_;
+  std::uint64_t user_samples_ = 0;
   Stacks stacks_;
 };
 
 bool any_lives(const std::vector<Process>& processes) {
-  return std::ranges::any_of(processes, [](const Process& process) {
-    return ::access(fmt::format("/proc/{}", process.pid).c_str(), F_OK) == 0;
-  });
+  return std::ranges::any_of(processes,
+                             [](const Process& process) { return is_alive(process.pid); });
 }
 
 /// Calls `work` every 20 ms until the time is over, somebody asks to stop, or all have ended.
@@ -230,7 +261,8 @@ tl::expected<Report, std::string> profile(const Settings& settings) {
   if (!processes) return tl::unexpected(processes.error());
   Report report;
   report.processes = std::move(*processes);
-  report.frequency_hz = 997;
+  leave_out_others(report);
+  report.frequency_hz = allowed_frequency_hz();
   const std::vector<pid_t> threads = all_threads(report.processes);
   auto opened = open_sampler(report.processes, threads, report);
   if (!opened) return tl::unexpected(opened.error());
@@ -252,13 +284,23 @@ tl::expected<Report, std::string> profile(const Settings& settings) {
   report.seconds = for_a_while(std::max(settings.seconds - counting_s, settings.seconds / 2),
                                settings, report.processes, take);
   (void)opened->sampler.stop();
+  const bool all_live = std::ranges::all_of(
+      report.processes, [](const Process& process) { return is_alive(process.pid); });
   const CpuUse after = use_of_all(report.processes);
   gatherer.refresh();
   take();
   report.lost = opened->sampler.lost();
-  report.user_seconds = std::max(after.user_s - before.user_s, 0.0);
-  report.cpu_seconds = report.user_seconds + std::max(after.system_s - before.system_s, 0.0);
   gatherer.stacks().write_to(report);
+  // Who has ended took their accounts along: then the samples are what is known.
+  const double sample_s = 1.0 / report.frequency_hz;
+  const CpuUse used =
+      all_live ? CpuUse{.user_s = after.user_s - before.user_s,
+                        .system_s = after.system_s - before.system_s}
+               : CpuUse{.user_s = static_cast<double>(gatherer.user_samples()) * sample_s,
+                        .system_s = static_cast<double>(report.samples - gatherer.user_samples()) *
+                                    sample_s};
+  report.user_seconds = std::max(used.user_s, 0.0);
+  report.cpu_seconds = report.user_seconds + std::max(used.system_s, 0.0);
   report.no_syscalls = count_syscalls(settings, all_threads(report.processes), counting_s, report);
   add_notes(settings, gatherer, report);
   report.verdict = judge(report);

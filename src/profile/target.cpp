@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <memory>
@@ -50,7 +51,12 @@ std::vector<pid_t> all_processes() {
 }
 
 tl::expected<std::vector<Process>, std::string> process_of(const std::string& text) {
-  const pid_t pid = number_of(text);
+  const pid_t number = number_of(text);
+  // A thread's number has a folder, too; samples name the process.
+  const pid_t pid =
+      number > 0
+          ? last_number_of(sys::read_text(folder_of(number) + "status").value_or(""), "Tgid:")
+          : 0;
   const std::string comm = pid > 0 ? sys::first_line_of(folder_of(pid) + "comm") : "";
   if (comm.empty()) return tl::unexpected(fmt::format("there is no process {}", text));
   return std::vector{Process{.pid = pid, .name = comm}};
@@ -101,6 +107,31 @@ CpuUse parse_cpu_use(std::string_view stat, double ticks_per_s) {
 CpuUse cpu_use_of(pid_t process) {
   return parse_cpu_use(sys::first_line_of(folder_of(process) + "stat"),
                        static_cast<double>(::sysconf(_SC_CLK_TCK)));
+}
+
+bool is_alive(pid_t process) {
+  const std::string stat = sys::first_line_of(folder_of(process) + "stat");
+  std::string_view rest = stat;
+  rest.remove_prefix(std::min(rest.rfind(')') + 1, rest.size()));
+  rest.remove_prefix(std::min(rest.find_first_not_of(' '), rest.size()));
+  return !rest.empty() && rest.front() != 'Z' && rest.front() != 'X';
+}
+
+pid_t number_in_its_namespace(pid_t process) {
+  const pid_t inner =
+      last_number_of(sys::read_text(folder_of(process) + "status").value_or(""), "NSpid:");
+  return inner > 0 ? inner : process;
+}
+
+pid_t last_number_of(std::string_view status, std::string_view name) {
+  while (!status.empty()) {
+    std::string_view line = status.substr(0, status.find('\n'));
+    status.remove_prefix(std::min(line.size() + 1, status.size()));
+    if (!line.starts_with(name)) continue;
+    line.remove_prefix(std::max(name.size(), line.find_last_of(" \t") + 1));
+    return number_of(line);
+  }
+  return 0;
 }
 
 std::string children_text(pid_t process) {

@@ -4,6 +4,7 @@
 #include <cxxabi.h>
 #include <elfutils/libdwfl.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
@@ -11,26 +12,63 @@
 #include <cstring>
 #include <string>
 
+#include "sys/clock.h"
+#include "sys/text_file.h"
+
 namespace pagewire::profile {
 
 namespace {
 
 constexpr std::size_t most_frames = 127;  // as the kernel's own chains
 
+constexpr std::string_view deleted = " (deleted)";
+
+std::string folder_of(pid_t process) {
+  return "/proc/" + std::to_string(process) + "/";
+}
+
+int open_to_read(const std::string& name) {
+  return ::open(name.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+}
+
+/// What is mapped under a name that the file system has no more: the program was upgraded while it
+/// runs. proc_pid_map_files(5) names it by addresses, "400000-452000".
+int open_deleted(pid_t process, std::string_view name) {
+  const std::string maps = sys::read_text(folder_of(process) + "maps", 64U << 20).value_or("");
+  const std::size_t at = maps.find(" " + std::string(name) + "\n");
+  if (at != maps.npos) {
+    const std::size_t line = maps.rfind('\n', at) + 1;  // npos + 1 is the first one
+    const std::string range = maps.substr(line, maps.find(' ', line) - line);
+    const int fd = open_to_read(folder_of(process) + "map_files/" + range);
+    if (fd >= 0) return fd;  // EPERM: needs CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN
+  }
+  // The program itself everybody may open who may trace the process.
+  std::array<char, 4096> target{};
+  const std::string program = folder_of(process) + "exe";
+  const ssize_t size = ::readlink(program.c_str(), target.data(), target.size());
+  const bool is_it =
+      size > 0 && name == std::string_view(target.data(), static_cast<std::size_t>(size));
+  return is_it ? open_to_read(program) : -1;
+}
+
 /// As the process sees its files: it may live in another mount namespace.
 int find_elf(Dwfl_Module*, void** user_data, const char* name, Dwarf_Addr, char** file_name,
              Elf**) {
-  const auto process = static_cast<pid_t>(reinterpret_cast<std::intptr_t>(*user_data));
+  const auto& owner = *static_cast<const Owner*>(*user_data);
   if (name == nullptr || *name != '/') return -1;  // [vdso], [heap], anonymous memory
-  const std::string seen = "/proc/" + std::to_string(process) + "/root" + name;
-  int fd = ::open(seen.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  // EACCES: the root of another user's process; ENOENT: it has ended.
-  if (fd < 0) fd = ::open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  int fd = -1;
+  if (std::string_view(name).ends_with(deleted)) {
+    fd = open_deleted(owner.process, name);
+  } else {
+    fd = open_to_read(folder_of(owner.process) + "root" + name);
+    // EACCES: the root of another user's process; ENOENT: it has ended.
+    if (fd < 0 && owner.has_our_root) fd = open_to_read(name);
+  }
   if (fd >= 0) *file_name = ::strdup(name);
   return fd;
 }
 
-int set_process(Dwfl_Module*, void** user_data, const char*, Dwarf_Addr, void* argument) {
+int set_owner(Dwfl_Module*, void** user_data, const char*, Dwarf_Addr, void* argument) {
   *user_data = argument;
   return DWARF_CB_OK;
 }
@@ -46,7 +84,15 @@ std::string demangled(const char* mangled) {
   return text;
 }
 
+bool has_our_root(pid_t process) {
+  struct stat ours {};
+  struct stat its {};
+  return ::stat("/", &ours) == 0 && ::stat((folder_of(process) + "root/").c_str(), &its) == 0 &&
+         ours.st_dev == its.st_dev && ours.st_ino == its.st_ino;
+}
+
 std::string file_name_of(std::string_view path) {
+  if (path.ends_with(deleted)) path.remove_suffix(deleted.size());
   return std::string(path.substr(path.rfind('/') + 1));
 }
 
@@ -100,7 +146,10 @@ void UserSymbols::Closer::operator()(Dwfl* dwfl) const {
 }
 
 UserSymbols::UserSymbols(pid_t process)
-    : process_(process), current_(std::make_unique<const sys::UserState*>(nullptr)) {
+    : owner_(std::make_unique<const Owner>(
+          Owner{.process = process, .has_our_root = has_our_root(process)})),
+      current_(std::make_unique<const sys::UserState*>(nullptr)),
+      jit_(process) {
   static const Dwfl_Callbacks callbacks{.find_elf = find_elf,
                                         .find_debuginfo = ::dwfl_standard_find_debuginfo,
                                         .section_address = nullptr,
@@ -115,42 +164,62 @@ UserSymbols::~UserSymbols() = default;
 
 // What has gone from the maps meanwhile (the process has ended) stays as it was.
 void UserSymbols::refresh() {
-  if (dwfl_ == nullptr ||
-      ::access(("/proc/" + std::to_string(process_) + "/maps").c_str(), R_OK) != 0)
+  if (dwfl_ == nullptr || ::access((folder_of(owner_->process) + "maps").c_str(), R_OK) != 0)
     return;
   ::dwfl_report_begin_add(dwfl_.get());
   // EACCES, ESRCH: not ours, or gone.
-  const bool reported = ::dwfl_linux_proc_report(dwfl_.get(), process_) == 0;
+  const bool reported = ::dwfl_linux_proc_report(dwfl_.get(), owner_->process) == 0;
   ::dwfl_report_end(dwfl_.get(), nullptr, nullptr);
   if (!reported) return;
   known_ = true;
-  auto* const argument = reinterpret_cast<void*>(static_cast<std::intptr_t>(process_));
-  ::dwfl_getmodules(dwfl_.get(), set_process, argument, 0);
+  ::dwfl_getmodules(dwfl_.get(), set_owner, const_cast<Owner*>(owner_.get()), 0);
   if (!attached_) attached_ = attach();
 }
 
 bool UserSymbols::attach() {
-  return ::dwfl_attach_state(dwfl_.get(), nullptr, process_, &thread_callbacks, current_.get());
+  return ::dwfl_attach_state(dwfl_.get(), nullptr, owner_->process, &thread_callbacks,
+                             current_.get());
+}
+
+/// Looks at the maps again, once in half a second at most, for an address that was in none of them:
+/// a library that was loaded since.
+Dwfl_Module* UserSymbols::module_of(std::uint64_t address) {
+  constexpr std::int64_t pause_ns = 500'000'000;
+  if (dwfl_ == nullptr) return nullptr;
+  Dwfl_Module* const module = ::dwfl_addrmodule(dwfl_.get(), address);
+  if (module != nullptr || sys::monotonic_ns() < next_refresh_ns_) return module;
+  refresh();
+  next_refresh_ns_ = sys::monotonic_ns() + pause_ns;
+  return ::dwfl_addrmodule(dwfl_.get(), address);
+}
+
+std::optional<Frame> UserSymbols::named_by_module(Dwfl_Module* module,
+                                                  std::uint64_t address) const {
+  if (module == nullptr) return std::nullopt;
+  const char* const path =
+      ::dwfl_module_info(module, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr);
+  Frame frame{.function = {}, .module = file_name_of(path == nullptr ? "" : path)};
+  GElf_Off offset = 0;
+  GElf_Sym symbol{};
+  const char* const name =
+      ::dwfl_module_addrinfo(module, address, &offset, &symbol, nullptr, nullptr, nullptr);
+  // A stripped program has names of what it exports alone: one far before is another function's.
+  const bool within = symbol.st_size == 0 ? offset < 4096 : offset < symbol.st_size;
+  frame.function = name != nullptr && within ? demangled(name) : "[" + frame.module + "]";
+  return frame;
 }
 
 Frame UserSymbols::frame_of(std::uint64_t address) {
   const auto found = frames_.find(address);
   if (found != frames_.end()) return found->second;
-  Frame frame{.function = "[unknown]", .module = "[unknown]", .in_kernel = false};
-  Dwfl_Module* const module = dwfl_ == nullptr ? nullptr : ::dwfl_addrmodule(dwfl_.get(), address);
-  if (module != nullptr) {
-    const char* const path =
-        ::dwfl_module_info(module, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr);
-    frame.module = file_name_of(path == nullptr ? "" : path);
-    GElf_Off offset = 0;
-    GElf_Sym symbol{};
-    const char* const name =
-        ::dwfl_module_addrinfo(module, address, &offset, &symbol, nullptr, nullptr, nullptr);
-    // A stripped program has names of what it exports alone: one far before is another function's.
-    const bool within = symbol.st_size == 0 ? offset < 4096 : offset < symbol.st_size;
-    frame.function = name != nullptr && within ? demangled(name) : "[" + frame.module + "]";
+  std::optional<Frame> frame = named_by_module(module_of(address), address);
+  if (!frame || frame->function.starts_with('[')) {
+    // Memory that no file backs, or one in memory alone: code that was made while it ran.
+    if (const auto name = jit_.find(address)) frame = Frame{.function = *name, .module = "[jit]"};
   }
-  return frames_.emplace(address, std::move(frame)).first->second;
+  // What nobody knows now may be known later.
+  if (!frame) return {.function = "[unknown]", .module = "[unknown]"};
+  return frames_.emplace(address, std::move(*frame)).first->second;
 }
 
 std::vector<std::uint64_t> UserSymbols::unwind(const sys::StackSample& sample) {

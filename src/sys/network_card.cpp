@@ -89,7 +89,8 @@ std::optional<Channels> channels_of(Card& card) {
   channels.cmd = ETHTOOL_GCHANNELS;
   if (!card.ask(&channels)) return std::nullopt;
   return Channels{.transmit = channels.tx_count + channels.combined_count,
-                  .transmit_max = channels.max_tx + channels.max_combined};
+                  .transmit_max = std::max(channels.max_tx, channels.max_combined),
+                  .combined = channels.max_combined > 0};
 }
 
 }  // namespace
@@ -123,8 +124,11 @@ Result<std::vector<std::string>> interfaces_that_are_up() {
   const std::unique_ptr<ifaddrs, void (*)(ifaddrs*)> owner(list, ::freeifaddrs);
   std::vector<std::string> names;
   for (const ifaddrs* each = list; each != nullptr; each = each->ifa_next) {
-    const bool is_known = std::ranges::find(names, each->ifa_name) != names.end();
-    if ((each->ifa_flags & IFF_UP) != 0 && !is_known) names.emplace_back(each->ifa_name);
+    // AF_PACKET: once each, by its own name. An address may stand under a label ("eth0:1").
+    const bool is_link = each->ifa_addr != nullptr && each->ifa_addr->sa_family == AF_PACKET;
+    // IFF_RUNNING: with a carrier. A bridge without a port, a card without a cable send nothing.
+    constexpr unsigned able = IFF_UP | IFF_RUNNING;
+    if (is_link && (each->ifa_flags & able) == able) names.emplace_back(each->ifa_name);
   }
   return names;
 }

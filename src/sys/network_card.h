@@ -27,7 +27,9 @@ struct RingSizes {
 
 struct Channels {
   std::uint32_t transmit = 0;  ///< combined ones included
+  /// Combined queues and separate ones are two ways of using the same hardware: the larger maximum.
   std::uint32_t transmit_max = 0;
+  bool combined = false;  ///< it can have combined ones
 };
 
 /// What the driver does not tell is absent.
@@ -43,8 +45,8 @@ struct NetworkCard {
 /// Errors: ENODEV (no such interface in this network namespace), ENAMETOOLONG, EMFILE.
 Result<NetworkCard> ask_network_card(const std::string& interface);
 
-/// Names of the interfaces that are up, those that the kernel lists first first. Errors: EMFILE,
-/// ENOMEM.
+/// Names of the interfaces that are up and have a carrier, those that the kernel lists first first.
+/// Errors: EMFILE, ENOMEM.
 Result<std::vector<std::string>> interfaces_that_are_up();
 
 }  // namespace pagewire::sys

@@ -251,6 +251,8 @@ void StackSampler::take(std::span<const unsigned char> record,
     lost_ += reader.next<std::uint64_t>();
     return;
   }
+  // More interrupts than the kernel takes: at least one sample is missing until it goes on.
+  if (header.type == PERF_RECORD_THROTTLE) ++lost_;
   if (header.type != PERF_RECORD_SAMPLE) return;
   StackSample sample;
   sample.process = static_cast<pid_t>(reader.next<std::uint32_t>());

@@ -77,7 +77,7 @@ class StackSampler {
   Result<void> start() { return events_.start(); }
   Result<void> stop() { return events_.stop(); }
   void drain(const std::function<void(const StackSample& sample)>& take);
-  /// Samples that found the ring full, as far as the kernel has told.
+  /// Samples that found the ring full or were throttled, as far as the kernel has told: at least.
   std::uint64_t lost() const { return lost_; }
 
  private:

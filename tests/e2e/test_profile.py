@@ -1,29 +1,21 @@
 """`pagewire profile` on servers that are not ours, nginx and Python's, under a load that discards
 what it receives in the kernel; and on what cannot be profiled, or only in part."""
 
-import collections
 import json
-import multiprocessing
 import os
-import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 import unittest
 import xml.etree.ElementTree
 
-import jsonschema
+from support_profile import (BODY_BYTES, GUARD_S, IS_ROOT, PATHS, Load, ProfileCase, free_port,
+                             is_listening)
 
-from support import BINARY, SANITIZER, SOURCE, TestFolder, run_pagewire, wait_until
+from support import BINARY, run_pagewire, wait_until
 
-GUARD_S = 120 if SANITIZER else 60
-IS_ROOT = os.geteuid() == 0
-NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
-PATHS = os.environ["PATH"] + ":/usr/sbin:/sbin"
-BODY_BYTES = 8 << 20
 NGINX = """
 daemon off; pid {base}/nginx.pid; error_log {base}/error.log; worker_processes 1; {user}
 events {{ worker_connections 64; }}
@@ -34,109 +26,6 @@ http {{
   server {{ listen 127.0.0.1:{port}; root {root}; }}
 }}
 """
-
-
-def schema():
-    with open(os.path.join(SOURCE, "docs/profile.schema.json"), encoding="utf-8") as file:
-        return json.load(file)
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
-def is_listening(port):
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def ask_for_ever(port, target):
-    """One client. MSG_TRUNC drops the bytes inside the kernel, so that the server stays the
-    bottleneck."""
-    request = f"GET {target} HTTP/1.0\r\nHost: x\r\n\r\n".encode()
-    place = bytearray(1 << 20)
-    while True:
-        try:
-            with socket.create_connection(("127.0.0.1", port)) as client:
-                client.sendall(request)
-                while client.recv_into(place, 0, socket.MSG_TRUNC):
-                    pass
-        except OSError:
-            pass  # the server ends at the end of a test
-
-
-class Load:
-    """Clients in processes of their own, as long as the context lasts."""
-
-    def __init__(self, port, target="/body.bin", clients=2):
-        self.clients = [multiprocessing.Process(target=ask_for_ever, args=(port, target),
-                                                daemon=True) for _ in range(clients)]
-
-    def __enter__(self):
-        for client in self.clients:
-            client.start()
-        return self
-
-    def __exit__(self, *_):
-        for client in self.clients:
-            client.terminate()
-            client.join()
-
-
-class ProfileCase(unittest.TestCase):
-    def setUp(self):
-        self.folder = TestFolder()
-        self.addCleanup(self.folder.close)
-
-    def start(self, *command, **popen):
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                   stderr=subprocess.DEVNULL, **popen)
-        self.addCleanup(process.wait)
-        self.addCleanup(process.kill)
-        return process
-
-    def profile(self, target, *arguments, under=(), code=0):
-        """The JSON, valid, with the folded stacks that belong to it under "folded"."""
-        folded = self.folder.outside("folded.txt")
-        done = subprocess.run(
-            [*under, BINARY, "profile", str(target), "--json", "--folded", folded, *arguments],
-            capture_output=True, text=True, timeout=GUARD_S, stdin=subprocess.DEVNULL, check=False)
-        self.assertNotIn("Sanitizer", done.stderr)
-        if "no permission" in done.stderr or "no perf events" in done.stderr:
-            self.skipTest(done.stderr)
-        self.assertEqual((done.returncode, done.stderr), (code, ""), done.stdout)
-        report = json.loads(done.stdout)
-        jsonschema.validate(report, schema())
-        with open(folded, encoding="utf-8") as file:
-            report["folded"] = collections.Counter()
-            for line in file:
-                stack, count = line.rsplit(" ", 1)
-                report["folded"][stack] += int(count)
-        self.assertEqual(report["folded"].total(), report["samples"])
-        return report
-
-    def profile_long_enough(self, target, *arguments):
-        """Until there are samples to judge by, however little CPU others leave."""
-        for seconds in ("2.5", "10", "20"):
-            report = self.profile(target, "-t", seconds, *arguments)
-            if report["samples"] >= 300:
-                break
-        return report
-
-    def refused(self, code, *arguments, naming=(), under=()):
-        done = subprocess.run([*under, BINARY, "profile", *arguments], capture_output=True,
-                              text=True, timeout=GUARD_S, stdin=subprocess.DEVNULL, check=False)
-        self.assertEqual((done.returncode, done.stdout), (code, ""), done.stderr)
-        self.assertRegex(done.stderr, r"\A[^\n]+\n\Z")
-        for word in naming:
-            self.assertIn(word, done.stderr)
-
-    def as_nobody(self):
-        if not IS_ROOT or not shutil.which("setpriv"):
-            self.skipTest("needs root and setpriv")
-        return NOBODY
 
 
 class ServersTest(ProfileCase):
@@ -193,21 +82,17 @@ class ServersTest(ProfileCase):
         server = self.start(sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1",
                             cwd=self.folder.root)
         wait_until(lambda: is_listening(port), "the server listens")
-        svg = self.folder.outside("flames.svg")
         with Load(port):
-            report = self.profile_long_enough(server.pid, "--svg", svg)
+            report = self.profile_long_enough(server.pid)
         if not report["kernel_seen"] or not report["kernel_named"]:
             self.skipTest(str(report["notes"]))
         self.assertEqual(report["verdict"]["advice"], "zero_copy_would_pay", report["verdict"])
         self.assertIn("sendto", report["copied_in_percent"])
         # A thread for each request: those that began after the profile did are in it, too.
         self.assertTrue([stack for stack in report["folded"] if "python" in stack.lower()])
-        tree = xml.etree.ElementTree.parse(svg)
-        frames = [each for each in tree.iter() if each.get("class", "").split()[:1] == ["f"]]
+        svg = xml.etree.ElementTree.parse(self.folder.outside("flames.svg"))
+        frames = [each for each in svg.iter() if each.get("class", "").split()[:1] == ["f"]]
         self.assertGreater(len(frames), 10)
-        with open(svg, encoding="utf-8") as file:
-            self.assertEqual(re.findall(r"https?://[^\"]+", file.read()),
-                             ["http://www.w3.org/2000/svg"])
 
 
 class PartialTest(ProfileCase):
@@ -227,11 +112,6 @@ class PartialTest(ProfileCase):
         report = self.profile(parent.pid, "-t", "0.3")
         self.assertIn("of sleep", str(report["notes"]))
         os.kill(int(self.children_of(parent.pid)[0]), signal.SIGKILL)
-
-    @staticmethod
-    def children_of(pid):
-        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
-            return file.read().split()
 
     def test_a_process_that_ends_meanwhile(self):
         short = self.start(sys.executable, "-c",

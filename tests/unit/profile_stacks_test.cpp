@@ -1,8 +1,11 @@
 // From stacks to shares, system calls and a verdict.
 #include <gtest/gtest.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "profile/categories.h"
+#include "profile/jit_symbols.h"
 #include "profile/stacks.h"
 #include "profile/syscalls.h"
 #include "profile/target.h"
@@ -49,10 +52,26 @@ TEST(Categories, AreTheInnermostFunctionsThatTell) {
       {{kernel("ep_poll"), kernel("do_epoll_wait")}, Category::Scheduling},
       {{kernel("do_syscall_64"), entry}, Category::SyscallEntry},
       {{kernel("_raw_spin_lock"), kernel("tcp_sendmsg"), entry}, Category::TcpSend},
+      {{kernel("sg_next"), kernel("virtqueue_add_outbuf"), kernel("start_xmit")},
+       Category::TcpSend},
+      {{kernel("sg_next"), kernel("tls_push_record"), entry}, Category::Tls},
+      {{kernel("kernel_fpu_begin"), kernel("aesni_encrypt"), kernel("tls_push_record")},
+       Category::Tls},
+      {{kernel("handle_softirqs"), kernel("__irq_exit_rcu"), kernel("sysvec_apic_timer_interrupt"),
+        kernel("asm_sysvec_apic_timer_interrupt"), user("main")},
+       Category::Scheduling},
+      {{kernel("handle_softirqs"), kernel("__local_bh_enable_ip"), kernel("__dev_queue_xmit")},
+       Category::TcpSend},
+      {{kernel("copy_iovec_from_user"), kernel("__import_iovec"), kernel("vfs_readv")},
+       Category::SyscallEntry},
       {{kernel("no_such_function")}, Category::OtherKernel},
       {{kernel("_copy_to_iter.part.0")}, Category::Copy},
       {{user("ngx_http_parse")}, Category::Program},
       {{user("aesni_ctr32", "libcrypto.so.3")}, Category::Tls},
+      {{user("crypto/internal/fips140/aes/gcm.gcmAesEnc", "go-server")}, Category::Tls},
+      {{user("aesni_gcm_encrypt", "static-server")}, Category::Tls},
+      {{user("nettle_gcm_encrypt", "libnettle.so.8")}, Category::Tls},
+      {{user("_nss_files_gethostbyname", "libnss_files.so.2")}, Category::Program},
       {{user("_int_malloc", "libc.so.6")}, Category::Memory},
       {{kernel("no_such_function"), user("_int_malloc", "libc.so.6")}, Category::OtherKernel},
       {{}, Category::OtherKernel},
@@ -145,6 +164,7 @@ TEST(Stacks, KeepEverySample) {
 
 TEST(Folded, HasALineAStackThatToolsCanRead) {
   const std::string folded = to_folded(report_of(2, 1));
+  EXPECT_TRUE(folded.starts_with("a_b;")) << "the process is one frame, whatever its name";
   EXPECT_NE(folded.find(";main;__x64_sys_read_[k];_copy_to_iter_[k] 2\n"), std::string::npos);
 }
 
@@ -170,6 +190,40 @@ TEST(Target, GoesByNameOrFile) {
   EXPECT_FALSE(goes_by({.comm = "nginx", .program = "nginx"}, "ngin"));
   EXPECT_FALSE(goes_by({.comm = "nginx", .program = ""}, "nginx2"));
   EXPECT_FALSE(goes_by({.comm = "", .program = ""}, "x"));
+}
+
+TEST(Target, ReadsNumbersOfItsStatus) {
+  constexpr std::string_view status = "Name:\tTgid: 7\nTgid:\t123\nNSpid:\t123\t1\nEmpty:\n";
+  EXPECT_EQ(last_number_of(status, "Tgid:"), 123);
+  EXPECT_EQ(last_number_of(status, "NSpid:"), 1) << "as the process itself has it";
+  EXPECT_EQ(last_number_of(status, "Empty:"), 0);
+  EXPECT_EQ(last_number_of(status, "None:"), 0);
+  EXPECT_EQ(last_number_of("", "Tgid:"), 0);
+}
+
+TEST(Target, LivesWhileItIsNoZombie) {
+  EXPECT_TRUE(is_alive(::getpid()));
+  EXPECT_FALSE(is_alive(999'999'999));
+  const pid_t child = ::fork();
+  if (child == 0) ::_exit(0);
+  siginfo_t ended{};
+  ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(child), &ended, WEXITED | WNOWAIT), 0);
+  EXPECT_FALSE(is_alive(child)) << "it has ended, and is still in /proc";
+  ::waitpid(child, nullptr, 0);
+}
+
+TEST(JitSymbols, AreThoseOfTheListTheLaterOnesFirst) {
+  JitSymbols symbols(0);
+  symbols.parse(
+      "1000 10 JS:~first /tmp/a b.js:1\n0x2000 20 second\n1000 8 JS:*first\nnonsense\n"
+      "3000\n3000 10\n3000 10 \n4000 zz bad\n");
+  EXPECT_EQ(symbols.find(0x1000), "JS:*first");
+  EXPECT_EQ(symbols.find(0x1007), "JS:*first");
+  EXPECT_FALSE(symbols.find(0x1008)) << "behind its end";
+  EXPECT_EQ(symbols.find(0x201f), "second");
+  EXPECT_FALSE(symbols.find(0x2020));
+  EXPECT_FALSE(symbols.find(0x3000)) << "a name that is none";
+  EXPECT_FALSE(symbols.find(0xfff));
 }
 
 TEST(Target, ReadsTheCpuTimeBehindAnyName) {

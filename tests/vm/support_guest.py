@@ -136,14 +136,17 @@ def enter_network_namespace():
 
 class Tap:
     """A network card of the guest's at its host end. With vnet_hdr packets may be large and without
-    a checksum, as on a card with TSO, which is what MSG_ZEROCOPY asks of a device."""
+    a checksum, as on a card with TSO, which is what MSG_ZEROCOPY asks of a device. Each of its
+    queues is a descriptor."""
 
-    def __init__(self, name="guest0"):
-        tunsetiff, tap, no_pi, vnet_hdr = 0x400454CA, 0x0002, 0x1000, 0x4000
-        self.fd = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+    def __init__(self, name="guest0", queues=1):
+        tunsetiff, tap, no_pi, vnet_hdr, multi_queue = 0x400454CA, 0x0002, 0x1000, 0x4000, 0x0100
+        flags = tap | no_pi | vnet_hdr | (multi_queue if queues > 1 else 0)
+        self.fds = []
         try:
-            fcntl.ioctl(self.fd, tunsetiff,
-                        struct.pack("16sH22x", name.encode(), tap | no_pi | vnet_hdr))
+            for _ in range(queues):
+                self.fds.append(os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC))
+                fcntl.ioctl(self.fds[-1], tunsetiff, struct.pack("16sH22x", name.encode(), flags))
         except OSError as error:  # EPERM: no CAP_NET_ADMIN, even in a namespace of our own
             self.close()
             raise unittest.SkipTest(f"no tap device: {error}") from None
@@ -152,7 +155,17 @@ class Tap:
             subprocess.run(["ip", *command], check=True)
 
     def close(self):
-        os.close(self.fd)
+        for fd in self.fds:
+            os.close(fd)
+
+
+def numa_options(memory_mib):
+    """Two nodes, and a PCI bus "far" at the second."""
+    options = ["-device", "pxb,id=far,bus_nr=4,numa_node=1"]
+    for node in (0, 1):
+        options += ["-object", f"memory-backend-ram,size={memory_mib // 2}M,id=memory{node}",
+                    "-numa", f"node,nodeid={node},cpus={node},memdev=memory{node}"]
+    return options
 
 
 # Emulated, everything takes ten times as long: ./dev test runs what only a guest can show, and
@@ -165,9 +178,11 @@ class Guest:
     """Use as a context manager, or stop()."""
 
     def __init__(self, kernel, image, tap=None, disk_mib=0, disk_from=None, modules=(),
-                 memory_mib=1024):
-        """With `disk_mib` an ext4 of that size is mounted at /disk; it holds what is in the folder
-        `disk_from` of this machine. `modules` are those that load() can load later."""
+                 memory_mib=1024, numa=False):
+        """With `numa` each of the two CPUs has a node with half of the memory, and the network card
+        is at the second one. With `disk_mib` an ext4 of that size is mounted at /disk; it holds
+        what is in the folder `disk_from` of this machine. `modules` are those that load() can load
+        later."""
         self.folder = tempfile.TemporaryDirectory(prefix="pagewire-vm-")
         self.console = []
         self.next_id = 0
@@ -182,12 +197,18 @@ class Guest:
                         "-initrd", self.file("initramfs"), "-append", KERNEL_OPTIONS]
         self.tap = tap
         if tap:
-            self.options += ["-netdev", f"tap,id=net,fd={tap.fd}",
-                             "-device", "virtio-net-pci,netdev=net,romfile="]
+            queues = len(tap.fds)
+            which = f"fd={tap.fds[0]}" if queues == 1 else f"fds={':'.join(map(str, tap.fds))}"
+            several = f",mq=on,vectors={2 * queues + 2}" if queues > 1 else ""
+            place = ",bus=far" if numa else ""
+            self.options += numa_options(memory_mib) if numa else []
+            self.options += ["-netdev", f"tap,id=net,{which}",
+                             "-device", f"virtio-net-pci,netdev=net,romfile={several}{place}"]
         if disk_mib:
             self.make_disk(disk_mib, disk_from)
             self.options += ["-drive",
-                             f"file={self.file('disk')},format=raw,if=virtio,cache=unsafe"]
+                             f"file={self.file('disk')},format=raw,if=none,id=disk,cache=unsafe",
+                             "-device", "virtio-blk-pci,drive=disk,bus=pci.0"]
         try:
             self.start()
         except BaseException:
@@ -214,7 +235,7 @@ class Guest:
                    "-chardev", f"socket,id=agent,fd={theirs.fileno()}",
                    "-device", "virtio-serial-pci", "-device", "virtserialport,chardev=agent",
                    *self.options]
-        descriptors = [theirs.fileno()] + ([self.tap.fd] if self.tap else [])
+        descriptors = [theirs.fileno()] + (self.tap.fds if self.tap else [])
         self.process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             text=True, errors="replace", pass_fds=descriptors, preexec_fn=dies_with_us)
