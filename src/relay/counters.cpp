@@ -75,6 +75,27 @@ void write_paths(std::string& text, const Workers& workers) {
   }
 }
 
+/// Whether SO_REUSEPORT spreads them.
+void write_workers(std::string& text, const Workers& workers) {
+  const auto each = [&](std::string_view series, std::string_view more,
+                        metrics::Counter Counters::*counter) {
+    for (std::size_t i = 0; i < workers.size(); ++i) {
+      labelled(text, series, fmt::format("worker=\"{}\"{}", i, more),
+               (workers[i]->*counter).value());
+    }
+  };
+  constexpr std::string_view bytes = "pagewire_relay_worker_bytes_total";
+  metrics::write_family(text, {bytes, "counter", "Bytes that sockets took, by worker."});
+  each(bytes, ",direction=\"up\"", &Counters::bytes_up);
+  each(bytes, ",direction=\"down\"", &Counters::bytes_down);
+  constexpr std::string_view accepted = "pagewire_relay_worker_connections_total";
+  metrics::write_family(text, {accepted, "counter", "Clients accepted, by worker."});
+  each(accepted, "", &Counters::accepted);
+  constexpr std::string_view open = "pagewire_relay_worker_connections_open";
+  metrics::write_family(text, {open, "gauge", "Clients connected now, by worker."});
+  each(open, "", &Counters::open);
+}
+
 std::string tls_part(const Workers& workers) {
   const auto outcomes = tls::outcome_tokens();
   const auto kernel = tls::kernel_tokens();
@@ -121,6 +142,7 @@ std::string counters_text(const Workers& workers, const Facts& facts) {
                  workers, [=](const Counters& w) -> auto& { return w.ends[i]; }));
   }
   write_paths(text, workers);
+  write_workers(text, workers);
   if (facts.tls) text += tls_part(workers);
   return text;
 }
