@@ -129,7 +129,7 @@ std::vector<Line> errors(const Summary& summary, const View& view) {
 
 std::vector<Line> help(const View& view) {
   constexpr std::array<std::array<std::string_view, 2>, 6> keys{{
-      {"s", "sort by throughput, requests, name"},
+      {"s", "sort by throughput, requests (new connections of a relay), name"},
       {"r", "reverse the order"},
       {"p, space", "pause, go on"},
       {"+ -", "read more often, less often"},

@@ -99,12 +99,12 @@ std::vector<Line> relay_totals(const Summary& summary, const View& view) {
       {.text = fmt::format("({} up, {} down)", number(relay.gbit_up), number(relay.gbit_down))},
       {.text = number(summary.requests) + " new connections/s", .ink = Ink::Strong},
       {.text = count(summary.connections) + " connections", .ink = Ink::Strong},
-      {.text = count(relay.tunnels) + " tunnels"},
       {.text = "CPU " + percent(summary.cpu)}};
   if (summary.cpu_ms_per_gbit) {
     first.push_back({.text = number(*summary.cpu_ms_per_gbit) + " ms/Gbit", .ink = Ink::Good});
   }
   std::vector<Piece> second{
+      {.text = count(relay.tunnels) + " tunnels"},
       {.text = fmt::format("pipes {} in use, {} idle", count(relay.pipes_in_use),
                            count(relay.pipes_idle))},
       {.text = "retries " + rate(relay.retries),
@@ -174,6 +174,7 @@ std::vector<Line> relay_paths(const Summary& summary, const View& view) {
 
 std::vector<Line> relay_ends(const Summary& summary, const View& view) {
   std::vector<Piece> pieces = named_rates("ends:", summary.relay->ends, Ink::Warning);
+  pieces.front().ink = Ink::Plain;
   for (Piece& piece : pieces) {
     if (piece.text.starts_with("done ")) piece.ink = Ink::Good;
   }

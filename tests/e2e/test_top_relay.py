@@ -74,7 +74,8 @@ class TopOfRelayTest(unittest.TestCase):
         self.load(relay)
         top = self.watch(relay, columns=110, rows=40)
         top.wait_for(r"^[0-9.]+ Gbit/s  \([0-9.<]+ up, [0-9.]+ down\)  [0-9.]+ new connections/s  "
-                     r"\d+ connections  \d+ tunnels  CPU [0-9.]+%")
+                     r"\d+ connections  CPU [0-9.]+%")
+        top.wait_for(r"^\d+ tunnels  pipes \d+ in use, \d+ idle  retries [0-9.]+/s")
         top.wait_for(r"^splice +[0-9.]+% +[0-9.]+ +[0-9.]+ KiB$")
         top.wait_for(r"^ends:  done [0-9.]+/s$")
         top.wait_for(r"^switches:.*  bulk [0-9.]+/s")

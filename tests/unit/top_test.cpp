@@ -299,10 +299,10 @@ std::string picture_of(const Summary& summary, std::size_t columns) {
 TEST(Picture, OfARelayIsOfUpstreams) {
   const std::string text = picture_of(of_a_relay(), 110);
   for (const char* const line :
-       {"\n1.00 Gbit/s  (0.20 up, 0.80 down)  4.00 new connections/s  2 connections  1 tunnels  "
+       {"\n1.00 Gbit/s  (0.20 up, 0.80 down)  4.00 new connections/s  2 connections  "
         "CPU 2.0%  20.0 ms/Gbit\n",
-        "retries 7.00/s", "splice does not work here", "\nerrors:  refused 5.00/s\n",
-        "\nends:  no-upstream 3.00/s  done 1.00/s\n",
+        "\n1 tunnels  pipes - in use, - idle  retries 7.00/s", "splice does not work here",
+        "\nerrors:  refused 5.00/s\n", "\nends:  no-upstream 3.00/s  done 1.00/s\n",
         "\nWORKER  Gbit/s up  down  new/s  conns  CPU  user  system  events/wake",
         "\n0            0.20  0.60   3.00      2    -     -       -            -\n",
         "\nsplice   100%    1.00   122 KiB\n", "\nswitches:  bulk 6.00/s\n",
