@@ -55,8 +55,8 @@ std::vector<BasicOption<TopSettings>> make_table() {
       {.name = "json",
        .group = group,
        .placeholder = "",
-       .help = "with --once: as one JSON object, rates per second, null "
-               "for what could not be had"},
+       .help = "with --once: as one JSON object (docs/top.schema.json), rates per second, "
+               "null for what could not be had"},
       [](auto& s) -> auto& { return s.json; }));
   return table;
 }
@@ -88,8 +88,8 @@ OrUsageError<TopSettings> build_top(const Flags& flags) {
 std::string top_help_text() {
   return "Usage: pagewire top [flags]\n\n"
          "Shows what a running `pagewire serve` or `pagewire relay` does: throughput, CPU, how\n"
-         "the bytes go out and why, waits for the disk, errors. Reads /metrics of its admin\n"
-         "listener, and changes nothing.\n" +
+         "the bytes go out and why, waits for the disk, errors; of a relay also its upstreams,\n"
+         "queues and mirrors. Reads /metrics of its admin listener, and changes nothing.\n" +
          options_help(top_options(), TopSettings{}) +
          "\nKeys: q quits, s sorts, r reverses, p pauses, + and - change the interval, h lists\n"
          "all of them.\n\n"
@@ -99,7 +99,8 @@ std::string top_help_text() {
          "  pagewire top\n"
          "  pagewire top --admin 9181                      a relay on this machine\n"
          "  pagewire top --admin 10.0.0.7:9180 --interval 5s\n"
-         "  pagewire top --once --json | jq '.paths[] | {path, share, reasons}'\n";
+         "  pagewire top --once --json | jq '.paths[] | {path, share, reasons}'\n"
+         "  pagewire top --admin 9181 --once --json | jq '.relays[].upstreams[]'\n";
 }
 
 }  // namespace pagewire::cli

@@ -75,18 +75,32 @@ void write_paths(std::string& text, const Workers& workers) {
   }
 }
 
-void write_loops(std::string& text, const Workers& workers) {
-  const auto each = [&](const metrics::Family& family, metrics::Counter Counters::*counter) {
-    metrics::write_family(text, family);
+/// Whether SO_REUSEPORT spreads them.
+void write_workers(std::string& text, const Workers& workers) {
+  const auto each = [&](std::string_view series, std::string_view more,
+                        metrics::Counter Counters::*counter) {
     for (std::size_t i = 0; i < workers.size(); ++i) {
-      labelled(text, family.name, fmt::format("worker=\"{}\"", i), (workers[i]->*counter).value());
+      labelled(text, series, fmt::format("worker=\"{}\"{}", i, more),
+               (workers[i]->*counter).value());
     }
   };
-  each({"pagewire_worker_wakeups_total", "counter",
-        "Rounds of the worker's loop; ten a second are its ticks."},
-       &Counters::rounds);
-  each({"pagewire_worker_events_total", "counter", "Events that those rounds brought."},
-       &Counters::events);
+  constexpr std::string_view bytes = "pagewire_relay_worker_bytes_total";
+  metrics::write_family(text, {bytes, "counter", "Bytes that sockets took, by worker."});
+  each(bytes, ",direction=\"up\"", &Counters::bytes_up);
+  each(bytes, ",direction=\"down\"", &Counters::bytes_down);
+  constexpr std::string_view accepted = "pagewire_relay_worker_connections_total";
+  metrics::write_family(text, {accepted, "counter", "Clients accepted, by worker."});
+  each(accepted, "", &Counters::accepted);
+  constexpr std::string_view open = "pagewire_relay_worker_connections_open";
+  metrics::write_family(text, {open, "gauge", "Clients connected now, by worker."});
+  each(open, "", &Counters::open);
+  constexpr std::string_view rounds = "pagewire_worker_wakeups_total";
+  metrics::write_family(
+      text, {rounds, "counter", "Rounds of the worker's loop; ten a second are its ticks."});
+  each(rounds, "", &Counters::rounds);
+  constexpr std::string_view events = "pagewire_worker_events_total";
+  metrics::write_family(text, {events, "counter", "Events that those rounds brought."});
+  each(events, "", &Counters::events);
 }
 
 std::string tls_part(const Workers& workers) {
@@ -135,7 +149,7 @@ std::string counters_text(const Workers& workers, const Facts& facts) {
                  workers, [=](const Counters& w) -> auto& { return w.ends[i]; }));
   }
   write_paths(text, workers);
-  write_loops(text, workers);
+  write_workers(text, workers);
   if (facts.tls) text += tls_part(workers);
   return text;
 }

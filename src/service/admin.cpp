@@ -87,7 +87,7 @@ void AdminStream::answer(const http::Request& request) {
   }
   if (request.path == "/") {
     return compose(request, 200, "text/html; charset=utf-8", status_page(),
-                   {.policy = status_page_policy});
+                   {.policy = status_page_policy()});
   }
   if (request.path == "/doctor.json") return answer_doctor(request);
   compose(request, 404, text, "/, /healthz, /metrics or /doctor.json\n");

@@ -4,77 +4,71 @@
 #include <cmath>
 #include <limits>
 
+#include "top/between.h"
+
 namespace pagewire::top {
 
 namespace {
 
-constexpr double bits_per_gbit = 1e9;
-
-/// Two readings and the time between them.
-class Between {
- public:
-  Between(const Reading& before, const Reading& after)
-      : before_(before.metrics),
-        after_(after.metrics),
-        seconds_(static_cast<double>(after.at_ns - before.at_ns) / 1e9) {}
-
-  double seconds() const { return seconds_; }
-  const Exposition& now() const { return after_; }
-
-  /// How much one series grew. One that is new has grown from 0.
-  double growth(const Sample& sample) const {
-    return std::max(0.0, sample.value - before_.same_as(sample).value_or(0));
-  }
-  double growth(std::string_view name) const {
-    double sum = 0;
-    for (const Sample* const sample : after_.of(name)) sum += growth(*sample);
-    return sum;
-  }
-  double growth(std::string_view name, std::string_view label, std::string_view value) const {
-    double sum = 0;
-    for (const Sample* const sample : after_.of(name)) {
-      if (sample->label(label) == value) sum += growth(*sample);
+/// The workers that any of these names has, in their order.
+std::vector<std::string> workers_of(const Exposition& now,
+                                    std::initializer_list<std::string_view> names) {
+  std::vector<std::string> workers;
+  for (const std::string_view name : names) {
+    for (const Sample* const sample : now.of(name)) {
+      const std::string_view worker = sample->label("worker");
+      if (std::find(workers.begin(), workers.end(), worker) == workers.end()) {
+        workers.emplace_back(worker);
+      }
     }
-    return sum;
   }
-  double rate(double growth) const { return seconds_ > 0 ? growth / seconds_ : 0; }
-
- private:
-  const Exposition& before_;
-  const Exposition& after_;
-  double seconds_;
-};
-
-std::optional<double> ratio(double part, double whole) {
-  if (whole <= 0) return std::nullopt;
-  return part / whole;
+  return workers;
 }
 
-/// The largest first; without those that are 0.
-void sort_shares(std::vector<Share>& shares) {
-  std::erase_if(shares, [](const Share& share) { return share.second <= 0; });
-  std::stable_sort(shares.begin(), shares.end(),
-                   [](const Share& a, const Share& b) { return a.second > b.second; });
+/// What serve and relay call the same.
+void add_thread(const Between& between, WorkerRow& row) {
+  const auto growth = [&](std::string_view metric) {
+    return between.growth(metric, "worker", row.name);
+  };
+  for (const Sample* const cpu : between.now().of("pagewire_worker_cpu_seconds_total")) {
+    if (cpu->label("worker") != row.name) continue;
+    (cpu->label("mode") == "user" ? row.user : row.system) = between.rate(between.growth(*cpu));
+  }
+  row.events_per_wakeup =
+      ratio(growth("pagewire_worker_events_total"), growth("pagewire_worker_wakeups_total"));
 }
 
-std::vector<WorkerRow> worker_rows(const Between& between) {
+std::vector<WorkerRow> serve_workers(const Between& between) {
   std::vector<WorkerRow> rows;
-  for (const Sample* const sent : between.now().of("pagewire_worker_sent_bytes_total")) {
-    const std::string name(sent->label("worker"));
-    const auto rate = [&](std::string_view metric) {
-      return between.rate(between.growth(metric, "worker", name));
+  for (const std::string& name : workers_of(between.now(), {"pagewire_worker_sent_bytes_total"})) {
+    const auto growth = [&](std::string_view metric) {
+      return between.growth(metric, "worker", name);
     };
-    WorkerRow row{.name = name,
-                  .gbit = rate("pagewire_worker_sent_bytes_total") * 8 / bits_per_gbit,
-                  .requests = rate("pagewire_worker_requests_total")};
+    WorkerRow& row = rows.emplace_back(
+        WorkerRow{.name = name,
+                  .gbit = between.gbit(growth("pagewire_worker_sent_bytes_total")),
+                  .requests = between.rate(growth("pagewire_worker_requests_total"))});
     row.connections = between.now().with("pagewire_worker_connections_open", "worker", name);
-    for (const Sample* const cpu : between.now().of("pagewire_worker_cpu_seconds_total")) {
-      if (cpu->label("worker") != name) continue;
-      (cpu->label("mode") == "user" ? row.user : row.system) = between.rate(between.growth(*cpu));
+    add_thread(between, row);
+  }
+  return rows;
+}
+
+std::vector<WorkerRow> relay_workers(const Between& between) {
+  constexpr std::string_view bytes = "pagewire_relay_worker_bytes_total";
+  std::vector<WorkerRow> rows;
+  for (const std::string& name : workers_of(between.now(), {bytes})) {
+    WorkerRow& row = rows.emplace_back(WorkerRow{.name = name});
+    for (const Sample* const sample : between.now().of(bytes)) {
+      if (sample->label("worker") != name) continue;
+      (sample->label("direction") == "up" ? row.gbit_up : row.gbit_down) =
+          between.gbit(between.growth(*sample));
     }
-    row.events_per_wakeup =
-        ratio(rate("pagewire_worker_events_total"), rate("pagewire_worker_wakeups_total"));
-    rows.push_back(std::move(row));
+    row.gbit = row.gbit_up.value_or(0) + row.gbit_down.value_or(0);
+    row.requests =
+        between.rate(between.growth("pagewire_relay_worker_connections_total", "worker", name));
+    row.connections = between.now().with("pagewire_relay_worker_connections_open", "worker", name);
+    add_thread(between, row);
   }
   return rows;
 }
@@ -87,21 +81,14 @@ struct Words {
   std::string_view connections;
 };
 
-constexpr Words words_of(Program program) {
-  switch (program) {
-    case Program::Serve:
-      return {.bytes = "pagewire_path_bytes_total",
-              .calls = "pagewire_path_calls_total",
-              .requests = "pagewire_requests_total",
-              .connections = "pagewire_connections_open"};
-    case Program::Relay:
-      return {.bytes = "pagewire_relay_path_bytes_total",
-              .calls = "pagewire_relay_path_calls_total",
-              .requests = "pagewire_relay_connections_total",
-              .connections = "pagewire_relay_connections_open"};
-  }
-  return {};
-}
+constexpr Words serve_words{.bytes = "pagewire_path_bytes_total",
+                            .calls = "pagewire_path_calls_total",
+                            .requests = "pagewire_requests_total",
+                            .connections = "pagewire_connections_open"};
+constexpr Words relay_words{.bytes = "pagewire_relay_path_bytes_total",
+                            .calls = "pagewire_relay_path_calls_total",
+                            .requests = "pagewire_relay_connections_total",
+                            .connections = "pagewire_relay_connections_open"};
 
 std::vector<PathRow> path_rows(const Between& between, const Words& words) {
   const double all_bytes = between.growth(words.bytes);
@@ -113,7 +100,7 @@ std::vector<PathRow> path_rows(const Between& between, const Words& words) {
     if (bytes <= 0 && responses <= 0) continue;
     PathRow row{.name = name,
                 .share = ratio(bytes, all_bytes).value_or(0),
-                .gbit = between.rate(bytes) * 8 / bits_per_gbit,
+                .gbit = between.gbit(bytes),
                 .responses = between.rate(responses)};
     row.bytes_per_call = ratio(bytes, between.growth(words.calls, "path", name));
     for (const Sample* const reason : between.now().of("pagewire_path_reasons_total")) {
@@ -139,12 +126,10 @@ std::vector<Share> error_rates(const Between& between) {
     const std::string_view code = status->label("status");
     if (code.starts_with('5')) add("status " + std::string(code), between.growth(*status));
   }
-  for (const Sample* const end : between.now().of("pagewire_relay_ends_total")) {
-    if (end->label("end") != "done") add(std::string(end->label("end")), between.growth(*end));
-  }
   add("refused", between.growth("pagewire_connections_refused_total"));
   add("refused", between.growth("pagewire_relay_refused_total"));
   add("accept-errors", between.growth("pagewire_accept_errors_total"));
+  add("accept-errors", between.growth("pagewire_relay_accept_errors_total"));
   add("disk-errors", between.growth("pagewire_disk_errors_total"));
   add("log-dropped", between.growth("pagewire_log_dropped_total"));
   for (const Sample* const failure : between.now().of("pagewire_tls_failures_total")) {
@@ -152,22 +137,6 @@ std::vector<Share> error_rates(const Between& between) {
   }
   sort_shares(errors);
   return errors;
-}
-
-/// Each series of the relay, by its name and the values of its labels; histograms aside.
-std::vector<RelayRow> relay_rows(const Between& between) {
-  constexpr std::string_view prefix = "pagewire_relay_";
-  std::vector<RelayRow> rows;
-  for (const Sample& sample : between.now().samples()) {
-    if (!sample.name.starts_with(prefix) || !sample.label("le").empty()) continue;
-    RelayRow row{.name = sample.name.substr(prefix.size())};
-    row.per_second = row.name.ends_with("_total");
-    if (row.per_second) row.name.resize(row.name.size() - std::string_view("_total").size());
-    for (const auto& [label, value] : sample.labels) row.name += " " + value;
-    row.value = row.per_second ? between.rate(between.growth(sample)) : sample.value;
-    rows.push_back(std::move(row));
-  }
-  return rows;
 }
 
 std::optional<double> ktls_share(const Exposition& now) {
@@ -239,16 +208,15 @@ Summary summarize(const Reading& before, const Reading& after, double now_s) {
                   .engine = label_of(now, "pagewire_engine_info", "engine")};
   if (const auto started = now.total("process_start_time_seconds")) summary.up_s = now_s - *started;
   const bool relays = !now.of("pagewire_relay_bytes_total").empty();
-  summary.program = relays ? Program::Relay : Program::Serve;
-  const Words words = words_of(summary.program);
+  const Words& words = relays ? relay_words : serve_words;
   const double bytes = between.growth(words.bytes);
-  summary.gbit = between.rate(bytes) * 8 / bits_per_gbit;
+  summary.gbit = between.gbit(bytes);
   summary.requests = between.rate(between.growth(words.requests));
   summary.connections = now.total(words.connections);
   if (now.total("process_cpu_seconds_total")) {
     const double cpu_s = between.growth("process_cpu_seconds_total");
     summary.cpu = between.rate(cpu_s);
-    summary.cpu_ms_per_gbit = ratio(cpu_s * 1e3, bytes * 8 / bits_per_gbit);
+    summary.cpu_ms_per_gbit = ratio(cpu_s * 1e3, bytes * 8 / 1e9);
   }
   const auto in_ms = [&](double share) {
     const std::optional<double> seconds = quantile(before, after, duration, share);
@@ -264,9 +232,9 @@ Summary summarize(const Reading& before, const Reading& after, double now_s) {
   summary.ktls = ktls_share(now);
   summary.retransmitted = retransmitted_share(between);
   summary.errors = error_rates(between);
-  summary.workers = worker_rows(between);
+  summary.workers = relays ? relay_workers(between) : serve_workers(between);
   summary.paths = path_rows(between, words);
-  summary.relay = relay_rows(between);
+  if (relays) summary.relay = summarize_relay(between);
   return summary;
 }
 

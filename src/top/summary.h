@@ -21,11 +21,13 @@ using Share = std::pair<std::string, double>;
 
 struct WorkerRow {
   std::string name{};
-  double gbit = 0;  ///< a second, as all of these
-  double requests = 0;
+  double gbit = 0;                  ///< a second, as all of these; of a relay both ways
+  std::optional<double> gbit_up{};  ///< of a relay
+  std::optional<double> gbit_down{};
+  double requests = 0;                  ///< of a relay: connections accepted
   std::optional<double> connections{};  ///< now
-  double user = 0;                      ///< of one CPU, 1 is all of it
-  double system = 0;
+  std::optional<double> user{};         ///< of one CPU, 1 is all of it
+  std::optional<double> system{};
   std::optional<double> events_per_wakeup{};
 };
 
@@ -33,22 +35,53 @@ struct PathRow {
   std::string name{};
   double share = 0;  ///< of all bytes
   double gbit = 0;
-  double responses = 0;
+  double responses = 0;  ///< none of a relay
   std::optional<double> bytes_per_call{};
   std::vector<Share> reasons{};  ///< of the responses, the most frequent first
 };
 
-struct RelayRow {
-  std::string name{};  ///< what it counts, without "pagewire_relay_"
-  double value = 0;
-  bool per_second = false;  ///< a counter's; else a gauge's
+/// One address of an upstream.
+struct UpstreamRow {
+  std::string upstream{};  ///< as --to says
+  std::string address{};
+  std::optional<bool> up{};
+  std::optional<double> connections{};  ///< now
+  double connects = 0;                  ///< tries, a second
+  std::vector<Share> failures{};        ///< of them a second, by the reason
 };
 
-enum class Program : std::uint8_t { Serve, Relay };
+struct MirrorRow {
+  double gbit = 0;  ///< written a second, as all of these
+  double dropped_bytes = 0;
+  double dropped_records = 0;
+  double gaps = 0;
+  double failures = 0;
+};
+
+/// One [[relay]].
+struct RouteRow {
+  std::string name{};
+  std::optional<double> queued{};  ///< clients that wait now
+  double lookup_failures = 0;      ///< a second
+  std::optional<MirrorRow> mirror{};
+  std::vector<UpstreamRow> upstreams{};
+};
+
+struct RelaySummary {
+  double gbit_up = 0;
+  double gbit_down = 0;
+  std::optional<double> tunnels{};  ///< connections that have their upstream
+  std::optional<double> pipes_in_use{};
+  std::optional<double> pipes_idle{};
+  std::optional<bool> splice_usable{};
+  double retries = 0;             ///< a second, as all of these
+  std::vector<Share> switches{};  ///< of directions, by the reason for the new path
+  std::vector<Share> ends{};      ///< of connections, by how
+  std::vector<RouteRow> routes{};
+};
 
 /// Absent: not exported, or nothing happened that it could be told from.
 struct Summary {
-  Program program = Program::Serve;
   double seconds = 0;
   std::string version{};
   std::string engine{};
@@ -64,10 +97,10 @@ struct Summary {
   std::optional<double> cold_wait_ms{};   ///< on average
   std::optional<double> ktls{};           ///< share of the TLS connections since the start
   std::optional<double> retransmitted{};  ///< share of the segments that this machine sent
-  std::vector<Share> errors{};            ///< a second, the most frequent first
+  std::vector<Share> errors{};  ///< a second, the most frequent first; of a relay without its ends
   std::vector<WorkerRow> workers{};
-  std::vector<PathRow> paths{};  ///< those that sent something
-  std::vector<RelayRow> relay{};
+  std::vector<PathRow> paths{};         ///< those that sent something
+  std::optional<RelaySummary> relay{};  ///< of a relay; absent: of serve
 };
 
 /// Whether `after` is of another run of the server than `before`: it started later, or something

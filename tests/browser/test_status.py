@@ -96,11 +96,11 @@ class StatusPageTest(unittest.TestCase):
             for figure in ("gbit", "requests", "cpu", "per_gbit", "p99"):
                 self.assertGreater(seen[figure], 0, figure)
             self.assertIn("large-body 100%", seen["paths"])
-            self.assertEqual(seen["workers"], 2)
+            self.assertEqual([row[0] for row in seen["workers"]], ["0", "1"])
             self.assertRegex(seen["about"], "(uring|epoll) · 2 workers · up")
             self.assertIn("Errorsnone", seen["health"])
         self.assertIn("<b>that</b> costs 24 ms a Gbit.", later["doctor"], "a text, no markup")
-        self.assertIn("Let the kernel encryptmodprobe tls", later["doctor"])
+        self.assertIn("Let the kernel encrypt\nmodprobe tls", later["doctor"])
         self.assertIn("2 ok, 1 failed, ", later["doctor"])
         self.assertEqual(len(later["charts"]), 3)
         self.assertNotEqual([begin[key] for key in ("gbit", "requests", "p99")],
@@ -109,6 +109,18 @@ class StatusPageTest(unittest.TestCase):
         # Four more seconds of curves and areas.
         self.assertGreater(later["charts"][0], begin["charts"][0])
 
+    def test_heat(self):
+        """Buckets of the request time: more columns each second, and not all of one strength."""
+        begin, later = self.seen["begin"]["heat"], self.seen["later"]["heat"]
+        self.assertGreater(begin["pixels"], 0)
+        self.assertGreater(later["pixels"], begin["pixels"])
+        self.assertGreater(later["strengths"], 1)
+        self.assertGreater(self.seen["views"]["dark"]["heat"]["pixels"], 0, "in another colour")
+
+    def test_nothing_of_a_relay(self):
+        for title in ("Up", "Upstreams", "New connections"):
+            self.assertNotIn(title, self.seen["later"]["titles"])
+
     def test_nothing_on_the_console_and_nothing_asked_of_others(self):
         self.assertEqual([line for line in self.seen["errors"] if "ERR_CONNECTION" not in line],
                          [])
@@ -116,15 +128,22 @@ class StatusPageTest(unittest.TestCase):
                           if not address.startswith("data:")},
                          {self.url, self.url + "metrics", self.url + "doctor.json"})
 
-    def test_no_other_script_runs(self):
-        self.assertFalse(self.seen["script_by_others"])
-        self.assertEqual(len(self.seen["refused"]), 1, self.seen["refused"])
+    def test_policy(self):
+        """The page keeps to it, and what is not of the page does not."""
+        self.assertEqual(self.seen["later"]["violations"], [])
+        smuggled = self.seen["smuggled"]
+        self.assertFalse(smuggled["script"])
+        self.assertFalse(smuggled["styles"])
+        self.assertEqual(sorted(smuggled["violations"]),
+                         ["script-src-elem inline", "style-src-attr inline",
+                          "style-src-elem inline"])
+        self.assertEqual(len(self.seen["refused"]), 3, self.seen["refused"])
         self.assertIn("Content Security Policy", self.seen["refused"][0])
 
     def test_every_width_and_scheme(self):
         for name, view in self.seen["views"].items():
             self.assertFalse(view["sideways"], name)
-            self.assertEqual(view["narrow"], [], name)
+            self.assertEqual(view["wide"], [], name)
         self.assertNotEqual(self.seen["views"]["wide"]["background"],
                             self.seen["views"]["dark"]["background"])
 

@@ -1,16 +1,17 @@
-"""pagewire top: on a terminal, narrow and wide, with keys, and its server going and coming; --once
-and --json."""
+"""pagewire top beside serve: on a terminal, narrow and wide, with keys, and its server going and
+coming; --once and --json. Beside a relay: test_top_relay."""
 
-import argparse
 import json
+import os
 import re
 import signal
 import socket
-import subprocess
 import threading
 import unittest
 
-from support import BINARY, Pagewire, RawClient, TestFolder, run_pagewire
+import jsonschema
+
+from support import BINARY, SOURCE, Pagewire, RawClient, TestFolder, run_pagewire
 from support.terminal import OnTerminal
 
 FAST = ("--interval", "200ms")
@@ -194,28 +195,8 @@ class TopTest(unittest.TestCase):
         self.assertLess(paths["sendfile"]["bytes_per_call"], (2 << 20) + 4096)
         self.assertIsNone(report["ktls_share"])
         self.assertEqual(report["errors_per_s"], {})
-
-    def test_relay(self):
-        server = self.serve()
-        relay = subprocess.Popen(
-            [BINARY, "relay", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--to",
-             "{}:{}".format(*server.addresses[0])], stdout=subprocess.PIPE, text=True)
-        self.addCleanup(relay.communicate)
-        self.addCleanup(relay.kill)
-        found = {}
-        while "admin" not in found or "relay" not in found:
-            line = relay.stdout.readline()
-            self.assertTrue(line, "the relay ended")
-            for host, port in re.findall(r"(127\.0\.0\.1):(\d+)", line):
-                found.setdefault("admin" if "admin" in line else "relay", (host, int(port)))
-        stand_in = argparse.Namespace(address=found["relay"], admin=found["admin"])
-        self.load(stand_in)
-        top = self.watch(stand_in)
-        top.wait_for(r"^[0-9.]+ Gbit/s  [0-9.]+ new connections/s  \d+ connections  CPU")
-        top.wait_for(r"^splice +[0-9.]+%")
-        top.wait_for(r"^bytes down +[0-9,]+/s")
-        top.press("q")
-        self.assertEqual(top.wait(), 0)
+        with open(os.path.join(SOURCE, "docs/top.schema.json"), encoding="utf-8") as file:
+            jsonschema.validate(report, json.load(file))
 
     def test_bad_flags(self):
         for flags, said in ((("--admin", "https://h"), "--admin takes an http address"),

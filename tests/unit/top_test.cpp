@@ -102,9 +102,7 @@ constexpr const char* after_text =
     "pagewire_worker_cpu_seconds_total{worker=\"0\",mode=\"system\"} 0.3\n"
     "pagewire_connection_ends_total{why=\"peer-reset\"} 9\n"
     "pagewire_tls_connections_total{ktls=\"none\",reason=\"off\"} 1\n"
-    "pagewire_tls_connections_total{ktls=\"kernel\",reason=\"\"} 3\n"
-    "pagewire_relay_retries_total{route=\"a\"} 40\n"
-    "pagewire_relay_tunnels_open 3\n";
+    "pagewire_tls_connections_total{ktls=\"kernel\",reason=\"\"} 3\n";
 
 TEST(Summary, IsOfWhatLiesBetween) {
   const Summary got = summarize(reading(before_text, 10), reading(after_text, 12), 1075);
@@ -123,36 +121,112 @@ TEST(Summary, IsOfWhatLiesBetween) {
   EXPECT_DOUBLE_EQ(got.paths[0].bytes_per_call.value(), 250'000);
   EXPECT_EQ(got.paths[0].reasons, (std::vector<Share>{{"large-body", 0.75}, {"pinned", 0.25}}));
   ASSERT_EQ(got.workers.size(), 1U);
-  EXPECT_DOUBLE_EQ(got.workers[0].system, 0.15);
-  EXPECT_DOUBLE_EQ(got.workers[0].user, 0.05);
-  ASSERT_EQ(got.relay.size(), 2U);
-  EXPECT_EQ(got.relay[0].name, "retries a");
-  EXPECT_DOUBLE_EQ(got.relay[0].value, 20);
-  EXPECT_DOUBLE_EQ(got.relay[1].value, 3);
+  EXPECT_DOUBLE_EQ(got.workers[0].system.value(), 0.15);
+  EXPECT_DOUBLE_EQ(got.workers[0].user.value(), 0.05);
+  EXPECT_FALSE(got.relay.has_value());
+}
+
+// What a relay exports, one second after it was started.
+constexpr const char* relay_text =
+    "process_cpu_seconds_total 0.02\n"
+    "pagewire_relay_bytes_total{direction=\"up\"} 25000000\n"
+    "pagewire_relay_bytes_total{direction=\"down\"} 100000000\n"
+    "pagewire_relay_path_bytes_total{path=\"splice\"} 125000000\n"
+    "pagewire_relay_path_bytes_total{path=\"copy\"} 0\n"
+    "pagewire_relay_path_calls_total{path=\"splice\"} 1000\n"
+    "pagewire_relay_path_switches_total{reason=\"small\"} 0\n"
+    "pagewire_relay_path_switches_total{reason=\"bulk\"} 6\n"
+    "pagewire_relay_connections_total 4\n"
+    "pagewire_relay_connections_open 2\n"
+    "pagewire_relay_tunnels_open 1\n"
+    "pagewire_relay_splice_usable 0\n"
+    "pagewire_relay_retries_total 7\n"
+    "pagewire_relay_refused_total 5\n"
+    "pagewire_relay_ends_total{end=\"done\"} 1\n"
+    "pagewire_relay_ends_total{end=\"no-upstream\"} 3\n"
+    "pagewire_relay_worker_bytes_total{worker=\"0\",direction=\"up\"} 25000000\n"
+    "pagewire_relay_worker_bytes_total{worker=\"0\",direction=\"down\"} 75000000\n"
+    "pagewire_relay_worker_bytes_total{worker=\"1\",direction=\"up\"} 0\n"
+    "pagewire_relay_worker_bytes_total{worker=\"1\",direction=\"down\"} 25000000\n"
+    "pagewire_relay_worker_connections_total{worker=\"0\"} 3\n"
+    "pagewire_relay_worker_connections_total{worker=\"1\"} 1\n"
+    "pagewire_relay_worker_connections_open{worker=\"0\"} 2\n"
+    "pagewire_relay_queued{relay=\"db\"} 9\n"
+    "pagewire_relay_queued{relay=\"web\"} 0\n"
+    "pagewire_relay_lookup_failures_total{relay=\"web\"} 2\n"
+    "pagewire_relay_upstream_up{relay=\"db\",upstream=\"db:5432\",address=\"10.0.0.7:5432\"} 0\n"
+    "pagewire_relay_upstream_up{relay=\"web\",upstream=\"10.0.0.8:80\",address=\"10.0.0.8:80\"} 1\n"
+    "pagewire_relay_upstream_up{relay=\"web\",upstream=\"10.0.0.9:80\",address=\"10.0.0.9:80\"} 1\n"
+    "pagewire_relay_upstream_connections{relay=\"web\",upstream=\"10.0.0.9:80\","
+    "address=\"10.0.0.9:80\"} 6\n"
+    "pagewire_relay_upstream_connects_total{relay=\"web\",upstream=\"10.0.0.9:80\","
+    "address=\"10.0.0.9:80\"} 8\n"
+    "pagewire_relay_upstream_connect_failures_total{relay=\"db\",upstream=\"db:5432\","
+    "address=\"10.0.0.7:5432\",reason=\"refused\"} 11\n"
+    "pagewire_relay_mirror_bytes_total{relay=\"db\"} 125000000\n"
+    "pagewire_relay_mirror_dropped_bytes_total{relay=\"db\"} 2048\n";
+
+Summary of_a_relay() {
+  return summarize(reading("", 0), reading(relay_text, 1), 0);
 }
 
 TEST(Summary, OfARelayIsOfItsOwnNames) {
-  const Summary got =
-      summarize(reading("", 0),
-                reading("pagewire_relay_bytes_total{direction=\"up\"} 125000000\n"
-                        "pagewire_relay_path_bytes_total{path=\"splice\"} 125000000\n"
-                        "pagewire_relay_path_calls_total{path=\"splice\"} 1000\n"
-                        "pagewire_relay_connections_total 4\n"
-                        "pagewire_relay_connections_open 2\n"
-                        "pagewire_relay_ends_total{end=\"done\"} 1\n"
-                        "pagewire_relay_ends_total{end=\"no-upstream\"} 3\n",
-                        1),
-                0);
-  EXPECT_EQ(got.program, Program::Relay);
+  const Summary got = of_a_relay();
+  ASSERT_TRUE(got.relay.has_value());
   EXPECT_DOUBLE_EQ(got.gbit, 1);
+  EXPECT_DOUBLE_EQ(got.relay->gbit_up, 0.2);
+  EXPECT_DOUBLE_EQ(got.relay->gbit_down, 0.8);
   EXPECT_DOUBLE_EQ(got.requests, 4);
   EXPECT_EQ(got.connections, 2);
-  EXPECT_EQ(got.errors, (std::vector<Share>{{"no-upstream", 3}}));
+  EXPECT_EQ(got.relay->tunnels, 1);
+  EXPECT_DOUBLE_EQ(got.cpu_ms_per_gbit.value(), 20);
+  EXPECT_EQ(got.errors, (std::vector<Share>{{"refused", 5}})) << "its ends stand by themselves";
+  EXPECT_EQ(got.relay->ends, (std::vector<Share>{{"no-upstream", 3}, {"done", 1}}));
+  EXPECT_EQ(got.relay->switches, (std::vector<Share>{{"bulk", 6}}));
   ASSERT_EQ(got.paths.size(), 1U);
   EXPECT_EQ(got.paths[0].name, "splice");
   EXPECT_DOUBLE_EQ(got.paths[0].bytes_per_call.value(), 125'000);
-  const std::vector<Line> lines = picture(&got, {.columns = 80, .url = "u"});
-  EXPECT_EQ(text_of(lines[1]).substr(0, 35), "1.00 Gbit/s  4.00 new connections/s");
+}
+
+TEST(Summary, OfARelayHasWorkersWithoutCpuWhereNoneIsExported) {
+  const Summary got = of_a_relay();
+  ASSERT_EQ(got.workers.size(), 2U);
+  EXPECT_DOUBLE_EQ(got.workers[0].gbit_up.value(), 0.2);
+  EXPECT_DOUBLE_EQ(got.workers[0].gbit_down.value(), 0.6);
+  EXPECT_DOUBLE_EQ(got.workers[0].gbit, 0.8);
+  EXPECT_EQ(got.workers[0].requests, 3);
+  EXPECT_EQ(got.workers[0].connections, 2);
+  EXPECT_EQ(got.workers[0].user, std::nullopt);
+  EXPECT_EQ(got.workers[1].connections, std::nullopt);
+  const std::string cpu = std::string(relay_text) +
+                          "pagewire_worker_cpu_seconds_total{worker=\"1\",mode=\"user\"} 0.25\n"
+                          "pagewire_worker_cpu_seconds_total{worker=\"1\",mode=\"system\"} 0.5\n";
+  const Summary with_cpu = summarize(reading("", 0), reading(cpu, 1), 0);
+  EXPECT_EQ(with_cpu.workers[0].user, std::nullopt);
+  EXPECT_EQ(with_cpu.workers[1].user, 0.25);
+  EXPECT_EQ(with_cpu.workers[1].system, 0.5);
+}
+
+TEST(Summary, OfARelayHasEachUpstreamOnce) {
+  const Summary got = of_a_relay();
+  ASSERT_EQ(got.relay->routes.size(), 2U);
+  const RouteRow& db = got.relay->routes[0];
+  EXPECT_EQ(db.name, "db");
+  EXPECT_EQ(db.queued, 9);
+  ASSERT_TRUE(db.mirror.has_value());
+  EXPECT_DOUBLE_EQ(db.mirror->gbit, 1);
+  EXPECT_EQ(db.mirror->dropped_bytes, 2048);
+  ASSERT_EQ(db.upstreams.size(), 1U);
+  EXPECT_EQ(db.upstreams[0].up, false);
+  EXPECT_EQ(db.upstreams[0].connections, std::nullopt);
+  EXPECT_EQ(db.upstreams[0].failures, (std::vector<Share>{{"refused", 11}}));
+  const RouteRow& web = got.relay->routes[1];
+  EXPECT_EQ(web.lookup_failures, 2);
+  EXPECT_FALSE(web.mirror.has_value());
+  ASSERT_EQ(web.upstreams.size(), 2U);
+  EXPECT_EQ(web.upstreams[1].upstream, "10.0.0.9:80");
+  EXPECT_EQ(web.upstreams[1].connections, 6);
+  EXPECT_EQ(web.upstreams[1].connects, 8);
 }
 
 TEST(Summary, KnowsAnotherRunOfTheServer) {
@@ -185,7 +259,6 @@ TEST(Json, HasNullForWhatCouldNotBeHad) {
   const std::string text = to_json(summary, "http://h:1/metrics");
   EXPECT_NE(text.find("\"connections\": null"), std::string::npos) << text;
   EXPECT_NE(text.find("\"gbit_per_s\": 1.0"), std::string::npos);
-  EXPECT_NE(text.find("\"retries a_per_s\": 20.0"), std::string::npos);
 }
 
 // ---------------------------------------------------------------- the picture
@@ -215,18 +288,42 @@ TEST(Picture, SaysThatItWaits) {
   EXPECT_EQ(text_of(lines[1]), "waiting for the next figures");
 }
 
-TEST(Picture, ShowsAnUpstreamThatIsDown) {
-  const Summary summary =
-      summarize(reading("", 0),
-                reading("pagewire_relay_bytes_total{direction=\"up\"} 0\n"
-                        "pagewire_relay_queued{relay=\"r\"} 0\n"
-                        "pagewire_relay_upstream_up{relay=\"r\",upstream=\"db.example:5432\"} 0\n",
-                        1),
-                0);
+std::string picture_of(const Summary& summary, std::size_t columns) {
   std::string text;
-  for (const Line& line : picture(&summary, {.columns = 80, .url = "u"})) text += text_of(line);
-  EXPECT_NE(text.find("upstream_up r db.example:5432  0"), std::string::npos) << text;
-  EXPECT_EQ(text.find("queued"), std::string::npos) << text;
+  for (const Line& line : picture(&summary, {.columns = columns, .url = "u"})) {
+    text += text_of(line) + '\n';
+  }
+  return text;
+}
+
+TEST(Picture, OfARelayIsOfUpstreams) {
+  const std::string text = picture_of(of_a_relay(), 110);
+  for (const char* const line :
+       {"\n1.00 Gbit/s  (0.20 up, 0.80 down)  4.00 new connections/s  2 connections  "
+        "CPU 2.0%  20.0 ms/Gbit\n",
+        "\n1 tunnels  pipes - in use, - idle  retries 7.00/s", "splice does not work here",
+        "\nerrors:  refused 5.00/s\n", "\nends:  no-upstream 3.00/s  done 1.00/s\n",
+        "\nWORKER  Gbit/s up  down  new/s  conns  CPU  user  system  events/wake",
+        "\n0            0.20  0.60   3.00      2    -     -       -            -\n",
+        "\nsplice   100%    1.00   122 KiB\n", "\nswitches:  bulk 6.00/s\n",
+        "\nRELAY  up      conns  queued  look-ups failed  mirror Gbit/s        lost",
+        "\ndb     0 of 1      0       9              0/s           1.00  2.00 KiB/s\n",
+        "\nweb    2 of 2      6       0           2.00/s              -           -\n",
+        "\nUPSTREAM                 state  conns  new/s  failed          of relay",
+        "\ndb:5432 (10.0.0.7:5432)  DOWN       -      0  refused 11.0/s  db",
+        "\n10.0.0.9:80              up         6   8.00                  web"}) {
+    EXPECT_NE(text.find(line), std::string::npos) << line << "\nis not in\n" << text;
+  }
+}
+
+TEST(Picture, OfARelayFitsIntoAnyWidth) {
+  const Summary summary = of_a_relay();
+  for (std::size_t columns = 40; columns <= 130; ++columns) {
+    for (const Line& line : picture(&summary, {.columns = columns, .url = "u"})) {
+      EXPECT_LE(columns_of(text_of(line)), columns) << text_of(line);
+    }
+  }
+  EXPECT_NE(picture_of(summary, 40).find("DOWN"), std::string::npos);
 }
 
 TEST(Table, CutsTextBeforeFigures) {

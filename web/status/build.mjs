@@ -1,8 +1,8 @@
 // Makes the status page one file: the script with all that it imports, the styles, the icon.
-// usage: node build.mjs OUTPUT
+// usage: node build.mjs PAGE POLICY
 //
-// Its policy (CSP) names the script by its hash, so that no other one would run; the server's
-// header adds what only a header may say (server/status_page.h).
+// POLICY is what the answer's Content-Security-Policy says of it: what is in the page, by its hash,
+// and no other script or style; and that it may read from where it came.
 import { build } from "esbuild";
 import { createHash } from "node:crypto";
 import { readFile, writeFile } from "node:fs/promises";
@@ -21,15 +21,20 @@ async function bundle(entry) {
   return file.text.trim();
 }
 
+const source = (text) => `'sha256-${createHash("sha256").update(text).digest("base64")}'`;
+
 const script = await bundle('import "./status.js";');
 const styles = await bundle('@import "uplot/dist/uPlot.min.css"; @import "./status.css";');
 if (/<\/script/i.test(script)) throw new Error("the script would end its own element");
-const hash = createHash("sha256").update(script).digest("base64");
-const policy = `script-src 'sha256-${hash}'`;
 
 const page = (await readFile(path.join(folder, "index.html"), "utf8"))
-  .replace(/<!-- styles .*-->/, () => (
-    `<meta http-equiv="Content-Security-Policy" content="${policy}">\n<style>${styles}</style>`))
+  .replace(/<!-- the styles .*-->/, () => `<style>${styles}</style>`)
   .replace(/<!-- the script .*-->/, () => `<script>${script}</script>`);
-if (!page.includes(hash) || !page.includes(script)) throw new Error("index.html has no place");
-await writeFile(process.argv[2], page);
+for (const part of [`<style>${styles}</style>`, `<script>${script}</script>`]) {
+  if (!page.includes(part)) throw new Error("index.html has no place for it");
+}
+const policy = `script-src ${source(script)}; style-src ${source(styles)}; img-src data:; `
+  + "connect-src 'self'";
+const [, , pageFile, policyFile] = process.argv;
+await writeFile(pageFile, page);
+await writeFile(policyFile, policy);

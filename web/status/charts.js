@@ -3,7 +3,7 @@ import uPlot from "uplot";
 
 const KEPT = 300;
 
-function css(name) {
+export function css(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 
@@ -47,13 +47,14 @@ function decades(chart, index, low, high) {
 }
 
 /** From 0 to a little above what is there; of a logarithmic scale whole decades. */
-function yScale(logarithmic) {
+function yScale(logarithmic, extent) {
   if (!logarithmic) return { range: (chart, low, high) => [0, (high || 1) * 1.08] };
   return {
     distr: 3,
-    range: (chart, low, high) => [
-      10 ** Math.floor(Math.log10(low || 0.01)), 10 ** Math.ceil(Math.log10(high || 1)),
-    ],
+    range: () => {
+      const [low, high] = extent();
+      return [10 ** Math.floor(Math.log10(low)), 10 ** Math.ceil(Math.log10(high))];
+    },
   };
 }
 
@@ -78,9 +79,10 @@ export class Chart {
       ...this.size(),
       legend: { show: false },
       cursor: { show: false },
+      hooks: { drawClear: [(plot) => this.drawUnder(plot)] },
       scales: {
         x: { time: false, range: (chart, low) => [Math.min(-60, low ?? 0), 0] },
-        y: yScale(this.logarithmic),
+        y: yScale(this.logarithmic, () => this.extent()),
       },
       axes: [axis({ size: 26, space: 70, incrs: [10, 30, 60, 120], values: ago }),
         leftAxis(this.logarithmic)],
@@ -99,16 +101,71 @@ export class Chart {
     return columns;
   }
 
+  /** Of a logarithmic y axis: the least and the most that it has to show. */
+  extent() {
+    const values = this.rows.flatMap((row) => row.values.filter((value) => value > 0));
+    return values.length > 0 ? [Math.min(...values), Math.max(...values)] : [0.1, 10];
+  }
+
+  /** What lies under the grid and the curves. */
+  drawUnder() {}
+
   /** Another set of series; what the old ones held goes with them. */
   setSeries(series) {
     this.series = series;
     this.build();
   }
 
-  push(at, values) {
-    this.rows.push({ at, values });
+  push(at, values, more = {}) {
+    this.rows.push({ at, values, ...more });
     if (this.rows.length > KEPT) this.rows.shift();
     this.plot.setData(this.data());
+  }
+}
+
+/**
+ * Curves over a heat map: for each reading a column of cells, one a bucket of a histogram; the
+ * stronger its colour, the more was counted there. `cells` of push(): [{lower, upper, rate}].
+ */
+export class HeatChart extends Chart {
+  constructor(element, series) {
+    super(element, series, { logarithmic: true });
+  }
+
+  push(at, values, cells) {
+    super.push(at, values, { cells: cells.filter(({ rate }) => rate > 0) });
+  }
+
+  extent() {
+    const cells = this.rows.flatMap((row) => row.cells);
+    if (cells.length === 0) return [0.1, 10];
+    // The lowest bucket begins at 0, and the highest has no end.
+    return [Math.min(...cells.map(({ lower, upper }) => lower || upper / 2)),
+      Math.max(...cells.map(({ lower, upper }) => (upper === Infinity ? lower * 2 : upper)))];
+  }
+
+  drawUnder(plot) {
+    const { ctx, bbox } = plot;
+    const now = this.rows.at(-1)?.at ?? 0;
+    const most = Math.max(...this.rows.flatMap((row) => row.cells.map(({ rate }) => rate)));
+    const { min, max } = plot.scales.y;
+    // Whole pixels, so that no seam shows between cells.
+    const y = (value) => Math.round(plot.valToPos(Math.min(Math.max(value, min), max), "y", true));
+    ctx.save();
+    ctx.beginPath();
+    ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
+    ctx.clip();
+    ctx.fillStyle = css("--heat");
+    for (const [i, { at, cells }] of this.rows.entries()) {
+      const [left, right] = [this.rows[i - 1]?.at ?? at - 1, at]
+        .map((edge) => Math.round(plot.valToPos(edge - now, "x", true)));
+      for (const { lower, upper, rate } of cells) {
+        // By the root, so that the few slow ones, which matter, are seen beside the many.
+        ctx.globalAlpha = 0.08 + 0.92 * Math.sqrt(rate / most);
+        ctx.fillRect(left, y(upper), right - left, y(lower) - y(upper));
+      }
+    }
+    ctx.restore();
   }
 }
 

@@ -66,20 +66,28 @@ export class Between {
     return total;
   }
 
+  /** Of a histogram: [{lower, upper, growth}], each by itself and not cumulative. */
+  buckets(name) {
+    let [lower, below] = [0, 0];
+    return this.of(`${name}_bucket`).map(({ labels, growth }) => {
+      const upper = labels.le === "+Inf" ? Infinity : Number(labels.le);
+      const bucket = { lower, upper, growth: Math.max(growth - below, 0) };
+      [lower, below] = [upper, growth];
+      return bucket;
+    });
+  }
+
   /** Of a histogram, linear within a bucket; undefined when nothing was counted. */
   quantile(name, share) {
-    const buckets = this.of(`${name}_bucket`)
-      .map(({ labels, growth }) => [labels.le === "+Inf" ? Infinity : Number(labels.le), growth]);
-    const all = buckets.at(-1)?.[1] ?? 0;
-    if (all <= 0) return undefined;
-    let [lower, below] = [0, 0];
-    for (const [upper, cumulative] of buckets) {
-      if (cumulative >= all * share && cumulative > below) {
-        if (upper === Infinity) return lower;
-        return lower + (upper - lower) * (all * share - below) / (cumulative - below);
+    const buckets = this.buckets(name);
+    const wanted = share * buckets.reduce((sum, { growth }) => sum + growth, 0);
+    let below = 0;
+    for (const { lower, upper, growth } of buckets) {
+      if (growth > 0 && below + growth >= wanted) {
+        return upper === Infinity ? lower : lower + (upper - lower) * (wanted - below) / growth;
       }
-      [lower, below] = [upper, cumulative];
+      below += growth;
     }
-    return lower;
+    return undefined;
   }
 }

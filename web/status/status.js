@@ -1,6 +1,6 @@
 // The status page of a running pagewire: reads /metrics once a second, and shows what happened in
 // between; and once what the doctor has said. Nothing leaves the machine that it is served from.
-import { Chart, StackedChart, pathColour } from "./charts.js";
+import { Chart, HeatChart, StackedChart, css, pathColour } from "./charts.js";
 import { count, duration, number, percent, size } from "./format.js";
 import { Between, parse, restarted } from "./metrics.js";
 import { summarize } from "./summary.js";
@@ -26,9 +26,14 @@ function showTiles(now) {
   $("per-gbit").textContent = number(now.perGbit);
   $("p99").textContent = number(now.p99);
   $("version").textContent = now.version ?? "";
-  $("requests-title").textContent = now.relays ? "New connections" : "Requests";
-  for (const section of document.querySelectorAll(".serve-only")) section.hidden = now.relays;
-  const about = [now.relays ? "relay" : now.engine];
+  $("up").textContent = number(now.relay?.up);
+  $("down").textContent = number(now.relay?.down);
+  $("tunnels").textContent = count(now.relay?.tunnels);
+  const relays = now.relay !== undefined;
+  $("requests-title").textContent = relays ? "New connections" : "Requests";
+  for (const part of document.querySelectorAll(".serve-only")) part.hidden = relays;
+  for (const part of document.querySelectorAll(".relay-only")) part.hidden = !relays;
+  const about = [relays ? "relay" : now.engine];
   if (now.workers.length > 0) about.push(`${now.workers.length} workers`);
   if (now.upS !== undefined) about.push(`up ${duration(now.upS)}`);
   $("about").textContent = about.filter(Boolean).join(" · ");
@@ -52,61 +57,120 @@ function pathBlock({ path, index, share, perCall, responses, reasons }) {
 function showPaths(now) {
   const used = now.paths.filter(({ bytes, responses }) => bytes > 0 || responses > 0);
   used.sort((a, b) => b.bytes - a.bytes);
-  $("paths").replaceChildren(...(used.length > 0 ? used.map(pathBlock)
-    : [element("p", { textContent: "Nothing was sent in the last second." })]));
+  const blocks = used.length > 0 ? used.map(pathBlock)
+    : [element("p", { textContent: "Nothing was sent in the last second." })];
+  if (now.relay?.switches.length > 0) {
+    const reasons = now.relay.switches.map(([reason, rate]) => `${reason} ${number(rate)}/s`);
+    blocks.push(element("p", { textContent: `Switches of path: ${reasons.join(", ")}` }));
+  }
+  if (now.relay?.spliceUsable === false) {
+    blocks.push(element("p", { className: "bad", textContent: "splice does not work here." }));
+  }
+  $("paths").replaceChildren(...blocks);
 }
 
-/** `columns`: [title, class, row => text]. */
+/** `columns`: [title, class, row => text, row => class of the cell]. */
 function showTable(table, columns, rows) {
-  const line = (cell, texts) => element("tr", {}, ...texts.map((textContent, i) => (
-    element(cell, { textContent, className: columns[i][1] }))));
+  const line = (cell, texts, row) => element("tr", {}, ...texts.map((textContent, i) => {
+    const [, className, , more] = columns[i];
+    return element(cell, { textContent, className: `${className} ${(row && more?.(row)) ?? ""}` });
+  }));
   table.replaceChildren(
     element("thead", {}, line("th", columns.map(([title]) => title))),
-    element("tbody", {}, ...rows.map((row) => line("td", columns.map(([, , text]) => text(row))))),
+    element("tbody", {}, ...rows.map((row) => (
+      line("td", columns.map(([, , text]) => text(row)), row)))),
   );
 }
 
 function showWorkers(now) {
-  showTable($("workers"), [
-    ["worker", "", (row) => row.worker],
+  $("workers-section").hidden = now.workers.length === 0;
+  const traffic = now.relay ? [
+    ["Gbit/s up", "", (row) => number(row.up)],
+    ["down", "", (row) => number(row.down)],
+    ["new/s", "secondary", (row) => number(row.requests)],
+  ] : [
     ["Gbit/s", "", (row) => number(row.gbit)],
     ["req/s", "", (row) => number(row.requests)],
+  ];
+  showTable($("workers"), [
+    ["worker", "", (row) => row.worker],
+    ...traffic,
     ["conns", "", (row) => count(row.connections)],
     ["user", "secondary", (row) => percent(row.user)],
     ["system", "secondary", (row) => percent(row.system)],
-    ["CPU", "", (row) => percent(row.user + row.system)],
+    ["CPU", "", (row) => percent(row.cpu)],
     ["events/wake", "secondary", (row) => number(row.events)],
   ], now.workers);
 }
 
-function showRelay(now) {
-  $("relay-section").hidden = now.relay.length === 0;
-  showTable($("relay"), [
-    ["", "", (row) => row.what],
-    ["now", "", (row) => `${number(row.value)}${row.isCounter ? "/s" : ""}`],
-  ], now.relay);
+function showRelay({ routes, ends }) {
+  const upOf = ({ upstreams }) => upstreams.filter(({ up }) => up).length;
+  const mirror = routes.some((route) => route.mirror) ? [
+    ["mirror Gbit/s", "secondary", (route) => number(route.mirror?.gbit)],
+    ["lost", "", (route) => (route.mirror ? `${size(route.mirror.lostBytes)}/s` : "–"),
+      (route) => (route.mirror?.lostBytes > 0 || route.mirror?.lostRecords > 0 ? "bad" : "")],
+  ] : [];
+  showTable($("routes"), [
+    ["relay", "name", (route) => route.name],
+    ["up", "", (route) => `${upOf(route)} of ${route.upstreams.length}`,
+      (route) => (upOf(route) < route.upstreams.length ? "bad" : "")],
+    ["conns", "", ({ upstreams }) => (
+      count(upstreams.reduce((sum, { connections }) => sum + (connections ?? 0), 0)))],
+    ["queued", "", (route) => count(route.queued), (route) => (route.queued > 0 ? "warning" : "")],
+    ["look-ups failed", "secondary", (route) => `${number(route.lookupFailures)}/s`,
+      (route) => (route.lookupFailures > 0 ? "warning" : "")],
+    ...mirror,
+  ], routes);
+  const upstreams = routes.flatMap((route) => (
+    route.upstreams.map((upstream) => ({ ...upstream, relay: route.name }))));
+  showTable($("upstreams"), [
+    ["upstream", "name", ({ upstream, address }) => (
+      upstream === address ? upstream : `${upstream} (${address})`)],
+    ...(routes.length > 1 ? [["relay", "secondary", ({ relay }) => relay]] : []),
+    ["state", "", ({ up }) => (up ? "up" : "down"), ({ up }) => (up ? "good" : "bad")],
+    ["conns", "", ({ connections }) => count(connections)],
+    ["new/s", "", ({ connects }) => number(connects)],
+    ["failed", "", ({ failures }) => number(failures),
+      ({ failures }) => (failures > 0 ? "bad" : "")],
+  ], upstreams);
+  showRows($("ends"), ends.length === 0 ? [["No connection has ended", ""]]
+    : ends.map(([end, rate]) => [end, number(rate), end === "done" ? "" : "warning"]));
+}
+
+/** `rows`: [what, text, class]. */
+function showRows(list, rows) {
+  list.replaceChildren(...rows.map(([what, text, className = ""]) => (
+    element("div", {}, element("dt", { textContent: what }),
+      element("dd", { textContent: text, className })))));
 }
 
 function showHealth(now) {
   const cold = `${number(now.coldWaits)}/s`
     + (now.coldWaitMs === undefined ? "" : ` of ${number(now.coldWaitMs)} ms`);
   const fdShare = (now.fds ?? 0) / (now.mostFds ?? Infinity);
-  const rows = [
+  const ktls = ["Encrypted by the kernel, of the TLS connections", now.ktls === undefined
+    ? "no TLS yet" : percent(now.ktls)];
+  const own = now.relay ? [
+    ["Other upstreams tried", `${number(now.relay.retries)}/s`,
+      now.relay.retries > 0 ? "warning" : ""],
+    ["Pipes in use; idle", `${count(now.relay.pipesInUse)}; ${count(now.relay.pipesIdle)}`],
+    ...(now.ktls === undefined ? [] : [ktls]),
+  ] : [
+    ["Waits for the disk", cold, now.coldWaits > 0 ? "warning" : ""],
+    ["Found in the page cache, of what was looked for", percent(now.resident)],
+    ktls,
+  ];
+  showRows($("health"), [
     ["Errors", now.errors.length === 0 ? "none"
       : now.errors.map(([what, rate]) => `${what} ${number(rate)}/s`).join(", "),
     now.errors.length > 0 ? "bad" : ""],
     ["Retransmitted segments, this machine", percent(now.retransmitted),
       now.retransmitted > 0.01 ? "warning" : ""],
-    ["Waits for the disk", cold, now.coldWaits > 0 ? "warning" : ""],
-    ["Found in the page cache, of what was looked for", percent(now.resident)],
-    ["Encrypted by the kernel, of the TLS connections", now.ktls === undefined
-      ? "no TLS yet" : percent(now.ktls)],
+    ...own,
     ["Descriptors", `${count(now.fds)} of ${count(now.mostFds)}`, fdShare > 0.8 ? "warning" : ""],
-    ["Memory; held by the kernel for sends", `${size(now.memory)}; ${size(now.pinned)}`],
-  ];
-  $("health").replaceChildren(...rows.map(([what, text, className = ""]) => (
-    element("div", {}, element("dt", { textContent: what }),
-      element("dd", { textContent: text, className })))));
+    now.relay ? ["Memory", size(now.memory)]
+      : ["Memory; held by the kernel for sends", `${size(now.memory)}; ${size(now.pinned)}`],
+  ]);
 }
 
 // ---------------------------------------------------------------- the doctor's report
@@ -150,15 +214,17 @@ const charts = {
   paths: new StackedChart($("chart-paths")),
   cpu: new Chart($("chart-cpu"), [
     { label: "ms per Gbit", colour: () => pathColour(0) }]),
-  time: new Chart($("chart-time"), ["p50", "p90", "p99"].map((label, i) => (
-    { label, colour: () => pathColour(i) })), { logarithmic: true }),
+  fresh: new Chart($("chart-new"), [{ label: "new connections", colour: () => pathColour(1) }]),
+  time: new HeatChart($("chart-time"), ["p50", "p90", "p99"].map((label) => (
+    { label, colour: () => css(`--${label}`) }))),
 };
 
 function pushCharts(at, now) {
   charts.paths.push(at, now && now.paths.map(({ path, index, gbit }) => (
     { name: path, index, value: gbit })));
   charts.cpu.push(at, [now?.perGbit]);
-  charts.time.push(at, [now?.p50, now?.p90, now?.p99]);
+  charts.fresh.push(at, [now?.requests]);
+  charts.time.push(at, [now?.p50, now?.p90, now?.p99], now?.times ?? []);
 }
 
 function show(now, at) {
@@ -166,7 +232,7 @@ function show(now, at) {
   showPaths(now);
   showWorkers(now);
   showHealth(now);
-  showRelay(now);
+  if (now.relay) showRelay(now.relay);
   pushCharts(at, now);
 }
 
@@ -228,5 +294,6 @@ $("pause").addEventListener("click", () => {
   if (paused) tell("", "paused");
 });
 
+$("command").textContent = `pagewire top --admin ${location.host}`;
 go();
 readDoctor();

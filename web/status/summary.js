@@ -1,4 +1,5 @@
 // What the page shows, worked out of two readings. No DOM here. undefined: could not be had.
+import { summarizeRelay } from "./relay.js";
 
 const ratio = (part, whole) => (whole > 0 ? part / whole : undefined);
 const GBIT = 8 / 1e9;
@@ -32,20 +33,29 @@ function paths(between, words) {
   });
 }
 
-function workers(between) {
-  return between.of("pagewire_worker_sent_bytes_total").map(({ labels: { worker }, growth }) => {
-    const cpu = (mode) => between.rate("pagewire_worker_cpu_seconds_total", { worker, mode });
-    return {
-      worker,
-      gbit: growth * GBIT / between.seconds,
-      requests: between.rate("pagewire_worker_requests_total", { worker }),
-      connections: between.now("pagewire_worker_connections_open", { worker }),
-      user: cpu("user"),
-      system: cpu("system"),
-      events: ratio(between.growth("pagewire_worker_events_total", { worker }),
-        between.growth("pagewire_worker_wakeups_total", { worker })),
-    };
-  });
+function serveWorkers(between) {
+  return between.of("pagewire_worker_sent_bytes_total").map(({ labels: { worker }, growth }) => ({
+    worker,
+    gbit: growth * GBIT / between.seconds,
+    requests: between.rate("pagewire_worker_requests_total", { worker }),
+    connections: between.now("pagewire_worker_connections_open", { worker }),
+  }));
+}
+
+/** A worker's thread, which serve and relay tell by the same names. */
+function threadOf(between, worker) {
+  const cpu = (mode) => {
+    const growth = between.sum("pagewire_worker_cpu_seconds_total", { worker, mode }, "growth");
+    return growth === undefined ? undefined : growth / between.seconds;
+  };
+  const [user, system] = [cpu("user"), cpu("system")];
+  return {
+    user,
+    system,
+    cpu: user === undefined || system === undefined ? undefined : user + system,
+    events: ratio(between.growth("pagewire_worker_events_total", { worker }),
+      between.growth("pagewire_worker_wakeups_total", { worker })),
+  };
 }
 
 function errors(between) {
@@ -60,28 +70,12 @@ function errors(between) {
   for (const { labels, growth } of between.of("pagewire_tls_failures_total")) {
     add(`tls ${labels.result}`, growth);
   }
-  for (const { labels, growth } of between.of("pagewire_relay_ends_total")) {
-    if (labels.end !== "done") add(labels.end, growth);
-  }
-  for (const name of ["relay_refused", "connections_refused", "accept_errors", "disk_errors",
-    "log_dropped"]) {
-    add(name.replace("_", " "), between.growth(`pagewire_${name}_total`));
+  for (const [name, words] of [["connections_refused", "refused"], ["relay_refused", "refused"],
+    ["accept_errors", "accept errors"], ["relay_accept_errors", "accept errors"],
+    ["disk_errors", "disk errors"], ["log_dropped", "log lines dropped"]]) {
+    add(words, between.growth(`pagewire_${name}_total`));
   }
   return rates.sort((a, b) => b[1] - a[1]);
-}
-
-/** Every series of the relay that is not 0; counters as rates. */
-function relay(between) {
-  const rows = [];
-  for (const { name, labels } of between.after.values()) {
-    if (!name.startsWith("pagewire_relay_") || labels.le !== undefined) continue;
-    const isCounter = name.endsWith("_total");
-    const value = isCounter ? between.rate(name, labels) : between.now(name, labels);
-    if (value === 0) continue;
-    const words = name.slice("pagewire_relay_".length).replace(/_total$/, "").split("_");
-    rows.push({ what: [...words, ...Object.values(labels)].join(" "), value, isCounter });
-  }
-  return rows;
 }
 
 function ktls(between) {
@@ -92,8 +86,8 @@ function ktls(between) {
 }
 
 export function summarize(between, nowS) {
-  const relays = between.has("pagewire_relay_bytes_total");
-  const words = relays ? RELAY : SERVE;
+  const relay = between.has("pagewire_relay_bytes_total") ? summarizeRelay(between) : undefined;
+  const words = relay ? RELAY : SERVE;
   const bytes = between.growth(words.bytes);
   const cpuS = between.growth("process_cpu_seconds_total");
   const again = between.growth("pagewire_host_tcp_retransmitted_segments_total");
@@ -106,7 +100,7 @@ export function summarize(between, nowS) {
   const waitS = ratio(between.growth("pagewire_disk_wait_seconds_sum"), waits);
   const started = between.now("process_start_time_seconds");
   return {
-    relays,
+    relay,
     version: between.of("pagewire_build_info")[0]?.labels.version,
     engine: between.of("pagewire_engine_info")[0]?.labels.engine,
     upS: started === undefined ? undefined : nowS - started,
@@ -116,6 +110,8 @@ export function summarize(between, nowS) {
     cpu: cpuS / between.seconds,
     perGbit: ratio(cpuS * 1e3, bytes * GBIT),
     p50: ms(0.5), p90: ms(0.9), p99: ms(0.99),
+    times: between.buckets("pagewire_request_duration_seconds").map(({ lower, upper, growth }) => (
+      { lower: lower * 1e3, upper: upper * 1e3, rate: growth / between.seconds })),
     coldWaits: waits / between.seconds,
     coldWaitMs: waitS === undefined ? undefined : waitS * 1e3,
     ktls: ktls(between),
@@ -128,8 +124,8 @@ export function summarize(between, nowS) {
     pinned: (between.now("pagewire_process_pinned_bytes") ?? 0)
       + (between.now("pagewire_zerocopy_in_flight_bytes") ?? 0),
     paths: paths(between, words),
-    workers: workers(between),
+    workers: (relay ? relay.workers : serveWorkers(between))
+      .map((row) => ({ ...row, ...threadOf(between, row.worker) })),
     errors: errors(between),
-    relay: relay(between),
   };
 }
