@@ -361,4 +361,9 @@ void abort_on_close(int fd) {
   ::setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
 }
 
+void finish_on_close(int fd) {
+  const linger none{.l_onoff = 0, .l_linger = 0};
+  ::setsockopt(fd, SOL_SOCKET, SO_LINGER, &none, sizeof none);
+}
+
 }  // namespace pagewire::sys

@@ -136,6 +136,9 @@ void reset_now(int fd);
 
 /// The next close(2) sends RST and drops what is queued (SO_LINGER with 0 seconds): the peer must
 /// not take a cut-off body for a whole one.
+/// An accepted socket has that from its listener, and a process that is killed closes, too.
 void abort_on_close(int fd);
+/// The next close(2) sends what is queued and FIN, as without abort_on_close().
+void finish_on_close(int fd);
 
 }  // namespace pagewire::sys
