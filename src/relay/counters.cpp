@@ -75,6 +75,12 @@ void write_paths(std::string& text, const Workers& workers) {
   }
 }
 
+std::string threads_part(const Workers& workers) {
+  std::vector<const metrics::ThreadMetrics*> all;
+  for (const Counters* const worker : workers) all.push_back(&worker->thread);
+  return metrics::threads_text(all);
+}
+
 std::string tls_part(const Workers& workers) {
   const auto outcomes = tls::outcome_tokens();
   const auto kernel = tls::kernel_tokens();
@@ -121,6 +127,7 @@ std::string counters_text(const Workers& workers, const Facts& facts) {
                  workers, [=](const Counters& w) -> auto& { return w.ends[i]; }));
   }
   write_paths(text, workers);
+  text += threads_part(workers);
   if (facts.tls) text += tls_part(workers);
   return text;
 }

@@ -47,6 +47,7 @@ struct Counters {
   metrics::Counter log_dropped;
   PumpCounts pump;
   metrics::TlsMetrics tls;
+  metrics::ThreadMetrics thread;  ///< as of the last tick
   std::array<metrics::Counter, tunnel_ends> ends;
 };
 

@@ -114,6 +114,10 @@ void Worker::tick() {
   counters_.pipes_in_use.set(room_.pipes_in_use);
   counters_.pipes_idle.set(pipes_.idle());
   counters_.tls.record_bytes.set(tls_room_.send_buffers.sent_bytes());
+  const loop::Counters loop = loop_->counters();
+  counters_.thread.rounds.set(loop.rounds);
+  counters_.thread.events.set(loop.events);
+  counters_.thread.ask_cpu();
   for (const RouteParts& route : shared_.routes) route.upstreams->refresh(index_);
   // The log counts for all workers; one of them passes it on.
   if (index_ == 0 && access_log() != nullptr) counters_.log_dropped.set(access_log()->dropped());

@@ -121,7 +121,8 @@ class MetricsDocumentedTest(unittest.TestCase):
 
 
 class RelayMetricsDocumentedTest(unittest.TestCase):
-    SHARED = re.compile("process_|pagewire_(build_info|log_dropped_total|process_|host_)")
+    SHARED = re.compile("process_|pagewire_(build_info|log_dropped_total|process_|host_|"
+                        "worker_(cpu|wakeups|events))")
 
     def test_every_metric_is_documented_and_the_other_way_round(self):
         folder = TestFolder()
