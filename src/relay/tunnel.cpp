@@ -153,6 +153,10 @@ void Tunnel::connect_failed(int errno_value) {
 // ---------------------------------------------------------------- bytes
 
 void Tunnel::open() {
+  // Nobody listens there: the kernel has chosen the port that it was to connect to.
+  if (slot_.endpoint().own && sys::is_connected_to_itself(far_->fd())) {
+    return connect_failed(ECONNREFUSED);
+  }
   if (const Result<void> sent = send_header(); !sent) {
     return connect_failed(sent.error().errno_value);  // EPIPE, ECONNRESET: closed already
   }

@@ -142,6 +142,7 @@ class Tunnel final : public loop::RawStream, private Attempt, private TunnelNode
   TunnelState state_;
   std::uint8_t tries_ = 0;
   bool settled_ = false;
+  bool low_water_ = false;  ///< the socket's is that of a PROXY header
   std::array<bool, 2> waits_for_sink_{};
   std::int64_t came_ns_;
   std::int64_t connected_ns_ = 0;

@@ -40,7 +40,7 @@ struct Shared {
   std::vector<RouteParts> routes;
   log::AccessLog* access_log = nullptr;
   std::atomic<std::size_t> connections{0};  ///< and for a moment those above the limit
-  std::atomic<std::uint64_t> cut_off{0};  ///< tunnels that the drain timeout broke off
+  std::atomic<std::uint64_t> cut_off{0};    ///< tunnels that the drain timeout broke off
 };
 
 class Worker final {

@@ -1,15 +1,22 @@
 """How tunnels end when a side breaks off: what was said before a reset arrives, and a relay that is
-killed leaves no stream behind that looks complete."""
+killed leaves no stream behind that looks complete. And what could keep one busy in vain: a header
+that drips in, and a connection to itself."""
 
 import os
+import shutil
 import signal
 import socket
+import struct
+import subprocess
+import tempfile
 import threading
+import time
 import unittest
 
-from support_faults import coded_bytes, fetch_metrics, first_difference, wait_until
+from support_faults import (LIBC, coded_bytes, fetch_metrics, first_difference, report, wait_until,
+                            why_no_strace)
 
-from support import Relay, Upstream, read_all, reset
+from support import Relay, Upstream, echo, read_all, reset
 
 # Below the windows of loopback, so that all of it can leave before the reset does.
 SIZES = (1, 1_000, 100_000)
@@ -191,6 +198,124 @@ class KilledRelay(RelayEnds):
                 "pagewire_relay_ends_total", end="done") == 1, "the tunnel has ended")
             os.kill(relay.pid, signal.SIGKILL)
             self.assertIsNone(first_difference(read_all(client), data))
+
+
+class DrippingHeader(RelayEnds):
+    """A PROXY header of version 2 with TLVs, as long as is taken, in small pieces."""
+
+    HEADER = (b"\r\n\r\n\0\r\nQUIT\n" + struct.pack(">BBH", 0x21, 0x11, 16_384 - 16)
+              + socket.inet_aton("192.0.2.9") + socket.inet_aton("198.51.100.3")
+              + struct.pack(">HH", 4711, 443)
+              + struct.pack(">BH", 4, 16_384 - 16 - 12 - 3) + bytes(16_384 - 16 - 12 - 3))
+
+    def drip(self, client, data, pieces):
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        size = -(-len(data) // pieces)
+        for at in range(0, len(data), size):
+            client.sendall(data[at:at + size])
+            time.sleep(0.0005)
+
+    def test_it_is_not_looked_at_with_each_piece(self):
+        why = why_no_strace()
+        if why:
+            self.skipTest(why)
+        pieces = 600
+        relay = self.relay("--accept-proxy", "--proxy-timeout", "60s", to=self.upstream(echo))
+        with tempfile.NamedTemporaryFile("r") as calls, relay.connect() as client:
+            with subprocess.Popen(["strace", "-f", "-e", "trace=recvfrom", "-o", calls.name, "-p",
+                                   str(relay.pid)], stderr=subprocess.PIPE, text=True) as tracer:
+                self.assertIn("attached", tracer.stderr.readline())
+                self.drip(client, self.HEADER + b"hello", pieces)
+                self.assertEqual(client.recv(5, socket.MSG_WAITALL), b"hello")
+                tracer.send_signal(signal.SIGINT)
+                tracer.wait(10)
+            looks = calls.read().count("MSG_PEEK")
+        report(f"{looks} looks at a header of {len(self.HEADER)} bytes in {pieces} pieces")
+        self.assertGreater(looks, 0)
+        self.assertLess(looks, pieces / 10)
+
+    def test_bytes_behind_it_pass_one_by_one(self):
+        """The socket tells of single bytes again."""
+        relay = self.relay("--accept-proxy", to=self.upstream(echo))
+        with relay.connect() as client:
+            self.drip(client, self.HEADER, 20)
+            for number in range(20):
+                client.sendall(b"%c" % number)
+                self.assertEqual(client.recv(1), b"%c" % number)
+
+    def test_a_fin_within_it_is_heard_at_once(self):
+        relay = self.relay("--accept-proxy", "--proxy-timeout", "600s", to=self.upstream(echo))
+        with relay.connect() as client:
+            self.drip(client, self.HEADER[:-1], 20)
+            client.shutdown(socket.SHUT_WR)
+            self.assertEqual(self.read_to_reset(client), b"")
+        self.assertEqual(
+            fetch_metrics(relay).total("pagewire_relay_ends_total", end="proxy-header"), 1)
+
+    def test_a_whole_one_that_does_not_come_times_out(self):
+        relay = self.relay("--accept-proxy", "--proxy-timeout", "200ms", to=self.upstream(echo))
+        with relay.connect() as client:
+            self.drip(client, self.HEADER[:-1], 20)
+            self.assertEqual(self.read_to_reset(client), b"")
+
+
+class ConnectedToItself(unittest.TestCase):
+    """Where the only port that the kernel may choose is the one to be connected to, TCP connects a
+    socket with itself, and a client would be its own upstream."""
+
+    PORT = 40_000
+
+    def in_a_network_of_its_own(self, body):
+        """In a thread, whose network namespace is its own and that of what it starts."""
+        if os.geteuid() != 0 or shutil.which("ip") is None:
+            self.skipTest("needs root and ip, for a network namespace")
+        failures = []
+
+        def run():
+            clone_newnet = 0x40000000
+            try:
+                self.assertEqual(LIBC.unshare(clone_newnet), 0)
+                subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+                body()
+            except BaseException as problem:  # pylint: disable=broad-except
+                failures.append(problem)
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join()
+        if failures:
+            raise failures[0]
+
+    def ports_to_choose_from(self, first, last):
+        with open("/proc/sys/net/ipv4/ip_local_port_range", "w", encoding="ascii") as file:
+            file.write(f"{first} {last}")
+
+    def test_it_is_a_connection_that_failed(self):
+        def body():
+            with Relay("--workers", "1", "--retries", "0", to=[("127.0.0.1", self.PORT)]) as relay:
+                self.ports_to_choose_from(self.PORT, self.PORT)
+                with self.assertRaises(ConnectionResetError), relay.connect() as client:
+                    client.sendall(b"hello")
+                    client.recv(5)
+                    raise AssertionError("the client hears itself")
+                metrics = fetch_metrics(relay)
+                self.assertEqual(metrics.total("pagewire_relay_ends_total", end="connect-failed"),
+                                 1)
+                self.assertEqual(metrics.total("pagewire_relay_upstream_connect_failures_total",
+                                               reason="refused"), 1)
+        self.in_a_network_of_its_own(body)
+
+    def test_a_check_does_not_pass(self):
+        def body():
+            with Relay("--workers", "1", "--check", "--check-interval", "100ms", "--fall", "1",
+                       to=[("127.0.0.1", self.PORT)]) as relay:
+                self.ports_to_choose_from(self.PORT, self.PORT)
+                time.sleep(1)  # some ten checks; nobody else has a port to connect from
+                self.ports_to_choose_from(32_768, 60_999)
+                self.assertGreater(fetch_metrics(relay).total(
+                    "pagewire_relay_upstream_checks_total", result="refused"), 4)
+                self.assertEqual(fetch_metrics(relay).total(
+                    "pagewire_relay_upstream_checks_total", result="ok"), 0)
+        self.in_a_network_of_its_own(body)
 
 
 if __name__ == "__main__":
