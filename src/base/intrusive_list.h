@@ -55,9 +55,17 @@ class IntrusiveList {
   /// Calls visit(member) for each; the visited member may unlink itself, no other may.
   template <class Visit>
   void for_each(Visit visit) {
+    for_each_while([&visit](T& member) {
+      visit(member);
+      return true;
+    });
+  }
+  /// The same, until visit returns false.
+  template <class Visit>
+  void for_each_while(Visit visit) {
     for (ListNode* node = head_.next; node != &head_;) {
       ListNode* following = node->next;
-      visit(from(node));
+      if (!visit(from(node))) return;
       node = following;
     }
   }

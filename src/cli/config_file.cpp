@@ -8,6 +8,8 @@
 #include <optional>
 #include <utility>
 
+#include "cli/relay_options.h"
+#include "cli/serve_options.h"
 #include "cli/text_file.h"
 #include "cli/values.h"
 
@@ -46,6 +48,17 @@ UsageError unknown_key(const ConfigText& config, const Line& line,
   const std::optional<std::string_view> near = near_match(line.key, known);
   return {fmt::format("{}:{}: unknown key '{}'{}", config.name, line.number, line.key,
                       near ? fmt::format(" (did you mean '{}'?)", *near) : "")};
+}
+
+/// The other command with a file that has this key; "".
+std::string_view whose_key(std::string_view key, const CommandTable& table) {
+  for (const CommandTable& other : {serve_command(), relay_command()}) {
+    const OptionFacts* const option = other.find(key);
+    if (option != nullptr && option->in_file && other.command != table.command) {
+      return other.command;
+    }
+  }
+  return {};
 }
 
 std::vector<std::string_view> keys_of(const CommandTable& table) {
@@ -169,6 +182,12 @@ OrUsageError<Value> table_value(const Source& source, const OptionFacts& option,
 OrUsageError<Assignment> assignment_of(const Source& source, const Line& line) {
   const OptionFacts* const option = source.table.find(line.key);
   if (option == nullptr || !option->in_file) {
+    const std::string_view other = whose_key(line.key, source.table);
+    if (!other.empty()) {
+      return tl::unexpected(
+          UsageError{fmt::format("{}:{}: '{}' is a key of {}, not of {}", source.config.name,
+                                 line.number, line.key, other, source.table.command)});
+    }
     return tl::unexpected(unknown_key(source.config, line, keys_of(source.table)));
   }
   Assignment assignment{.option = option, .values = {}};

@@ -99,7 +99,8 @@ int list(const Wanted& wanted) {
   const bool whole = walk_all(wanted.files, [&](const auto& head, std::uint64_t at, auto bytes) {
     found.add(head, at, bytes);
   });
-  if (!wanted.json) {
+  // What could not be read has been said; without a line there is nothing to head.
+  if (!wanted.json && (whole || !found.connections().empty())) {
     (void)std::fputs(fmt::format("{:>18} {:>15} {:>5} {:>15} {:>5} {:>15}\n", "connection", "up",
                                  "", "down", "", "missing")
                          .c_str(),

@@ -33,8 +33,7 @@ int check_config(const RelaySettings& settings) {
 }
 
 /// Two a connection, and two a pipe.
-void take_descriptors(const relay::Settings& settings) {
-  const rlim_t allowed = raise_descriptor_limit();
+void compare_descriptors(rlim_t allowed, const relay::Settings& settings) {
   const std::size_t wanted = 2 * settings.connections;
   if (allowed < wanted) {
     (void)complain(fmt::format("pagewire relay: note: this process may open {} files; "
@@ -105,13 +104,14 @@ int relay(std::span<const std::string> arguments) {
   if (settings->check_config) return check_config(*settings);
 
   const sigset_t signals = block_signals();
-  take_descriptors(settings->relay);
+  const rlim_t descriptors = raise_descriptor_limit();
   relay::Relay relay;
   relay::Settings running = settings->relay;
   running.tell = [](const std::string& line) { (void)complain("pagewire relay: " + line, 0); };
   if (const auto started = relay.start(running); !started) {
     return complain("pagewire relay: " + started.error().text, exit_failed);
   }
+  compare_descriptors(descriptors, settings->relay);
   announce(relay, *settings);
   StatusLine status(
       {.mode = settings->status, .log_file = settings->relay.access_log.file, .counted = "new"});

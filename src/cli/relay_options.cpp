@@ -148,7 +148,8 @@ void add_process_timeouts(std::vector<RelayOption>& table) {
       {.name = "keepalive",
        .group = group,
        .placeholder = "SECONDS",
-       .help = "without a byte, then peers are asked whether they are still there; 0 is off"},
+       .help = "without a byte for so many seconds (a number, no unit), peers are asked whether "
+               "they are still there; 0 is off"},
       {.least = 0, .most = 32'767}, [](auto& s) -> auto& { return s.keep_alive_s; }));
   // All other times have a unit, so who writes 60s is told that this one has none.
   table.back().takes = "seconds, a number from 0 to 32767 without a unit";

@@ -111,6 +111,8 @@ struct ThreadMetrics {
   Counter cpu_system_us;
   Counter rounds;  ///< of its loop; each is one wake-up
   Counter events;
+
+  void ask_cpu();  ///< on that thread
 };
 
 struct WorkerMetrics {
@@ -226,6 +228,8 @@ std::string prometheus_text(std::span<const WorkerMetrics* const> workers, const
                             const SystemFacts& system);
 /// The part of it that is the same for every program with workers of this kind.
 std::string system_text(const SystemFacts& system);
+/// What these workers' threads did, one series a worker.
+std::string threads_text(std::span<const ThreadMetrics* const> workers);
 /// The families of TLS, of these workers.
 std::string tls_text(std::span<const TlsMetrics* const> workers, const TlsNames& names);
 

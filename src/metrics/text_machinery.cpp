@@ -23,20 +23,40 @@ void by_worker(std::string& text, std::string_view name, Workers workers, Value 
   }
 }
 
-void write_cpu(std::string& text, Workers workers) {
+}  // namespace
+
+void ThreadMetrics::ask_cpu() {
+  const sys::CpuTime cpu = sys::thread_cpu_time();
+  cpu_user_us.set(cpu.user_us);
+  cpu_system_us.set(cpu.system_us);
+}
+
+std::string threads_text(std::span<const ThreadMetrics* const> workers) {
+  std::string text;
   constexpr std::string_view name = "pagewire_worker_cpu_seconds_total";
   family(text, name, "counter", "CPU time of the worker's thread, as of its last tick.");
   for (std::size_t worker = 0; worker < workers.size(); ++worker) {
-    const ThreadMetrics& thread = workers[worker]->thread;
+    const ThreadMetrics& thread = *workers[worker];
     fmt::format_to(std::back_inserter(text),
                    "{0}{{worker=\"{1}\",mode=\"user\"}} {2}\n"
                    "{0}{{worker=\"{1}\",mode=\"system\"}} {3}\n",
                    name, worker, seconds(thread.cpu_user_us.value()),
                    seconds(thread.cpu_system_us.value()));
   }
+  const auto each = [&](const Family& of, Counter ThreadMetrics::*counter) {
+    write_family(text, of);
+    for (std::size_t worker = 0; worker < workers.size(); ++worker) {
+      fmt::format_to(std::back_inserter(text), "{}{{worker=\"{}\"}} {}\n", of.name, worker,
+                     (workers[worker]->*counter).value());
+    }
+  };
+  each({"pagewire_worker_wakeups_total", "counter",
+        "Rounds of the worker's loop; ten a second are its ticks."},
+       &ThreadMetrics::rounds);
+  each({"pagewire_worker_events_total", "counter", "Events that those rounds brought."},
+       &ThreadMetrics::events);
+  return text;
 }
-
-}  // namespace
 
 void write_cache_and_log(std::string& text, Workers workers) {
   single(text, "pagewire_open_file_cache_hits_total", "counter",
@@ -180,18 +200,15 @@ void write_workers(std::string& text, Workers workers) {
     family(text, name, type, help);
     by_worker(text, name, workers, value);
   };
-  write_cpu(text, workers);
+  std::vector<const ThreadMetrics*> threads;
+  for (const WorkerMetrics* const worker : workers) threads.push_back(&worker->thread);
+  text += threads_text(threads);
   each("pagewire_worker_requests_total", "counter", "Responses sent, by worker.",
        [](const WorkerMetrics& worker) { return of_one(worker).requests; });
   each("pagewire_worker_sent_bytes_total", "counter", "Bytes that sockets took, by worker.",
        [](const WorkerMetrics& worker) { return of_one(worker).bytes; });
   each("pagewire_worker_connections_open", "gauge", "Connections open now, by worker.",
        [](const WorkerMetrics& worker) { return worker.connections_open.value(); });
-  each("pagewire_worker_wakeups_total", "counter",
-       "Rounds of the worker's loop; ten a second are its ticks.",
-       [](const WorkerMetrics& worker) { return worker.thread.rounds.value(); });
-  each("pagewire_worker_events_total", "counter", "Events that those rounds brought.",
-       [](const WorkerMetrics& worker) { return worker.thread.events.value(); });
 }
 
 }  // namespace pagewire::metrics

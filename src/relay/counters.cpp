@@ -94,13 +94,12 @@ void write_workers(std::string& text, const Workers& workers) {
   constexpr std::string_view open = "pagewire_relay_worker_connections_open";
   metrics::write_family(text, {open, "gauge", "Clients connected now, by worker."});
   each(open, "", &Counters::open);
-  constexpr std::string_view rounds = "pagewire_worker_wakeups_total";
-  metrics::write_family(
-      text, {rounds, "counter", "Rounds of the worker's loop; ten a second are its ticks."});
-  each(rounds, "", &Counters::rounds);
-  constexpr std::string_view events = "pagewire_worker_events_total";
-  metrics::write_family(text, {events, "counter", "Events that those rounds brought."});
-  each(events, "", &Counters::events);
+}
+
+std::string threads_part(const Workers& workers) {
+  std::vector<const metrics::ThreadMetrics*> all;
+  for (const Counters* const worker : workers) all.push_back(&worker->thread);
+  return metrics::threads_text(all);
 }
 
 std::string tls_part(const Workers& workers) {
@@ -150,6 +149,7 @@ std::string counters_text(const Workers& workers, const Facts& facts) {
   }
   write_paths(text, workers);
   write_workers(text, workers);
+  text += threads_part(workers);
   if (facts.tls) text += tls_part(workers);
   return text;
 }

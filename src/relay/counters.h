@@ -49,6 +49,7 @@ struct Counters {
   metrics::Counter events;
   PumpCounts pump;
   metrics::TlsMetrics tls;
+  metrics::ThreadMetrics thread;  ///< as of the last tick
   std::array<metrics::Counter, tunnel_ends> ends;
 };
 

@@ -4,9 +4,12 @@
 #include <poll.h>
 
 #include <algorithm>
+#include <chrono>
+#include <condition_variable>
 #include <csignal>
 #include <cstdio>
 #include <iterator>
+#include <mutex>
 #include <thread>
 
 #include <fmt/format.h>
@@ -26,6 +29,7 @@ using Sleep = MirrorAlarm::Sleep;
 
 constexpr int nap_ms = 1;  // 1 ms at 8 Gbit/s is a lane of 1 MiB
 constexpr int connect_wait_ms = 3'000;
+constexpr int end_wait_ms = 1'000;  // beyond flush_limit_ms, for the thread to see that it is over
 constexpr int records_a_turn = 64;  // of a lane, so that no other fills up meanwhile
 
 /// EPIPE and EFBIG are failures of the sink; the signals that come with them would end the process.
@@ -56,6 +60,7 @@ struct Mirror::Parts {
         writer({.target = given.target,
                 .rotate = given.rotate,
                 .retry_ms = given.retry_ms,
+                .look_up = given.look_up,
                 .run = connections.load()},
                std::move(own_pipe), [this](int fd) { return wait_for_recorder(fd); }) {}
 
@@ -66,6 +71,7 @@ struct Mirror::Parts {
   void sleep(bool flowing);
   bool anything_to_do() const;
   bool anything_waits() const;
+  bool wait_for_end();
   void complain_of_rest() const;
   MirrorSink::Patience patience() const { return {connect_wait_ms, alarm.fd()}; }
 
@@ -78,6 +84,9 @@ struct Mirror::Parts {
   std::int64_t stop_at_ms = 0;    ///< the thread's; 0: not asked to stop
   std::atomic<bool> reopen_asked{false};
   std::atomic<bool> stop_asked{false};
+  std::mutex end_mutex;
+  std::condition_variable end_changed;
+  bool ended = false;  ///< the thread's last word; under the mutex
   std::thread thread;
 };
 
@@ -86,28 +95,42 @@ Result<std::unique_ptr<Mirror>> Mirror::open(const Settings& settings) {
   if (!wakeup) return tl::unexpected(wakeup.error());
   Result<sys::Pipe> own_pipe = sys::make_pipe(settings.lane_capacity);
   if (!own_pipe) return tl::unexpected(own_pipe.error());
-  auto parts = std::make_unique<Parts>(settings, std::move(*wakeup), std::move(*own_pipe));
+  auto parts = std::make_shared<Parts>(settings, std::move(*wakeup), std::move(*own_pipe));
   if (Result<void> added = parts->add_lanes(); !added) return tl::unexpected(added.error());
   if (parts->writer.sink().is_file()) {
     if (Result<void> opened = parts->writer.open_next({}); !opened) {
       return tl::unexpected(opened.error());
     }
   }
-  Parts* const shared = parts.get();
-  parts->thread = std::thread([shared] {
+  parts->thread = std::thread([shared = parts] {
     sys::name_this_thread("pw-mirror");
     block_write_signals();
     shared->run();
+    const std::scoped_lock lock(shared->end_mutex);
+    shared->ended = true;
+    shared->end_changed.notify_all();
   });
   return std::unique_ptr<Mirror>(new Mirror(std::move(parts)));
 }
 
-Mirror::Mirror(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+Mirror::Mirror(std::shared_ptr<Parts> parts) : parts_(std::move(parts)) {}
 
 Mirror::~Mirror() {
   parts_->stop_asked.store(true);
   parts_->alarm.ring();
-  parts_->thread.join();
+  if (parts_->wait_for_end()) {
+    parts_->thread.join();
+  } else {
+    parts_->complain_of_rest();
+    parts_->thread.detach();  // what it uses is its own, too
+  }
+}
+
+/// False: the thread is held up.
+bool Mirror::Parts::wait_for_end() {
+  const std::chrono::milliseconds limit(settings.flush_limit_ms + end_wait_ms);
+  std::unique_lock lock(end_mutex);
+  return end_changed.wait_for(lock, limit, [this] { return ended; });
 }
 
 MirrorLane& Mirror::lane(std::size_t worker) {
@@ -195,7 +218,10 @@ void Mirror::Parts::run() {
     if (ready && reopen_asked.exchange(false) && writer.sink().is_file()) {
       (void)writer.open_next({});  // ENOSPC, EACCES: the old file stays in use
     }
-    if (stopping && (!flowing || now_ms() >= stop_at_ms)) return complain_of_rest();
+    if (stopping && (!flowing || now_ms() >= stop_at_ms)) {
+      if (anything_waits()) complain_of_rest();
+      return;
+    }
     if (!stopping) sleep(flowing);
   }
 }
@@ -254,7 +280,6 @@ bool Mirror::Parts::anything_waits() const {
 }
 
 void Mirror::Parts::complain_of_rest() const {
-  if (!anything_waits()) return;
   const std::string text = fmt::format(
       "pagewire: mirror {}: ended before all that was queued could be written\n", settings.target);
   (void)std::fputs(text.c_str(), stderr);

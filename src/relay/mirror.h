@@ -26,6 +26,7 @@
 #include "base/result.h"
 #include "base/units.h"
 #include "relay/mirror_head.h"
+#include "relay/resolver.h"
 #include "sys/pipe.h"
 
 namespace pagewire::relay {
@@ -55,12 +56,14 @@ class Mirror {
     unsigned retry_ms = 1000;          ///< after the sink has failed
     unsigned flush_limit_ms = 2000;    ///< what is queued at the end is written for so long
     std::size_t workers = 1;
+    LookUp look_up = &relay::look_up;  ///< of a recorder's name, on the thread
   };
 
   /// Opens the first file and starts the thread. A recorder is connected to by the thread, and
   /// again whenever it went away. Errors: as open(2) of the file, EMFILE for the pipes.
   static Result<std::unique_ptr<Mirror>> open(const Settings& settings);
-  /// Writes what is queued (at most flush_limit_ms long), then stops. After the workers.
+  /// Writes what is queued (at most flush_limit_ms long), then stops. After the workers. A thread
+  /// that is held up for longer (a look-up, a disk that hangs) is left to itself.
   ~Mirror();
 
   MirrorLane& lane(std::size_t worker);
@@ -71,8 +74,8 @@ class Mirror {
 
   struct Parts;  // private to mirror.cpp
  private:
-  explicit Mirror(std::unique_ptr<Parts> parts);
-  std::unique_ptr<Parts> parts_;
+  explicit Mirror(std::shared_ptr<Parts> parts);
+  std::shared_ptr<Parts> parts_;  ///< and the thread's
 };
 
 /// Whether a target names a recorder: "HOST:PORT" or "[v6]:PORT", no slash. "./a:1" is a file.

@@ -1,16 +1,14 @@
 #include "relay/mirror_sink.h"
 
 #include <fcntl.h>
-#include <netdb.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <memory>
+#include <vector>
 
 #include "relay/mirror.h"
+#include "relay/relay.h"
 #include "sys/socket.h"
 
 namespace pagewire::relay {
@@ -20,22 +18,12 @@ namespace {
 /// A recorder that acknowledges nothing for so long is connected to anew.
 constexpr unsigned dead_recorder_ms = 30'000;
 
-struct FreeAddresses {
-  void operator()(addrinfo* list) const { ::freeaddrinfo(list); }
-};
-using Addresses = std::unique_ptr<addrinfo, FreeAddresses>;
-
 /// By name or number. This thread may wait for a resolver; no other waits for it.
-Addresses look_up(const std::string& target) {
-  const std::size_t colon = target.rfind(':');
-  std::string host = target.substr(0, colon);
-  if (host.size() > 2 && host.front() == '[') host = host.substr(1, host.size() - 2);
-  addrinfo wanted{};
-  wanted.ai_socktype = SOCK_STREAM;
-  addrinfo* found = nullptr;
-  const std::string port = target.substr(colon + 1);
-  if (::getaddrinfo(host.c_str(), port.c_str(), &wanted, &found) != 0) return nullptr;
-  return Addresses(found);
+std::vector<sys::Address> addresses_of(const std::string& target, const LookUp& look_up) {
+  const auto parsed = parse_upstream(target);
+  if (!parsed) return {};
+  if (parsed->address) return {*parsed->address};
+  return look_up(parsed->name).addresses;
 }
 
 Result<void> wait_connected(int fd, MirrorSink::Patience patience) {
@@ -61,8 +49,8 @@ bool is_recorder(std::string_view target) {
          port.find_first_not_of("0123456789") == std::string_view::npos;
 }
 
-MirrorSink::MirrorSink(std::string target)
-    : target_(std::move(target)), is_file_(!is_recorder(target_)) {}
+MirrorSink::MirrorSink(std::string target, LookUp look_up)
+    : target_(std::move(target)), look_up_(std::move(look_up)), is_file_(!is_recorder(target_)) {}
 
 Result<void> MirrorSink::open_next(Patience patience) {
   return is_file_ ? create_file() : connect_to_recorder(patience);
@@ -83,23 +71,17 @@ Result<void> MirrorSink::create_file() {
 }
 
 Result<void> MirrorSink::connect_to_recorder(Patience patience) {
-  const Addresses addresses = look_up(target_);
   Result<void> done = failure("getaddrinfo", EHOSTUNREACH);
-  for (const addrinfo* one = addresses.get(); one != nullptr; one = one->ai_next) {
-    sys::Fd fd(::socket(one->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-    if (!fd.is_open()) return last_error("socket");
-    if (::connect(fd.get(), one->ai_addr, one->ai_addrlen) == 0) {
-      done = {};
-    } else {
-      done = errno == EINPROGRESS ? wait_connected(fd.get(), patience) : last_error("connect");
-    }
+  for (const sys::Address& address : addresses_of(target_, look_up_)) {
+    Result<sys::Fd> fd = sys::connect_to(address, {});
+    done = fd ? wait_connected(fd->get(), patience) : tl::unexpected(fd.error());
     if (!done) continue;
     // Without these a recorder that was unplugged would be believed in for minutes.
     const int on = 1;
-    ::setsockopt(fd.get(), SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
-    (void)sys::set_user_timeout(fd.get(), dead_recorder_ms);
-    (void)sys::set_no_delay(fd.get());
-    fd_ = std::move(fd);
+    ::setsockopt(fd->get(), SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    (void)sys::set_user_timeout(fd->get(), dead_recorder_ms);
+    (void)sys::set_no_delay(fd->get());
+    fd_ = std::move(*fd);
     position_ = 0;
     return {};
   }

@@ -11,6 +11,7 @@
 
 #include "base/result.h"
 #include "base/units.h"
+#include "relay/resolver.h"
 #include "sys/fd.h"
 #include "sys/pipe.h"
 
@@ -18,7 +19,7 @@ namespace pagewire::relay {
 
 class MirrorSink {
  public:
-  explicit MirrorSink(std::string target);
+  MirrorSink(std::string target, LookUp look_up);
 
   bool is_file() const { return is_file_; }
   bool is_open() const { return fd_.is_open(); }
@@ -49,6 +50,7 @@ class MirrorSink {
   Result<void> connect_to_recorder(Patience patience);
 
   std::string target_;
+  LookUp look_up_;
   bool is_file_;
   std::uint64_t next_number_ = 0;  ///< of NAME.N; 0 is NAME itself
   std::uint64_t position_ = 0;

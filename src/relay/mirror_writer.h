@@ -25,6 +25,7 @@ class MirrorWriter {
     std::string target;
     ByteCount rotate;
     unsigned retry_ms;
+    LookUp look_up;
     std::uint64_t run;  ///< told by every start record
   };
   /// `wait` waits until a recorder's socket is writable; false: no longer, the end is near.
@@ -32,7 +33,7 @@ class MirrorWriter {
       : setting_(std::move(setting)),
         own_pipe_(std::move(own_pipe)),
         wait_(std::move(wait)),
-        sink_(setting_.target) {}
+        sink_(setting_.target, setting_.look_up) {}
 
   /// The next file, or a connection; what is left of before goes first. Errors: as open_next.
   Result<void> open_next(MirrorSink::Patience patience);

@@ -228,7 +228,7 @@ ProxyHeader parse_v2(std::string_view bytes) {
   const std::size_t block_bytes = big_endian_at(bytes, length_at);
   if (block_at + block_bytes > max_proxy_header_bytes) return bad("v2-too-long");
   if (command == Proxy && block_bytes < *needed) return bad("v2-length");
-  if (bytes.size() < block_at + block_bytes) return {};
+  if (bytes.size() < block_at + block_bytes) return {.needed = block_at + block_bytes};
   if (command == Local) return parsed_local(block_at + block_bytes);
   return parse_v2_block(family, bytes.substr(block_at, block_bytes));
 }

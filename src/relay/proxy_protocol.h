@@ -31,6 +31,8 @@ struct ProxyAddresses {
 struct ProxyHeader {
   enum class Kind : std::uint8_t { NeedMore, Parsed, Bad };
   Kind kind = Kind::NeedMore;
+  /// NeedMore: so many bytes are needed, as the first ones say; 0: they do not.
+  std::size_t needed = 0;
   /// Parsed: no addresses came with it (LOCAL, UNKNOWN, a UNIX or datagram socket): those of the
   /// connection itself count.
   bool local = true;

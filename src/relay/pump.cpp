@@ -216,9 +216,10 @@ void Pump::switch_to(bool bulk, PathReason reason, PumpRoom& room) {
 Pump::Received Pump::receive(std::size_t wanted, PumpEnds ends, PumpRoom& room) {
   const ssize_t n = sys::plain_recv(ends.source, room.buffer.data(), wanted, MSG_DONTWAIT);
   if (n < 0) return {no_bytes(errno), {}};
+  if (n == 0 && ends.source_reset) return {no_bytes(ECONNRESET), {}};
   room.counts.copied.calls.add(1);
   const auto count = static_cast<std::size_t>(n);
-  emptied_ = count > 0 && count < wanted;
+  emptied_ = count > 0 && count < wanted && !ends.source_reset;
   return {Moved::Some, room.buffer.first(count)};
 }
 

@@ -87,6 +87,8 @@ struct PumpEnds {
   int source;
   int sink;
   bool closed_next = false;  ///< the other direction is done: once this one is, close(2) sends FIN
+  /// It was told already: read to the end of what is queued, where recv says 0 without a FIN.
+  bool source_reset = false;
   const MirrorTap::Way* mirror = nullptr;  ///< told of what the source said; null: nobody is
   TlsFront* opens = nullptr;               ///< the source speaks TLS
   TlsFront* seals = nullptr;               ///< the sink does

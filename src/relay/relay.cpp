@@ -1,6 +1,10 @@
 #include "relay/relay.h"
 
+#include <fmt/format.h>
+#include <sys/socket.h>
+
 #include <algorithm>
+#include <array>
 #include <csignal>
 #include <cstring>
 
@@ -33,6 +37,17 @@ std::string why_not_transparent() {
   return describe(tried.error()) + " (it needs CAP_NET_ADMIN or CAP_NET_RAW)";
 }
 
+/// Whether who connects to `to` comes to a listener on `at`.
+bool leads_to(const sys::Address& to, const sys::Address& at) {
+  std::array<char, 64> to_text;
+  std::array<char, 64> at_text;
+  const std::string_view host = at.host(at_text);
+  if (to.port() != at.port()) return false;
+  if (to.host(to_text) == host) return true;
+  const bool takes_family = host == "::" || (host == "0.0.0.0" && to.raw()->sa_family == AF_INET);
+  return takes_family && sys::is_own_address(to);
+}
+
 /// Null: the route has none.
 std::unique_ptr<RouteTls> make_tls(const Route& route) {
   if (!route.has_tls()) return nullptr;
@@ -56,6 +71,8 @@ struct Relay::Parts {
   /// Of each route, for each worker; none where it has no TLS.
   tl::expected<std::vector<tls::Contexts>, StartError> load_tls();
   tl::expected<void, StartError> open_tls();
+  tl::expected<void, StartError> refuse_circles() const;
+  bool leads_to_route(std::size_t from, std::size_t to, std::vector<bool>& seen) const;
   tl::expected<void, StartError> open_log();
   tl::expected<void, StartError> open_admin();
   std::vector<const Counters*> counters() const;
@@ -97,6 +114,7 @@ tl::expected<void, StartError> Relay::Parts::open() {
   if (auto opened = open_routes(); !opened) return opened;
   if (auto opened = open_mirrors(); !opened) return opened;
   if (auto opened = open_workers(); !opened) return opened;
+  if (auto fine = refuse_circles(); !fine) return fine;
   if (auto opened = open_log(); !opened) return opened;
   return open_admin();
 }
@@ -191,6 +209,37 @@ tl::expected<std::vector<tls::Contexts>, StartError> Relay::Parts::load_tls() {
     all.back() = std::move(*loaded);
   }
   return all;
+}
+
+/// A route whose connections would come back to it would make new ones until nothing is left. What
+/// names become later is not looked at.
+tl::expected<void, StartError> Relay::Parts::refuse_circles() const {
+  for (std::size_t i = 0; i < shared.routes.size(); ++i) {
+    std::vector<bool> seen(shared.routes.size());
+    if (!leads_to_route(i, i, seen)) continue;
+    const RouteParts& route = shared.routes[i];
+    return tl::unexpected(StartError{fmt::format(
+        "an upstream of {} ({}) leads back to its own listener {}: each connection "
+        "would make another one, without end",
+        route.route.name, fmt::join(route.route.to, ", "), route.addresses.front().to_string())});
+  }
+  return {};
+}
+
+/// By its upstreams, or by those of the routes that these are.
+bool Relay::Parts::leads_to_route(std::size_t from, std::size_t to, std::vector<bool>& seen) const {
+  for (const Upstreams::Target& target : shared.routes[from].upstreams->targets()) {
+    for (std::size_t next = 0; next < shared.routes.size(); ++next) {
+      const std::vector<sys::Address>& at = shared.routes[next].addresses;
+      const bool reached = std::any_of(at.begin(), at.end(), [&](const sys::Address& listener) {
+        return leads_to(target.address, listener);
+      });
+      if (!reached || seen[next]) continue;
+      seen[next] = true;
+      if (next == to || leads_to_route(next, to, seen)) return true;
+    }
+  }
+  return false;
 }
 
 tl::expected<void, StartError> Relay::Parts::open_log() {

@@ -153,6 +153,10 @@ void Tunnel::connect_failed(int errno_value) {
 // ---------------------------------------------------------------- bytes
 
 void Tunnel::open() {
+  // Nobody listens there: the kernel has chosen the port that it was to connect to.
+  if (slot_.endpoint().own && sys::is_connected_to_itself(far_->fd())) {
+    return connect_failed(ECONNREFUSED);
+  }
   if (const Result<void> sent = send_header(); !sent) {
     return connect_failed(sent.error().errno_value);  // EPIPE, ECONNRESET: closed already
   }
@@ -188,11 +192,16 @@ void Tunnel::far_writable() {
 
 void Tunnel::drive(std::size_t direction) {
   if (state_ != TunnelState::Open || waits_for_sink_[direction]) return;
+  after_step(direction, step(direction, false));
+}
+
+PumpResult Tunnel::step(std::size_t direction, bool source_reset) {
   const int client = fd();
   const int far = far_->fd();
   PumpEnds ends = direction == up ? PumpEnds{.source = client, .sink = far}
                                   : PumpEnds{.source = far, .sink = client};
   ends.closed_next = pumps_[1 - direction].done();
+  ends.source_reset = source_reset;
   (direction == up ? ends.opens : ends.seals) = front_.get();
   std::optional<MirrorTap::Way> mirror;
   if (tap_ != nullptr) {
@@ -212,7 +221,15 @@ void Tunnel::drive(std::size_t direction) {
     (direction == up ? counters.bytes_up : counters.bytes_down).add(result.moved.value);
     touch();
   }
-  after_step(direction, result);
+  return result;
+}
+
+/// The source has been reset. What it said before that goes to the sink, as far as it takes it now;
+/// the queue of a socket that was reset does not grow.
+void Tunnel::pass_on_rest(std::size_t direction) {
+  if (state_ != TunnelState::Open || pumps_[direction].done()) return;
+  while (step(direction, true).status == PumpStatus::Yield) {
+  }
 }
 
 void Tunnel::after_step(std::size_t direction, const PumpResult& result) {
@@ -241,6 +258,7 @@ void Tunnel::after_step(std::size_t direction, const PumpResult& result) {
     case PumpStatus::SourceFailed:
       return close(direction == up ? End::ClientReset : End::UpstreamReset);
     case PumpStatus::SinkFailed:
+      pass_on_rest(1 - direction);
       return close(direction == up ? End::UpstreamReset : End::ClientReset);
     case PumpStatus::WantKernel: {
       constexpr std::int64_t look_again_ms = 50;
@@ -304,12 +322,20 @@ void Tunnel::timed_out() {
 /// The client's socket.
 void Tunnel::failed(Error) {
   if (state_ == TunnelState::Handshake) front_->give_up(tls::Outcome::PeerGone);
+  pass_on_rest(up);
   close(End::ClientReset);
 }
 
 void Tunnel::far_failed(Error error) {
   if (state_ == TunnelState::Connect) return connect_failed(error.errno_value);
+  pass_on_rest(down);
   close(End::UpstreamReset);
+}
+
+bool Tunnel::cut_off() {
+  if (state_ == TunnelState::Closed) return false;
+  close(End::DrainTimeout);
+  return true;
 }
 
 void Tunnel::close(End end) {
@@ -321,9 +347,9 @@ void Tunnel::close(End end) {
   write_log(end);
   for (const std::size_t direction : {up, down}) end_mirror(direction, StreamEnd::Reset);
   // Of a handshake that failed the client hears the alert, and no stream is cut short by a FIN.
-  if (end != End::Done && end != End::Handshake) {
-    sys::abort_on_close(fd());
-    if (far_ != nullptr) sys::abort_on_close(far_->fd());
+  if (end == End::Done || end == End::Handshake) {
+    sys::finish_on_close(fd());
+    if (far_ != nullptr) sys::finish_on_close(far_->fd());
   }
   if (slot_.taken()) {
     slot_.endpoint().bytes_up.fetch_add(pumps_[up].total().value, std::memory_order_relaxed);

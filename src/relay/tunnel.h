@@ -17,8 +17,12 @@
 // Invariant: a stream that was cut short must not look complete. FIN is passed on behind the last
 // byte; whatever else ends a tunnel (a reset, an error, a timeout, the end of a drain) is told to
 // both sides as RST. With TLS the client's end is its close_notify; a FIN without it is one of
-// these. Both sockets are streams of the same loop; the client's is the tunnel itself
-// and goes last.
+// these. SO_LINGER with 0 seconds is set on both sockets from their first moment and taken back
+// only where a tunnel has ended in order, so that the kernel resets, too, when it closes them for a
+// process that was killed. Both sockets are streams of the same loop; the client's is the tunnel
+// itself and goes last.
+//
+// Kernel facts: after a reset recv(2) and splice(2) still give what was queued before it.
 #pragma once
 
 #include <array>
@@ -60,8 +64,8 @@ class Tunnel final : public loop::RawStream, private Attempt, private TunnelNode
 
   /// Once it is attached to the loop, with reading paused.
   void start();
-  /// Ends it now, with a reset of both sides.
-  void cut_off() { close(End::DrainTimeout); }
+  /// Ends it now, with a reset of both sides. False: it had ended before.
+  bool cut_off();
 
   void readable() override;
   void writable() override;
@@ -113,6 +117,8 @@ class Tunnel final : public loop::RawStream, private Attempt, private TunnelNode
   void pause();
   void open();
   void drive(std::size_t direction);
+  PumpResult step(std::size_t direction, bool source_reset);
+  void pass_on_rest(std::size_t direction);
   void after_step(std::size_t direction, const PumpResult& result);
   void far_writable();
   void far_failed(Error error);
@@ -136,6 +142,7 @@ class Tunnel final : public loop::RawStream, private Attempt, private TunnelNode
   TunnelState state_;
   std::uint8_t tries_ = 0;
   bool settled_ = false;
+  bool low_water_ = false;  ///< the socket's is that of a PROXY header
   std::array<bool, 2> waits_for_sink_{};
   std::int64_t came_ns_;
   std::int64_t connected_ns_ = 0;

@@ -2,8 +2,10 @@
 // and the one that is sent to the upstream (--send-proxy).
 //
 // The header is looked at where it lies (MSG_PEEK) and taken out of the socket once it is whole, to
-// its last byte and no further: what follows it is the pump's. It is read anew with each part that
-// comes, at most max_proxy_header_bytes, until the header timeout.
+// its last byte and no further: what follows it is the pump's. It is looked at anew with each part
+// that comes, until the header timeout; however small the parts are, that is at most the 107 bytes
+// of version 1 and the first 16 of version 2, which say how many there will be: SO_RCVLOWAT
+// (socket(7), tcp_set_rcvlowat) keeps epoll silent until so many, or a FIN, have come.
 #include <poll.h>
 
 #include <array>
@@ -35,12 +37,15 @@ void Tunnel::read_header() {
       return close(End::ProxyHeader);
     case ProxyHeader::Kind::NeedMore:
       if (peer_has_finished(fd())) return close(End::ProxyHeader);
+      if (header.needed > 0) sys::set_receive_low_water(fd(), header.needed);
+      low_water_ = low_water_ || header.needed > 0;
       return worker_.loop().emptied(*this, loop::Emptied::ForNow);
     case ProxyHeader::Kind::Parsed:
       break;
   }
   // It lies there whole, so that one call takes it.
   static_cast<void>(sys::plain_recv(fd(), room.data(), header.length, 0));
+  if (low_water_) sys::set_receive_low_water(fd(), 1);
   worker_.loop().pause_reading(*this);
   if (!header.local) {
     proxied_ = std::make_unique<Proxied>(Proxied{client_, header.addresses.destination});

@@ -86,6 +86,7 @@ Endpoint::Endpoint(std::uint32_t number, std::size_t of, const std::string& name
       upstream(of),
       address(at),
       text(at.to_string()),
+      own(sys::is_own_address(at)),
       seed(hash_text(name + " " + text)) {}
 
 // ---------------------------------------------------------------- Slot, Attempt
@@ -278,11 +279,17 @@ void Upstreams::release(Endpoint& endpoint, std::size_t worker) {
   serve_queue(list);
 }
 
-/// Gives free places to those that wait, the longest first. Under the queue's mutex.
+/// Gives free places to those that wait, the longest first. Under the queue's mutex. Once there is
+/// no place, the rest of the queue is not looked at: one that comes free costs the one that gets
+/// it. (With Hash, also those that wait for others while this one's own has places.)
 void Upstreams::serve_queue(Endpoints list) {
-  waiting_.for_each([&](Attempt& attempt) {
+  waiting_.for_each_while([&](Attempt& attempt) {
+    const bool any = std::any_of(list.begin(), list.end(), [this](const Endpoint* endpoint) {
+      return usable(*endpoint) && has_place(*endpoint);
+    });
+    if (!any) return false;
     const Choice choice = choose_and_take(list, attempt);
-    if (choice.endpoint == nullptr) return;
+    if (choice.endpoint == nullptr) return true;
     static_cast<ListNode&>(attempt).unlink();
     queued_.fetch_sub(1);
     attempt.given_ = choice.endpoint;
@@ -290,6 +297,7 @@ void Upstreams::serve_queue(Endpoints list) {
     const bool first = given.empty();
     given.push_back(attempt);
     if (first) settings_.wake(attempt.worker_);
+    return true;
   });
 }
 

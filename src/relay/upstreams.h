@@ -56,6 +56,7 @@ struct Endpoint {
   const std::size_t upstream;
   const sys::Address address;
   const std::string text;        ///< of the address
+  const bool own;                ///< this machine has it
   const std::uint64_t seed;      ///< of Balance::Hash: of name and address
   std::uint64_t gone_since = 0;  ///< the first generation without it; under the list's mutex
   std::atomic<bool> gone{false};

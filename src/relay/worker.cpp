@@ -57,6 +57,7 @@ tl::expected<void, service::StartError> Worker::open() {
     for (sys::Address& address : shared_.routes[i].addresses) {
       auto listener = service::open_listener(address, index_ == 0);
       if (!listener) return tl::unexpected(listener.error());
+      sys::abort_on_close(listener->get());
       Result<void> done = set_lasting_options(listener->get(), settings());
       if (done) done = loop_->listen(listener->get(), door);
       if (!done) {
@@ -78,7 +79,7 @@ void Worker::run() {
   loop_->run([this] { tick(); });
   loop_->unlisten_all();
   for (const std::unique_ptr<Door>& door : doors_) door->listeners.clear();
-  tunnels_.for_each([](Tunnel& tunnel) { tunnel.cut_off(); });
+  tunnels_.for_each([](Tunnel& tunnel) { static_cast<void>(tunnel.cut_off()); });
   loop_->run([] {});  // it is stopped: this only finishes what was retired
 }
 
@@ -116,14 +117,17 @@ void Worker::tick() {
   counters_.pipes_in_use.set(room_.pipes_in_use);
   counters_.pipes_idle.set(pipes_.idle());
   counters_.tls.record_bytes.set(tls_room_.send_buffers.sent_bytes());
+  const loop::Counters loop = loop_->counters();
+  counters_.thread.rounds.set(loop.rounds);
+  counters_.thread.events.set(loop.events);
+  counters_.thread.ask_cpu();
   for (const RouteParts& route : shared_.routes) route.upstreams->refresh(index_);
   // The log counts for all workers; one of them passes it on.
   if (index_ == 0 && access_log() != nullptr) counters_.log_dropped.set(access_log()->dropped());
   if (!draining_) return;
   if (loop_->now_ms() >= drain_deadline_ms_) {
     tunnels_.for_each([this](Tunnel& tunnel) {
-      tunnel.cut_off();
-      ++shared_.cut_off;
+      if (tunnel.cut_off()) ++shared_.cut_off;
     });
   }
   if (loop_->stream_count() == 0) loop_->stop();
@@ -142,13 +146,13 @@ bool Worker::make_front(const Door& door, std::unique_ptr<TlsFront>& front) {
 void Worker::admit(const Door& door, sys::Accepted client) {
   counters_.accepted.add(1);
   std::unique_ptr<TlsFront> front;
-  if (shared_.connections.load(std::memory_order_relaxed) >= settings().connections ||
-      !make_front(door, front)) {
+  // Counted first, so that workers that look at the same time do not go beyond the limit.
+  const std::size_t before = shared_.connections.fetch_add(1, std::memory_order_relaxed);
+  if (before >= settings().connections || !make_front(door, front)) {
+    shared_.connections.fetch_sub(1, std::memory_order_relaxed);
     counters_.refused.add(1);
-    sys::abort_on_close(client.fd.get());
     return;
   }
-  shared_.connections.fetch_add(1, std::memory_order_relaxed);
   counters_.open.add(1);
   auto owned = std::make_unique<Tunnel>(*this, door.route, std::move(client), std::move(front));
   Tunnel& tunnel = *owned;
@@ -168,6 +172,7 @@ void Worker::tunnel_gone() {
 // The kernel lets any TCP socket have these.
 
 void Worker::prepare(int upstream_fd, const sys::Address& address) const {
+  sys::abort_on_close(upstream_fd);
   static_cast<void>(sys::set_no_delay(upstream_fd));
   if (paced_by_default_ && address.is_loopback()) sys::leave_unpaced(upstream_fd);
 }

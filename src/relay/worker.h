@@ -39,8 +39,8 @@ struct Shared {
   const Settings& settings;
   std::vector<RouteParts> routes;
   log::AccessLog* access_log = nullptr;
-  std::atomic<std::size_t> connections{0};
-  std::atomic<std::uint64_t> cut_off{0};  ///< tunnels that the drain timeout broke off
+  std::atomic<std::size_t> connections{0};  ///< and for a moment those above the limit
+  std::atomic<std::uint64_t> cut_off{0};    ///< tunnels that the drain timeout broke off
 };
 
 class Worker final {
@@ -71,7 +71,7 @@ class Worker final {
   PumpRoom& room() { return room_; }
   log::AccessLog* access_log() { return shared_.access_log; }
   IntrusiveList<Tunnel, TunnelNode>& tunnels() { return tunnels_; }
-  /// What an upstream's socket needs from the start.
+  /// What an upstream's socket needs from the start; what clients have from their listener.
   void prepare(int upstream_fd, const sys::Address& address) const;
   /// Keep-alive and TCP_USER_TIMEOUT, which accepted sockets have from their listener.
   void keep_watch(int upstream_fd) const;
@@ -94,7 +94,6 @@ class Worker final {
   void run();
   void tick();
   void drain_now();
-  void cut_all_off();
 
   std::size_t index_;
   Shared& shared_;

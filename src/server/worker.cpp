@@ -184,9 +184,7 @@ void Worker::tell_machinery() {
   metrics_.uring_no_buffers.set(loop.no_buffers);
   metrics_.thread.rounds.set(loop.rounds);
   metrics_.thread.events.set(loop.events);
-  const sys::CpuTime cpu = sys::thread_cpu_time();
-  metrics_.thread.cpu_user_us.set(cpu.user_us);
-  metrics_.thread.cpu_system_us.set(cpu.system_us);
+  metrics_.thread.ask_cpu();
   metrics_.pipes_idle.set(pipes_.idle());
   metrics_.pipes_made.set(pipes_.made());
   metrics_.pipes_reused.set(pipes_.reused());

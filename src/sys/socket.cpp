@@ -312,6 +312,25 @@ Result<void> set_user_timeout(int fd, unsigned at_most_ms) {
   return {};
 }
 
+void set_receive_low_water(int fd, std::size_t bytes) {
+  const auto value = static_cast<int>(bytes);
+  ::setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &value, sizeof value);
+}
+
+bool is_own_address(const Address& address) {
+  const Address any_port = address.without_port();
+  const Fd fd(::socket(address.raw()->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  // EADDRNOTAVAIL: it is somebody else's.
+  return fd.is_open() && ::bind(fd.get(), any_port.raw(), any_port.raw_size()) == 0;
+}
+
+bool is_connected_to_itself(int fd) {
+  const Result<Address> ours = local_address(fd);
+  const Result<Address> theirs = peer_address(fd);
+  return ours && theirs && ours->raw_size() == theirs->raw_size() &&
+         std::memcmp(ours->raw(), theirs->raw(), ours->raw_size()) == 0;
+}
+
 Result<ByteCount> send_buffer(int fd) {
   int bytes = 0;
   socklen_t size = sizeof bytes;
@@ -359,6 +378,11 @@ void reset_now(int fd) {
 void abort_on_close(int fd) {
   const linger reset{.l_onoff = 1, .l_linger = 0};
   ::setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+}
+
+void finish_on_close(int fd) {
+  const linger none{.l_onoff = 0, .l_linger = 0};
+  ::setsockopt(fd, SOL_SOCKET, SO_LINGER, &none, sizeof none);
 }
 
 }  // namespace pagewire::sys

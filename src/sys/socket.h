@@ -112,6 +112,16 @@ Result<void> limit_unsent(int fd, ByteCount limit);
 /// unacknowledged, or the peer's window closed, for so long; also after close(2).
 Result<void> set_user_timeout(int fd, unsigned at_most_ms);
 
+/// SO_RCVLOWAT (socket(7)): poll and epoll tell of bytes once so many are there, and of a FIN.
+void set_receive_low_water(int fd, std::size_t bytes);
+
+/// Whether an address is this machine's: a socket may be bound to it.
+bool is_own_address(const Address& address);
+
+/// Whether a TCP connection has this socket at both ends: connect(2) to a port of this machine on
+/// which nobody listens comes about all the same when the kernel has chosen that port for it.
+bool is_connected_to_itself(int fd);
+
 /// SO_SNDBUF (socket(7)): as the kernel counts, about twice the bytes that it takes; grows by
 /// itself.
 Result<ByteCount> send_buffer(int fd);
@@ -136,6 +146,9 @@ void reset_now(int fd);
 
 /// The next close(2) sends RST and drops what is queued (SO_LINGER with 0 seconds): the peer must
 /// not take a cut-off body for a whole one.
+/// An accepted socket has that from its listener, and a process that is killed closes, too.
 void abort_on_close(int fd);
+/// The next close(2) sends what is queued and FIN, as without abort_on_close().
+void finish_on_close(int fd);
 
 }  // namespace pagewire::sys

@@ -82,7 +82,7 @@ class MetricsDocumentedTest(unittest.TestCase):
 
 class RelayMetricsDocumentedTest(unittest.TestCase):
     SHARED = re.compile("process_|pagewire_(build_info|log_dropped_total|process_|host_|"
-                        "worker_(wakeups|events)_total)")
+                        "worker_(cpu|wakeups|events))")
 
     def test_every_metric_is_documented_and_the_other_way_round(self):
         folder = TestFolder()

@@ -251,8 +251,8 @@ class CommandTest(unittest.TestCase):
             self.assertEqual(done.returncode, 2)
             self.assertIn(said, done.stderr.decode())
         done = mirror("/nowhere")
-        self.assertEqual((done.returncode, done.stderr),
-                         (1, b"pagewire mirror: /nowhere: open: No such file or directory\n"))
+        self.assertEqual((done.returncode, done.stdout, done.stderr),
+                         (1, b"", b"pagewire mirror: /nowhere: open: No such file or directory\n"))
         done = mirror("-", input=b"something else than a mirror, long enough")
         self.assertEqual(done.returncode, 1)
         self.assertIn("no record at 0", done.stderr.decode())

@@ -4,6 +4,9 @@
 #include <sys/socket.h>
 #include <time.h>
 
+#include <atomic>
+#include <future>
+
 #include "relay/mirror.h"
 #include "sys/socket.h"
 #include "unit/relay_mirror_fixture.h"
@@ -156,6 +159,22 @@ TEST(MirrorToARecorder, EndsInTimeWhenItIsStuck) {
   const auto took = std::chrono::steady_clock::now() - began;
   EXPECT_GE(took, std::chrono::milliseconds(50));  // else it was not stuck
   EXPECT_LT(took, std::chrono::seconds(5));
+}
+
+// getaddrinfo(3) cannot be interrupted, and may take tens of seconds.
+TEST(MirrorToARecorder, EndsWhileItsNameIsLookedUp) {
+  auto answer = std::make_shared<std::promise<void>>();
+  auto asked = std::make_shared<std::atomic<bool>>(false);
+  const auto look_up = [asked, wait = answer->get_future().share()](const ResolverName&) {
+    asked->store(true);
+    wait.wait();
+    return LookedUp{};
+  };
+  std::unique_ptr<Mirror> mirror = std::move(
+      *Mirror::open({.target = "recorder.test:9100", .flush_limit_ms = 50, .look_up = look_up}));
+  ASSERT_TRUE(comes([&] { return asked->load(); }));
+  mirror.reset();  // stands still for good where it waits for the answer
+  answer->set_value();
 }
 
 }  // namespace

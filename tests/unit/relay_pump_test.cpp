@@ -268,6 +268,33 @@ TEST_F(PumpTest, AResetSourceIsNoEnd) {
   }
 }
 
+/// Whoever has told of the reset has taken its errno: recv then says 0, as at a FIN.
+TEST_F(PumpTest, WhatASourceSaidBeforeAResetThatWasToldIsPassedOn) {
+  constexpr std::uint64_t size = 100'000;  // within the windows: none of it is unsent
+  for (const Path path : {Path::Copy, Path::Splice, Path::Auto}) {
+    connect();
+    rules_.path = path;
+    while (client_.written < size) client_.write_some(size - client_.written);
+    sys::reset_now(client_fd_.get());
+    int error = 0;
+    socklen_t error_size = sizeof error;
+    ASSERT_EQ(::getsockopt(near_.get(), SOL_SOCKET, SO_ERROR, &error, &error_size), 0);
+    ASSERT_EQ(error, ECONNRESET);
+    const PumpEnds ends{.source = near_.get(), .sink = far_.get(), .source_reset = true};
+    PumpResult result{};
+    do {
+      result = up_.step(rules_, ends, *room_);
+    } while (result.status == PumpStatus::Yield);
+    EXPECT_EQ(result.status, PumpStatus::SourceFailed) << name(path);
+    EXPECT_EQ(result.error, ECONNRESET) << name(path);
+    EXPECT_FALSE(up_.done());
+    for (int i = 0; i < 10; ++i) upstream_.read_some(size);
+    EXPECT_EQ(upstream_.read, size) << name(path);
+    EXPECT_FALSE(upstream_.ended);
+    release();
+  }
+}
+
 TEST_F(PumpTest, AResetSinkIsToldFromTheSource) {
   for (const Path path : {Path::Copy, Path::Splice, Path::Auto}) {
     connect();
