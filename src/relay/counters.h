@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "relay/pump.h"
+#include "tls/tls.h"
 
 namespace pagewire::relay {
 
@@ -47,6 +48,7 @@ struct Counters {
   metrics::Counter log_dropped;
   PumpCounts pump;
   metrics::TlsMetrics tls;
+  std::array<metrics::Counter, tls::kernel_reasons> tls_receive;
   std::array<metrics::Counter, tunnel_ends> ends;
 };
 

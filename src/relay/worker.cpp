@@ -27,7 +27,7 @@ Worker::Worker(std::size_t index, Shared& shared, std::unique_ptr<loop::Loop> lo
       pipes_(shared.settings.pipe_pool),
       buffer_(buffer_bytes),
       room_{.pipes = pipes_, .buffer = buffer_, .counts = counters_.pump},
-      tls_room_{.loop = *loop, .metrics = counters_.tls},
+      tls_room_{.loop = *loop, .metrics = counters_.tls, .receive = counters_.tls_receive},
       paced_by_default_(is_paced_by_default()),
       loop_(std::move(loop)) {
   for (const RouteParts& route : shared_.routes) {
@@ -58,6 +58,8 @@ tl::expected<void, service::StartError> Worker::open() {
       auto listener = service::open_listener(address, index_ == 0);
       if (!listener) return tl::unexpected(listener.error());
       Result<void> done = set_lasting_options(listener->get(), settings());
+      // A record is whole with its urgent byte alone.
+      if (done && door.tls != nullptr) done = sys::keep_urgent_inline(listener->get());
       if (done) done = loop_->listen(listener->get(), door);
       if (!done) {
         return tl::unexpected(service::StartError{"cannot listen on " + address.to_string() + ": " +

@@ -138,4 +138,12 @@ void reset_now(int fd);
 /// not take a cut-off body for a whole one.
 void abort_on_close(int fd);
 
+/// SO_ERROR, which is told once: ECONNRESET, ETIMEDOUT, EHOSTUNREACH ...; 0 when another call has
+/// fetched it already.
+int take_error(int fd);
+
+/// Of a listener, for those that it accepts: TCP's urgent byte is one of the stream's, and not left
+/// out of it.
+Result<void> keep_urgent_inline(int fd);
+
 }  // namespace pagewire::sys
