@@ -187,7 +187,7 @@ class BytesTest(RelayTlsCase):
         self.check_same(read_all(client), data)
 
     def test_slow_reader(self):
-        data = coded_bytes(0, BULK)
+        data = coded_bytes(0, 4 * BULK)  # more than all buffers between hold
         sent = threading.Event()
 
         def send(connection):
@@ -214,9 +214,10 @@ class BytesTest(RelayTlsCase):
         sender = send_all(client, data)
         self.wait_until_it_stands(relay, "up")
         self.assertTrue(sender.is_alive())
-        with open(f"/proc/{relay.process.pid}/status", encoding="ascii") as status:
-            rss_kib = int(next(line for line in status if line.startswith("VmRSS")).split()[1])
-        self.assertLess(rss_kib << 10, len(data))
+        if "PAGEWIRE_SANITIZER" not in os.environ:  # whose own memory is more
+            with open(f"/proc/{relay.process.pid}/status", encoding="ascii") as status:
+                rss_kib = int(next(line for line in status if line.startswith("VmRSS")).split()[1])
+            self.assertLess(rss_kib << 10, len(data))
         go_on.set()
         sender.join(10)
         client.shutdown(socket.SHUT_WR)
