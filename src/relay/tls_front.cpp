@@ -154,6 +154,7 @@ TlsFront::Got TlsFront::drop(int fd, std::span<char> buffer) {
     case EMSGSIZE:
     case EINVAL:
       static_cast<void>(sys::take_error(fd));  // sending goes on
+      keeps_bytes_ = true;
       return Got::Failed;
     default:
       return Got::SocketFailed;
@@ -209,7 +210,10 @@ TlsFront::Finish TlsFront::finish(int fd, ByteCount sent) {
   const Result<bool> flushed = session_->flush(fd);
   if (!flushed) return Finish::Failed;
   if (!*flushed) return Finish::WantWrite;
-  return session_->kernel_holds(fd, sent).value == 0 ? Finish::Done : Finish::WantKernel;
+  if (session_->kernel_holds(fd, sent).value > 0) return Finish::WantKernel;
+  const bool lost_by_reset =
+      keeps_bytes_ && sys::unacknowledged(fd).value_or(ByteCount{}).value > 0;
+  return lost_by_reset ? Finish::WantKernel : Finish::Done;
 }
 
 log::TlsRecord TlsFront::log_record() const {

@@ -100,7 +100,8 @@ class TlsFront {
   bool key_is_worn(ByteCount sent) const;
   enum class Finish : std::uint8_t { Done, WantWrite, WantKernel, Failed };
   /// close_notify, once. WantKernel: not before the kernel has passed on what it holds may the FIN
-  /// follow (Session::kernel_holds). `sent`: plain bytes of the stream.
+  /// follow (Session::kernel_holds), and where closing resets, not before the client has it.
+  /// `sent`: plain bytes of the stream.
   Finish finish(int fd, ByteCount sent);
 
   bool established() const { return session_->established(); }
@@ -118,6 +119,9 @@ class TlsFront {
   const tls::SessionFacts& facts_;
   TlsRoom& room_;
   bool handshake_counted_ = false;
+  /// What came behind close_notify is no record, and nobody can read it any more: close(2) will
+  /// reset, and drop what the client has not acknowledged.
+  bool keeps_bytes_ = false;
 };
 
 }  // namespace pagewire::relay
