@@ -53,7 +53,7 @@ class RelayTlsCase(unittest.TestCase):
         relay = Relay("--workers", "1", *(certificate or self.certificate).flags, *flags,
                       to=[upstream.address])
         relay.upstream = upstream
-        self.addCleanup(relay.kill)
+        self.addCleanup(relay.stop)
         return relay
 
     def raw(self, relay, **others):
@@ -448,7 +448,7 @@ class TablesAndUsageTest(RelayTlsCase):
                        f'tls-key = "{self.certificate.key}"\n'
                        f'[[relay]]\nlisten = ["127.0.0.1:0"]\nto = ["{to}"]\n')
         relay = Relay("--config", path, to=[], listen=[])
-        self.addCleanup(relay.kill)
+        self.addCleanup(relay.stop)
         wait_until(lambda: len(relay.addresses) == 2 or relay.wait_for_addresses(2, True),
                    "both relays")
         secure = TlsSocket(socket.create_connection(relay.addresses[0], timeout=10))

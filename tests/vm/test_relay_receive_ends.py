@@ -75,7 +75,7 @@ class Ends(ReceiveCase):
 
     # ---------------------------------------------------------------- ends
 
-    def test_6_half_close_of_either_side(self):
+    def test_half_close_of_either_side(self):
         self.load()
         got = []
 
@@ -120,7 +120,7 @@ class Ends(ReceiveCase):
         client.tls.write(coded_bytes(0, size))
         return bytearray(client.to_send.read())
 
-    def test_6_streams_cut_short(self):
+    def test_streams_cut_short(self):
         self.load()
         for version in VERSIONS:
             with self.subTest(version=version, what="FIN without close_notify"):
@@ -149,7 +149,7 @@ class Ends(ReceiveCase):
         wait_until(lambda: relay.upstream.errors, "the upstream sees the reset")
         self.doCleanups()
 
-    def test_6_what_is_no_record(self):
+    def test_what_is_no_record(self):
         self.load()
 
         def forged(size):
@@ -176,7 +176,7 @@ class Ends(ReceiveCase):
                 self.cut(lambda client, header=header: client.raw.sendall(
                     self.records(client, 500_000) + header + b"x" * 2000), "tls-failed", outcome)
 
-    def test_6_bytes_behind_close_notify_count_for_nothing(self):
+    def test_bytes_behind_close_notify_count_for_nothing(self):
         """Records are dropped, and so is what is none, while the answer goes on."""
         self.load()
         answer = coded_bytes(0, 200_000)
@@ -214,7 +214,7 @@ class Ends(ReceiveCase):
         client.expect(numbered(0, 10))
         return client
 
-    def test_7_key_updates(self):
+    def test_key_updates(self):
         self.load()
         for letter in b"k", b"K":
             with self.subTest(letter=letter):
@@ -255,7 +255,7 @@ class Ends(ReceiveCase):
         wait_until(lambda: relay.upstream.errors, "the upstream sees the reset")
         report(f"{self.guest.release}: {letter.decode()}: {self.last_line()}")
 
-    def test_7_no_renegotiation(self):
+    def test_no_renegotiation(self):
         self.load()
         relay = self.relay(echo)
         client = self.lines("1.2")
