@@ -18,6 +18,14 @@ void add_tls_options(std::vector<RouteOption>& table) {
                     "let the kernel encrypt what clients are sent where it can, so that bulk need "
                     "not pass through the program",
                     tls);
+  table.push_back(OptionKinds<relay::Route>::boolean(
+      OptionFacts::Kind::OnOff,
+      {.name = "tls-ktls-receive",
+       .group = group,
+       .placeholder = "on|off",
+       .help = "with --tls-ktls on: let it decrypt what they send as well. Before Linux 6.14 that "
+               "ends a connection whose client changes its key (KeyUpdate of TLS 1.3)"},
+      [](auto& r) -> auto& { return r.tls.kernel_receive; }));
   table.push_back(Tls::handshake_timeout(group, tls));
 }
 

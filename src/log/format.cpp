@@ -111,6 +111,9 @@ void append_tls(const TlsRecord& tls, std::string& line) {
   if (tls.version.empty()) return;
   fmt::format_to(std::back_inserter(line), " tls={} cipher={} ktls={}{}{}", tls.version, tls.cipher,
                  tls.kernel, tls.kernel_reason.empty() ? "" : ":", tls.kernel_reason);
+  if (tls.receive.empty()) return;
+  fmt::format_to(std::back_inserter(line), " ktls_rx={}{}{}", tls.receive,
+                 tls.receive_reason.empty() ? "" : ":", tls.receive_reason);
 }
 
 void append_tls_json(const TlsRecord& tls, std::string& line) {
@@ -119,6 +122,9 @@ void append_tls_json(const TlsRecord& tls, std::string& line) {
   json_member(line, "cipher", tls.cipher);
   json_member(line, "ktls", tls.kernel);
   json_member(line, "ktls_reason", tls.kernel_reason);
+  if (tls.receive.empty()) return;
+  json_member(line, "ktls_rx", tls.receive);
+  json_member(line, "ktls_rx_reason", tls.receive_reason);
 }
 
 void format_combined(const AccessRecord& record, std::string& line) {

@@ -34,10 +34,12 @@ struct ShortText {
 
 /// What a request or a connection came in by, where that was TLS. Tokens with static lifetime.
 struct TlsRecord {
-  std::string_view version;        ///< "TLSv1.3"; "": it was plain
-  std::string_view cipher;         ///< "TLS_AES_256_GCM_SHA384"
-  std::string_view kernel;         ///< "none", "kernel", "kernel-nic"
-  std::string_view kernel_reason;  ///< why it is none; else ""
+  std::string_view version;           ///< "TLSv1.3"; "": it was plain
+  std::string_view cipher;            ///< "TLS_AES_256_GCM_SHA384"
+  std::string_view kernel;            ///< "none", "kernel", "kernel-nic"
+  std::string_view kernel_reason;     ///< why it is none; else ""
+  std::string_view receive{};         ///< "none", "kernel"; "": not asked for
+  std::string_view receive_reason{};  ///< why it is none; else ""
 };
 
 /// One connection through a relay. Tokens have static lifetime.

@@ -21,6 +21,7 @@
 #include "sys/clock.h"
 #include "sys/epoll.h"
 #include "sys/plain_calls.h"
+#include "sys/socket.h"
 
 namespace pagewire::loop {
 
@@ -180,20 +181,12 @@ void EpollLoop::dispatch(const epoll_event& event) {
   if (index < listeners_.size()) accept_some(listeners_[index], settings_.accepts_per_wake);
 }
 
-/// ECONNRESET, ETIMEDOUT, EHOSTUNREACH ...; 0 when another call has fetched it already.
-static int take_error(int fd) {
-  int error = 0;
-  socklen_t size = sizeof error;
-  ::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size);
-  return error;
-}
-
 void EpollLoop::dispatch_stream(Stream& stream, std::uint32_t events) {
   if (stream.retired_) return;
   if ((events & EPOLLERR) != 0) {
     // An error ends a connection, so EPOLLHUP comes with it or right behind it. Without one it is
     // the error queue alone, as often as a peer acknowledges sends of MSG_ZEROCOPY: no call for it.
-    const int error = (events & EPOLLHUP) != 0 ? take_error(stream.fd()) : 0;
+    const int error = (events & EPOLLHUP) != 0 ? sys::take_error(stream.fd()) : 0;
     if (error != 0) return stream.failed(Error{"socket", error});
     stream.notified();
     if (stream.retired_) return;

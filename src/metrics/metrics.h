@@ -89,7 +89,7 @@ struct TlsMetrics {
   std::array<Counter, max_tls_words> handshakes;    ///< by their outcome
   std::array<Counter, max_tls_words> failures;      ///< after the handshake, by outcome
   std::array<std::array<Counter, 2>, 2> completed;  ///< [TLS 1.3][resumed]
-  std::array<std::array<Counter, 8>, 4> kernel;     ///< connections, [who encrypts][why]
+  std::array<std::array<Counter, 12>, 4> kernel;    ///< connections, [who encrypts][why]
   Counter record_bytes;                             ///< of records made in user space
   Counter key_updates;                              ///< of peers
   Counter clean_closes;                             ///< close_notify came

@@ -111,7 +111,18 @@ std::string tls_part(const Workers& workers) {
                                 .kernel_reasons = {reasons.begin(), reasons.end()}};
   std::vector<const metrics::TlsMetrics*> all;
   for (const Counters* const worker : workers) all.push_back(&worker->tls);
-  return metrics::tls_text(all, names);
+  std::string text = metrics::tls_text(all, names);
+  metrics::write_family(text, {"pagewire_relay_tls_receive_total", "counter",
+                               "Connections by who decrypts what clients send, and why it is not "
+                               "the kernel."});
+  for (std::size_t i = 0; i < reasons.size(); ++i) {
+    const bool by_kernel = i == static_cast<std::size_t>(tls::KernelReason::None);
+    labelled(text, "pagewire_relay_tls_receive_total",
+             fmt::format("ktls=\"{}\",reason=\"{}\"", by_kernel ? "kernel" : "none", reasons[i]),
+             sum(
+                 workers, [=](const Counters& w) -> auto& { return w.tls_receive[i]; }));
+  }
+  return text;
 }
 
 }  // namespace

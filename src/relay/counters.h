@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "relay/pump.h"
+#include "tls/tls.h"
 
 namespace pagewire::relay {
 
@@ -45,11 +46,10 @@ struct Counters {
   metrics::Counter pipes_in_use;  ///< as of the last tick
   metrics::Counter pipes_idle;
   metrics::Counter log_dropped;
-  metrics::Counter rounds;  ///< of its loop, as of the last tick
-  metrics::Counter events;
   PumpCounts pump;
   metrics::TlsMetrics tls;
   metrics::ThreadMetrics thread;  ///< as of the last tick
+  std::array<metrics::Counter, tls::kernel_reasons> tls_receive;
   std::array<metrics::Counter, tunnel_ends> ends;
 };
 

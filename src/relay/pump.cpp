@@ -16,17 +16,12 @@ namespace {
 
 /// Below this a pipe costs more calls than copying does.
 constexpr ByteCount least_pipe{32 * kib};
-/// When no pipe could be had, so many full reads are copied before the next try.
-constexpr std::int16_t reads_before_retry = 64;
+}  // namespace
 
-/// splice(2) itself cannot do it here: EINVAL (the socket has no splice: a protocol on top of TCP),
-/// ENOMEM, ENOSYS and EPERM (a seccomp filter), EOPNOTSUPP. All others are the connection's.
 bool is_of_splice(int errno_value) {
   return errno_value == EINVAL || errno_value == ENOMEM || errno_value == ENOSYS ||
          errno_value == EPERM || errno_value == EOPNOTSUPP;
 }
-
-}  // namespace
 
 PumpResult Pump::step(const PumpRules& rules, PumpEnds ends, PumpRoom& room) {
   const ByteCount before = total_;
@@ -46,7 +41,7 @@ PumpResult Pump::step(const PumpRules& rules, PumpEnds ends, PumpRoom& room) {
           if (ends.seals != nullptr && ends.seals->by_kernel()) sys::push_queued(ends.sink);
           return result(PumpStatus::WantWrite);
         case Moved::Failed:
-          return result(PumpStatus::SinkFailed);
+          return result(failed_as_);
         case Moved::Again:
           return result(PumpStatus::Yield);
       }
@@ -101,18 +96,11 @@ Pump::Moved Pump::push(PumpEnds ends, PumpRoom& room) {
   if (in_pipe_ > 0) return push_pipe(ends, room);
   const ssize_t n =
       sys::plain_send(ends.sink, held_.get() + held_at_, held_left_, MSG_DONTWAIT | MSG_NOSIGNAL);
-  if (n < 0) return no_bytes(errno);
+  if (n < 0) return not_sent(errno, ends);
   took(static_cast<std::size_t>(n), room.counts.copied);
   held_at_ += static_cast<std::uint32_t>(n);
   held_left_ -= static_cast<std::uint32_t>(n);
   if (held_left_ == 0) held_.reset();
-  return Moved::Some;
-}
-
-Pump::Moved Pump::push_records(PumpEnds ends, PumpRoom& room) {
-  const Result<ByteCount> sent = ends.seals->push(ends.sink);
-  if (!sent) return no_bytes(sent.error().errno_value);
-  took(sent->value, room.counts.copied);
   return Moved::Some;
 }
 
@@ -125,8 +113,9 @@ Pump::Moved Pump::push_pipe(PumpEnds ends, PumpRoom& room) {
     corked_ = more_ == sys::More::Yes;
     return Moved::Some;
   }
-  if (n == 0) return no_bytes(EIO);  // bytes are in the pipe, so 0 cannot be
-  if (!is_of_splice(errno)) return no_bytes(errno);
+  const int why = n == 0 ? EIO : errno;  // bytes are in the pipe, so 0 cannot be
+  if (const Moved moved = not_sent(why, ends); moved != Moved::Failed) return moved;
+  if (failed_as_ == PumpStatus::TlsFailed || !is_of_splice(why)) return Moved::Failed;
   splice_failed_ = true;
   switch_to(false, PathReason::SpliceFailed, room);
   return bytes_out_of_pipe(room);
@@ -139,7 +128,10 @@ Pump::Moved Pump::bytes_out_of_pipe(PumpRoom& room) {
   while (in_pipe_ > 0) {
     const ssize_t n = ::read(pipe_.read_end.get(), held_.get() + held_left_, in_pipe_);
     if (n <= 0 && errno == EINTR) continue;
-    if (n <= 0) return no_bytes(EIO);  // as many bytes as were counted are in it
+    if (n <= 0) {  // as many bytes as were counted are in it
+      failed_as_ = PumpStatus::SinkFailed;
+      return no_bytes(EIO);
+    }
     held_left_ += static_cast<std::uint32_t>(n);
     in_pipe_ -= static_cast<std::uint32_t>(n);
   }
@@ -152,6 +144,22 @@ Pump::Moved Pump::no_bytes(int errno_value) {
   if (errno_value == EAGAIN) return Moved::Nothing;
   if (errno_value == EINTR) return Moved::Again;  // a signal (a debugger's): the next turn
   error_ = errno_value;
+  return Moved::Failed;
+}
+
+/// The same of the sink, whose fault it may not be where it speaks TLS.
+Pump::Moved Pump::not_sent(int errno_value, PumpEnds ends) {
+  failed_as_ = PumpStatus::SinkFailed;
+  if (ends.seals == nullptr) return no_bytes(errno_value);
+  switch (ends.seals->blame(ends.sink, errno_value)) {
+    case TlsFront::Blame::Send:
+      return no_bytes(errno_value);
+    case TlsFront::Blame::PassOver:
+      return Moved::Again;
+    case TlsFront::Blame::Failed:
+      failed_as_ = PumpStatus::TlsFailed;
+      return Moved::Failed;
+  }
   return Moved::Failed;
 }
 
@@ -172,8 +180,9 @@ void Pump::uncork(PumpEnds ends) {
 // ---------------------------------------------------------------- from the source
 
 Pump::Moved Pump::pull(const PumpRules& rules, PumpEnds ends, PumpRoom& room) {
+  failed_as_ = PumpStatus::SourceFailed;
   if (!begun_) begin(rules, ends, room);
-  if (ends.opens != nullptr) return pull_records(ends, room);
+  if (ends.opens != nullptr && !ends.opens->opened_by_kernel()) return pull_records(ends, room);
   if (ends.seals != nullptr) {
     if (ends.seals->key_is_worn(total_)) {
       failed_as_ = PumpStatus::TlsFailed;
@@ -182,7 +191,8 @@ Pump::Moved Pump::pull(const PumpRules& rules, PumpEnds ends, PumpRoom& room) {
     if (!ends.seals->by_kernel()) return pull_to_seal(ends, room);
   }
   if (bulk_ && (pipe_.is_open() || take_pipe(rules, room))) {
-    return pull_by_splice(rules, ends, room);
+    return ends.opens != nullptr ? pull_opened_by_splice(rules, ends, room)
+                                 : pull_by_splice(rules, ends, room);
   }
   give_pipe_back(room);
   return pull_by_copy(rules, ends, room);
@@ -190,7 +200,9 @@ Pump::Moved Pump::pull(const PumpRules& rules, PumpEnds ends, PumpRoom& room) {
 
 void Pump::begin(const PumpRules& rules, PumpEnds ends, PumpRoom& room) {
   begun_ = true;
-  if (ends.opens != nullptr) return switch_to(false, PathReason::TlsReceive, room);
+  if (ends.opens != nullptr && !ends.opens->opened_by_kernel()) {
+    return switch_to(false, PathReason::TlsReceive, room);
+  }
   if (ends.seals != nullptr && !ends.seals->by_kernel()) {
     return switch_to(false, PathReason::TlsUserSpace, room);
   }
@@ -223,37 +235,6 @@ Pump::Received Pump::receive(std::size_t wanted, PumpEnds ends, PumpRoom& room) 
   return {Moved::Some, room.buffer.first(count)};
 }
 
-/// Records of the source's, opened; what they held goes on as what pull_by_copy() received.
-Pump::Moved Pump::pull_records(PumpEnds ends, PumpRoom& room) {
-  const Received received = receive(room.buffer.size(), ends, room);
-  if (received.moved != Moved::Some) return received.moved;
-  if (received.bytes.empty()) {  // after close_notify nothing is read any more
-    failed_as_ = PumpStatus::Truncated;
-    return Moved::Failed;
-  }
-  const TlsFront::Opened opened = ends.opens->open(received.bytes);
-  if (opened.failed) {
-    failed_as_ = PumpStatus::TlsFailed;
-    return Moved::Failed;
-  }
-  source_ended_ = opened.closed;
-  if (opened.plain.empty()) return Moved::Some;
-  if (ends.mirror != nullptr) ends.mirror->copy(opened.plain);
-  return send(opened.plain, ends, room);
-}
-
-/// What was received becomes records, which wait in the front until the sink takes them.
-Pump::Moved Pump::pull_to_seal(PumpEnds ends, PumpRoom& room) {
-  const std::size_t wanted = std::min(room.buffer.size(), TlsFront::most_sealed);
-  const Received received = receive(wanted, ends, room);
-  if (received.moved != Moved::Some) return received.moved;
-  source_ended_ = received.bytes.empty();
-  if (source_ended_) return Moved::Some;
-  if (ends.mirror != nullptr) ends.mirror->copy(received.bytes);
-  ends.seals->seal(received.bytes);
-  return Moved::Some;
-}
-
 /// What was received goes out of the worker's buffer at once; only what the sink does not take is
 /// copied once more, to be held.
 Pump::Moved Pump::pull_by_copy(const PumpRules& rules, PumpEnds ends, PumpRoom& room) {
@@ -261,11 +242,13 @@ Pump::Moved Pump::pull_by_copy(const PumpRules& rules, PumpEnds ends, PumpRoom& 
   const std::size_t wanted =
       pinned ? room.buffer.size()
              : std::min<std::size_t>(rules.small_read.value, room.buffer.size());
-  const Received received = receive(wanted, ends, room);
+  const Received received =
+      ends.opens != nullptr ? receive_opened(wanted, ends, room) : receive(wanted, ends, room);
   if (received.moved != Moved::Some) return received.moved;
   source_ended_ = received.bytes.empty();
   if (source_ended_) return Moved::Some;
-  if (!pinned && !splice_failed_ && !bulk_) look_for_bulk(rules, !emptied_, room);
+  const bool full = received.bytes.size() == wanted;
+  if (!pinned && !splice_failed_ && !bulk_) look_for_bulk(rules, full, room);
   if (ends.mirror != nullptr) ends.mirror->copy(received.bytes);
   return send(received.bytes, ends, room);
 }
@@ -288,10 +271,9 @@ Pump::Moved Pump::send(std::span<const char> bytes, PumpEnds ends, PumpRoom& roo
   while (!bytes.empty()) {
     const ssize_t n =
         sys::plain_send(ends.sink, bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (n < 0 && (errno == EAGAIN || errno == EINTR)) break;
     if (n < 0) {
-      failed_as_ = PumpStatus::SinkFailed;
-      return no_bytes(errno);
+      if (not_sent(errno, ends) == Moved::Failed) return Moved::Failed;
+      break;
     }
     took(static_cast<std::size_t>(n), room.counts.copied);
     bytes = bytes.subspan(static_cast<std::size_t>(n));

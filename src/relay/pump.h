@@ -9,8 +9,9 @@
 // has gone: so a pipe is only ever filled from empty, and EAGAIN has one meaning. FIN is passed on
 // behind the last byte. A pump that waits for its source holds neither pipe nor memory.
 //
-// Where the client speaks TLS (tls_front.h) the pump up opens records, and the pump down seals them
-// or has the kernel seal what it sends; the end of a stream is then close_notify with its FIN.
+// Where the client speaks TLS (tls_front.h) the pump up opens records, and the pump down seals
+// them, or the kernel does either; the end of a stream is then close_notify with its FIN. That part
+// is in pump_tls.cpp.
 // Kernel facts: splice(2) from a TCP socket to a pipe stops at an urgent mark and says there what
 // it says at the end, 0 or EAGAIN, so recv has the last word on both; a short splice does not mean
 // that the socket is empty (the pipe counts pages, not bytes).
@@ -45,7 +46,7 @@ enum class PathReason : std::uint8_t {
   PipeLimit,      ///< copy: the worker has as many pipes in use as it may
   PipeShrunk,     ///< copy: fs.pipe-user-pages-soft leaves new pipes a page or two (pipe(7))
   SpliceFailed,   ///< copy: EINVAL, ENOMEM ... of this connection's splice
-  TlsReceive,     ///< copy: the client's records are opened in user space, always
+  TlsReceive,     ///< copy: the kernel has not taken the client's keys; its records are opened here
   TlsUserSpace,   ///< copy: the kernel has not taken the keys, so records are made here
 };
 inline constexpr std::size_t path_reasons = 10;
@@ -94,6 +95,10 @@ struct PumpEnds {
   TlsFront* seals = nullptr;               ///< the sink does
 };
 
+/// splice(2) itself cannot do it here: EINVAL (the socket has no splice: a protocol on top of TCP),
+/// ENOMEM, ENOSYS and EPERM (a seccomp filter), EOPNOTSUPP. All others are the connection's.
+bool is_of_splice(int errno_value);
+
 enum class PumpStatus : std::uint8_t {
   WantRead,      ///< the source has nothing more; nothing is held
   WantWrite,     ///< the sink is full, and bytes wait for it
@@ -129,6 +134,10 @@ class Pump {
   PathReason reason() const { return reason_; }
 
  private:
+  /// When no pipe could be had, so many full reads are copied before the next try; so they are
+  /// when the kernel opens records that are too short to be spliced.
+  static constexpr std::int16_t reads_before_retry = 64;
+
   enum class Moved : std::uint8_t { Some, Nothing, Failed, Again };
   Moved push(PumpEnds ends, PumpRoom& room);
   Moved push_pipe(PumpEnds ends, PumpRoom& room);
@@ -136,6 +145,7 @@ class Pump {
   PumpStatus finish(PumpEnds ends);
   Moved bytes_out_of_pipe(PumpRoom& room);
   Moved no_bytes(int errno_value);
+  Moved not_sent(int errno_value, PumpEnds ends);
   void took(std::size_t count, PumpCounts::Way& way);
   void uncork(PumpEnds ends);
   Moved pull(const PumpRules& rules, PumpEnds ends, PumpRoom& room);
@@ -144,10 +154,13 @@ class Pump {
     std::span<const char> bytes;
   };
   Received receive(std::size_t wanted, PumpEnds ends, PumpRoom& room);
+  Received receive_opened(std::size_t wanted, PumpEnds ends, PumpRoom& room);
   Moved pull_records(PumpEnds ends, PumpRoom& room);
   Moved pull_to_seal(PumpEnds ends, PumpRoom& room);
   Moved pull_by_copy(const PumpRules& rules, PumpEnds ends, PumpRoom& room);
   Moved pull_by_splice(const PumpRules& rules, PumpEnds ends, PumpRoom& room);
+  Moved pull_opened_by_splice(const PumpRules& rules, PumpEnds ends, PumpRoom& room);
+  int fill_pipe_with_records(const PumpRules& rules, PumpEnds ends, PumpRoom& room);
   Moved send(std::span<const char> bytes, PumpEnds ends, PumpRoom& room);
   void begin(const PumpRules& rules, PumpEnds ends, PumpRoom& room);
   void switch_to(bool bulk, PathReason reason, PumpRoom& room);
@@ -162,6 +175,7 @@ class Pump {
   std::uint32_t held_left_ = 0;
   std::uint32_t in_pipe_ = 0;
   int error_ = 0;
+  int spliced_error_ = 0;  ///< what splice said of records that the kernel opens; to be acted on
   ByteCount total_;
   ByteCount spliced_;
   std::int16_t full_reads_ = 0;  ///< in a row; below 0: no splice before so many more
@@ -172,7 +186,7 @@ class Pump {
   bool begun_ = false;
   bool bulk_ = false;
   bool splice_failed_ = false;
-  PumpStatus failed_as_ = PumpStatus::SourceFailed;  ///< what went wrong while it was being read
+  PumpStatus failed_as_ = PumpStatus::SourceFailed;  ///< what went wrong
   bool emptied_ = false;  ///< this step has seen the end of what the source had
   bool source_ended_ = false;
   bool done_ = false;

@@ -54,7 +54,8 @@ std::unique_ptr<RouteTls> make_tls(const Route& route) {
   auto made = std::make_unique<RouteTls>();
   made->settings = route.tls;
   made->settings.certificates = {route.certificate};
-  made->facts = tls::probe_session_facts(route.tls.kernel_tls, false);
+  made->facts = tls::probe_session_facts(
+      {.transmit = route.tls.kernel_tls, .receive = route.tls.kernel_receive});
   return made;
 }
 

@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "sys/plain_calls.h"
+#include "sys/socket.h"
 
 namespace pagewire::relay {
 
@@ -41,7 +42,7 @@ TlsFront::Step TlsFront::shake_hands(int fd, std::span<char> buffer) {
     if (taken > 0) static_cast<void>(sys::plain_recv(fd, buffer.data(), taken, MSG_DONTWAIT));
     switch (step) {
       case tls::Session::Step::Done:
-        begin_sending(fd);
+        begin(fd);
         return Step::Done;
       case tls::Session::Step::Failed:
         give_up(session_->outcome());
@@ -53,7 +54,7 @@ TlsFront::Step TlsFront::shake_hands(int fd, std::span<char> buffer) {
   }
 }
 
-void TlsFront::begin_sending(int fd) {
+void TlsFront::begin(int fd) {
   handshake_counted_ = true;
   metrics::TlsMetrics& metrics = room_.metrics;
   metrics.handshakes[static_cast<std::size_t>(Outcome::Ok)].add(1);
@@ -61,6 +62,8 @@ void TlsFront::begin_sending(int fd) {
   session_->begin_sending(fd, room_.card_watch.look(facts_, room_.loop.now_ms()));
   const auto kernel = static_cast<std::size_t>(session_->kernel());
   metrics.kernel[kernel][static_cast<std::size_t>(session_->kernel_reason())].add(1);
+  session_->begin_receiving(fd);
+  room_.receive[static_cast<std::size_t>(session_->receive_reason())].add(1);
 }
 
 void TlsFront::give_up(Outcome outcome) {
@@ -94,6 +97,79 @@ TlsFront::Opened TlsFront::open(std::span<const char> records) {
     }
   }
   return {.plain = std::span(room_.plain).first(count)};
+}
+
+// ---------------------------------------------------------------- the same, by the kernel
+
+TlsFront::Taken TlsFront::take(int fd, std::span<char> into, int error) {
+  if (error == EBADMSG || error == EMSGSIZE) return refuse(fd, error);
+  if (error != 0 && error != EINVAL) return {.got = Got::SocketFailed, .error = error};
+  const Result<sys::TlsReceived> received = sys::receive_tls(fd, into);
+  if (received) return act_on(fd, *received, into.first(received->count));
+  const int why = received.error().errno_value;
+  // A record of another type would have come now: so EINVAL was the word for what is no record.
+  if (why == EAGAIN && error == EINVAL) return refuse(fd, EINVAL);
+  if (why == EAGAIN) return {.got = Got::Nothing};
+  if (why == EBADMSG || why == EMSGSIZE || why == EINVAL) return refuse(fd, why);
+  return {.got = Got::SocketFailed, .error = why};
+}
+
+TlsFront::Taken TlsFront::act_on(int fd, const sys::TlsReceived& record,
+                                 std::span<const char> bytes) {
+  if (record.type == static_cast<std::uint8_t>(tls::RecordType::ApplicationData)) {
+    return bytes.empty() ? Taken{.got = Got::Other}
+                         : Taken{.got = Got::Bytes, .count = record.count};
+  }
+  if (record.type == 0) return {.got = Got::Truncated};
+  const std::span message(reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size());
+  switch (session_->take_record(fd, record.type, message).kind) {
+    case Read::Kind::Bytes:
+    case Read::Kind::WantInput:
+      return {.got = Got::Other};
+    case Read::Kind::Closed:
+      room_.metrics.clean_closes.add(1);
+      return {.got = Got::Closed};
+    case Read::Kind::Failed:
+      break;
+  }
+  room_.metrics.failures[static_cast<std::size_t>(session_->outcome())].add(1);
+  return {.got = Got::Failed};
+}
+
+TlsFront::Taken TlsFront::refuse(int fd, int errno_value) {
+  static_cast<void>(sys::take_error(fd));  // it would refuse our alert
+  session_->refuse_record(errno_value);
+  room_.metrics.failures[static_cast<std::size_t>(session_->outcome())].add(1);
+  return {.got = Got::Failed};
+}
+
+TlsFront::Got TlsFront::drop(int fd, std::span<char> buffer) {
+  const Result<sys::TlsReceived> received = sys::receive_tls(fd, buffer);
+  if (received) return received->type == 0 ? Got::Truncated : Got::Other;
+  switch (received.error().errno_value) {
+    case EAGAIN:
+    case EINTR:
+      return Got::Nothing;
+    case EBADMSG:
+    case EMSGSIZE:
+    case EINVAL:
+      static_cast<void>(sys::take_error(fd));  // sending goes on
+      keeps_bytes_ = true;
+      return Got::Failed;
+    default:
+      return Got::SocketFailed;
+  }
+}
+
+TlsFront::Blame TlsFront::blame(int fd, int errno_value) {
+  const bool of_records =
+      errno_value == EBADMSG || errno_value == EMSGSIZE || errno_value == EINVAL;
+  if (!opened_by_kernel() || !of_records) return Blame::Send;
+  // Kernel TLS leaves it there. EINVAL may be splice's own.
+  if (sys::take_error(fd) == 0 && errno_value == EINVAL) return Blame::Send;
+  if (session_->peer_closed()) return Blame::PassOver;  // RFC 8446 6.1
+  static_cast<void>(refuse(fd, errno_value));
+  return Blame::Failed;
 }
 
 // ---------------------------------------------------------------- what they are sent
@@ -134,14 +210,19 @@ TlsFront::Finish TlsFront::finish(int fd, ByteCount sent) {
   const Result<bool> flushed = session_->flush(fd);
   if (!flushed) return Finish::Failed;
   if (!*flushed) return Finish::WantWrite;
-  return session_->kernel_holds(fd, sent).value == 0 ? Finish::Done : Finish::WantKernel;
+  if (session_->kernel_holds(fd, sent).value > 0) return Finish::WantKernel;
+  const bool lost_by_reset =
+      keeps_bytes_ && sys::unacknowledged(fd).value_or(ByteCount{}).value > 0;
+  return lost_by_reset ? Finish::WantKernel : Finish::Done;
 }
 
 log::TlsRecord TlsFront::log_record() const {
   return {.version = session_->version(),
           .cipher = session_->cipher(),
           .kernel = tls::token(session_->kernel()),
-          .kernel_reason = tls::token(session_->kernel_reason())};
+          .kernel_reason = tls::token(session_->kernel_reason()),
+          .receive = opened_by_kernel() ? "kernel" : "none",
+          .receive_reason = tls::token(session_->receive_reason())};
 }
 
 void TlsFront::say_why(int fd) {

@@ -71,6 +71,7 @@ class Tunnel final : public loop::RawStream, private Attempt, private TunnelNode
   void writable() override;
   void timed_out() override;
   void failed(Error error) override;
+  void notified() override;
 
  private:
   template <class T, class Node>
@@ -108,6 +109,7 @@ class Tunnel final : public loop::RawStream, private Attempt, private TunnelNode
   void refuse_handshake();
   void flush_front();
   void drop_input();
+  void drop_records();
   void tls_failed();
   Result<void> send_header();
   void set_state(TunnelState next);

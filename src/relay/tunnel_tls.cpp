@@ -54,12 +54,37 @@ void Tunnel::flush_front() {
 /// Nothing counts behind close_notify. It is read all the same: close(2) with bytes unread resets,
 /// and what the client has not taken in would be lost.
 void Tunnel::drop_input() {
+  if (front_->opened_by_kernel()) return drop_records();
   const std::span<char> buffer = worker_.room().buffer;
   const ssize_t n = sys::plain_recv(fd(), buffer.data(), buffer.size(), MSG_DONTWAIT);
   if (n > 0 && static_cast<std::size_t>(n) == buffer.size()) return;  // in the next round
   if (n == 0) return worker_.loop().emptied(*this, loop::Emptied::ForGood);
   if (n < 0 && errno != EAGAIN && errno != EINTR) return close(End::ClientReset);  // ECONNRESET
   worker_.loop().emptied(*this, loop::Emptied::ForNow);
+}
+
+void Tunnel::drop_records() {
+  switch (front_->drop(fd(), worker_.room().buffer)) {
+    case TlsFront::Got::Bytes:
+    case TlsFront::Got::Other:
+    case TlsFront::Got::Closed:
+      return;  // in the next round
+    case TlsFront::Got::Nothing:
+      return worker_.loop().emptied(*this, loop::Emptied::ForNow);
+    case TlsFront::Got::Truncated:
+    case TlsFront::Got::Failed:  // no records; from there on the kernel reads nothing
+      return worker_.loop().emptied(*this, loop::Emptied::ForGood);
+    case TlsFront::Got::SocketFailed:
+      return close(End::ClientReset);  // ECONNRESET
+  }
+}
+
+/// An error of the client's socket that is not its end: the kernel has found what is no record. The
+/// next read says so, behind the bytes before it.
+void Tunnel::notified() {
+  if (state_ != TunnelState::Open || front_ == nullptr || !front_->opened_by_kernel()) return;
+  if (pumps_[up].done()) return drop_records();
+  drive(up);
 }
 
 void Tunnel::tls_failed() {

@@ -27,7 +27,7 @@ Worker::Worker(std::size_t index, Shared& shared, std::unique_ptr<loop::Loop> lo
       pipes_(shared.settings.pipe_pool),
       buffer_(buffer_bytes),
       room_{.pipes = pipes_, .buffer = buffer_, .counts = counters_.pump},
-      tls_room_{.loop = *loop, .metrics = counters_.tls},
+      tls_room_{.loop = *loop, .metrics = counters_.tls, .receive = counters_.tls_receive},
       paced_by_default_(is_paced_by_default()),
       loop_(std::move(loop)) {
   for (const RouteParts& route : shared_.routes) {
@@ -59,6 +59,8 @@ tl::expected<void, service::StartError> Worker::open() {
       if (!listener) return tl::unexpected(listener.error());
       sys::abort_on_close(listener->get());
       Result<void> done = set_lasting_options(listener->get(), settings());
+      // A record is whole with its urgent byte alone.
+      if (done && door.tls != nullptr) done = sys::keep_urgent_inline(listener->get());
       if (done) done = loop_->listen(listener->get(), door);
       if (!done) {
         return tl::unexpected(service::StartError{"cannot listen on " + address.to_string() + ": " +
@@ -111,9 +113,6 @@ void Worker::post_tls(std::size_t route, std::shared_ptr<const tls::Context> con
 
 /// About every 100 ms.
 void Worker::tick() {
-  const loop::Counters loop = loop_->counters();
-  counters_.rounds.set(loop.rounds);
-  counters_.events.set(loop.events);
   counters_.pipes_in_use.set(room_.pipes_in_use);
   counters_.pipes_idle.set(pipes_.idle());
   counters_.tls.record_bytes.set(tls_room_.send_buffers.sent_bytes());

@@ -125,7 +125,8 @@ tl::expected<void, service::StartError> Server::Parts::open() {
     workers.push_back(std::make_unique<Worker>(i, shared, std::move((*loops)[i])));
   }
   if (settings.tls) {
-    shared.tls = tls::probe_session_facts(settings.tls->kernel_tls, settings.tls->zero_copy_ro);
+    shared.tls = tls::probe_session_facts(
+        {.transmit = settings.tls->kernel_tls, .zero_copy_ro = settings.tls->zero_copy_ro});
     const auto contexts = load_tls();
     if (!contexts) return tl::unexpected(contexts.error());
     for (std::size_t i = 0; i < workers.size(); ++i) workers[i]->use_tls((*contexts)[i]);

@@ -5,6 +5,8 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <charconv>
@@ -30,7 +32,7 @@ void put_u64(unsigned char* into, std::uint64_t value) {
 
 /// The kernel's structures of AES-GCM differ in the size of their key only.
 template <class Info>
-Info gcm_info(const TlsTransmit& keys, std::uint16_t cipher) {
+Info gcm_info(const TlsKeys& keys, std::uint16_t cipher) {
   Info info{};
   info.info.version = keys.tls13 ? TLS_1_3_VERSION : TLS_1_2_VERSION;
   info.info.cipher_type = cipher;
@@ -58,25 +60,29 @@ Result<std::uint64_t> get_sequence(int fd) {
   return ::be64toh(sequence);
 }
 
+/// TLS_TX or TLS_RX.
+struct Direction {
+  int option;
+  const char* operation;
+};
+
 template <class Info>
-Result<void> set_transmit(int fd, Info info) {
-  const int set = ::setsockopt(fd, tls_level, TLS_TX, &info, sizeof info);
+Result<void> set_keys(int fd, Direction direction, Info info) {
+  const int set = ::setsockopt(fd, tls_level, direction.option, &info, sizeof info);
   const int errno_value = errno;
   ::explicit_bzero(&info, sizeof info);
-  if (set != 0) return failure("setsockopt(TLS_TX)", errno_value);
+  if (set != 0) return failure(direction.operation, errno_value);
   return {};
 }
 
-}  // namespace
-
-Result<void> start_tls_transmit(int fd, const TlsTransmit& keys) {
+Result<void> start(int fd, Direction direction, const TlsKeys& keys) {
   switch (keys.cipher) {
     case TlsCipher::Aes128Gcm:
-      return set_transmit(fd,
-                          gcm_info<tls12_crypto_info_aes_gcm_128>(keys, TLS_CIPHER_AES_GCM_128));
+      return set_keys(fd, direction,
+                      gcm_info<tls12_crypto_info_aes_gcm_128>(keys, TLS_CIPHER_AES_GCM_128));
     case TlsCipher::Aes256Gcm:
-      return set_transmit(fd,
-                          gcm_info<tls12_crypto_info_aes_gcm_256>(keys, TLS_CIPHER_AES_GCM_256));
+      return set_keys(fd, direction,
+                      gcm_info<tls12_crypto_info_aes_gcm_256>(keys, TLS_CIPHER_AES_GCM_256));
     case TlsCipher::ChaCha20Poly1305:
       break;
   }
@@ -86,7 +92,17 @@ Result<void> start_tls_transmit(int fd, const TlsTransmit& keys) {
   std::copy_n(keys.key.data(), sizeof info.key, info.key);
   std::copy_n(keys.iv.data(), sizeof info.iv, info.iv);
   put_u64(info.rec_seq, keys.sequence);
-  return set_transmit(fd, info);
+  return set_keys(fd, direction, info);
+}
+
+}  // namespace
+
+Result<void> start_tls_transmit(int fd, const TlsKeys& keys) {
+  return start(fd, {.option = TLS_TX, .operation = "setsockopt(TLS_TX)"}, keys);
+}
+
+Result<void> start_tls_receive(int fd, const TlsKeys& keys) {
+  return start(fd, {.option = TLS_RX, .operation = "setsockopt(TLS_RX)"}, keys);
 }
 
 Result<std::uint64_t> next_tls_sequence(int fd, TlsCipher cipher) {
@@ -136,12 +152,31 @@ Result<void> send_tls_record(int fd, std::uint8_t type, std::span<const unsigned
   }
 }
 
+Result<TlsReceived> receive_tls(int fd, std::span<char> into) {
+  iovec piece{into.data(), into.size()};
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(std::uint8_t))> control;
+  msghdr message{};
+  message.msg_iov = &piece;
+  message.msg_iovlen = 1;
+  message.msg_control = control.data();
+  message.msg_controllen = control.size();
+  const ssize_t n = ::syscall(SYS_recvmsg, fd, &message, MSG_DONTWAIT);  // as in plain_calls.h
+  if (n < 0) return last_error("recvmsg(TLS record)");
+  TlsReceived received{.count = static_cast<std::size_t>(n)};
+  const cmsghdr* const header = CMSG_FIRSTHDR(&message);
+  if (header != nullptr && header->cmsg_level == tls_level &&
+      header->cmsg_type == TLS_GET_RECORD_TYPE) {
+    received.type = *CMSG_DATA(header);
+  }
+  return received;
+}
+
 namespace {
 
 /// Of a socket that nothing is sent on.
 bool takes_second_key(int fd) {
   const std::array<unsigned char, 16> key{};
-  const TlsTransmit keys{
+  const TlsKeys keys{
       .tls13 = true, .cipher = TlsCipher::Aes128Gcm, .key = key, .iv = {}, .sequence = 0};
   return start_tls_transmit(fd, keys).has_value() && start_tls_transmit(fd, keys).has_value();
 }

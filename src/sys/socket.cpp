@@ -370,9 +370,22 @@ void reset_now(int fd) {
   // Fails on a socket that has been reset before; there is nothing more to do then.
   static_cast<void>(::connect(fd, &nobody, sizeof nobody));
   // The kernel leaves ECONNRESET behind; fetched, it is no news for whoever polls the socket.
+  static_cast<void>(take_error(fd));
+}
+
+int take_error(int fd) {
   int error = 0;
   socklen_t size = sizeof error;
   ::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size);
+  return error;
+}
+
+Result<void> keep_urgent_inline(int fd) {
+  const int on = 1;
+  if (::setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof on) != 0) {
+    return last_error("setsockopt(SO_OOBINLINE)");
+  }
+  return {};
 }
 
 void abort_on_close(int fd) {

@@ -151,4 +151,12 @@ void abort_on_close(int fd);
 /// The next close(2) sends what is queued and FIN, as without abort_on_close().
 void finish_on_close(int fd);
 
+/// SO_ERROR, which is told once: ECONNRESET, ETIMEDOUT, EHOSTUNREACH ...; 0 when another call has
+/// fetched it already.
+int take_error(int fd);
+
+/// Of a listener, for those that it accepts: TCP's urgent byte is one of the stream's, and not left
+/// out of it.
+Result<void> keep_urgent_inline(int fd);
+
 }  // namespace pagewire::sys

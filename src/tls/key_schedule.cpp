@@ -18,6 +18,7 @@ namespace {
 
 constexpr const char* provider_name = "pagewire";
 constexpr std::string_view server_label = "s ap traffic";
+constexpr std::string_view client_label = "c ap traffic";
 
 /// What libssl hands over in one call.
 struct Request {
@@ -115,6 +116,11 @@ struct KeyScheduleProvider {
   static void free_context(void*) {}
   static void reset(void*) {}
 
+  static void keep(Secret& secret, std::span<const unsigned char> made) {
+    secret.size = made.size();
+    std::copy_n(made.data(), made.size(), secret.bytes.begin());
+  }
+
   static int derive(void* self, unsigned char* out, std::size_t size,
                     const OSSL_PARAM parameters[]) {
     const Request request = parse(parameters);
@@ -123,11 +129,9 @@ struct KeyScheduleProvider {
     if (request.mode == EVP_KDF_HKDF_MODE_EXTRACT_ONLY) return next_secret(request, into) ? 1 : 0;
     if (request.mode != EVP_KDF_HKDF_MODE_EXPAND_ONLY) return 0;
     if (!hkdf_expand_label(request.digest, request.key, request.label, into)) return 0;
-    if (request.label.label == server_label) {
-      Secret& secret = static_cast<KeySchedule*>(self)->server_secret_;
-      secret.size = size;
-      std::copy_n(out, size, secret.bytes.begin());
-    }
+    KeySchedule& schedule = *static_cast<KeySchedule*>(self);
+    if (request.label.label == server_label) keep(schedule.server_secret_, into);
+    if (request.label.label == client_label) keep(schedule.client_secret_, into);
     return 1;
   }
 
@@ -163,6 +167,10 @@ KeySchedule& KeySchedule::of(const SSL_CTX& context) {
 
 Secret KeySchedule::take_server_secret() {
   return std::exchange(server_secret_, Secret());
+}
+
+Secret KeySchedule::take_client_secret() {
+  return std::exchange(client_secret_, Secret());
 }
 
 /// Of two providers that have an algorithm, OpenSSL takes the one that was loaded first. Loading

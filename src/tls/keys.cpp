@@ -52,16 +52,37 @@ bool key_block(const SSL* ssl, const EVP_MD* digest, std::span<unsigned char> in
   return made;
 }
 
+enum class Side : std::uint8_t { Client, Server };  // in the order of the key block
+
 /// An AEAD cipher takes no MAC keys: client key, server key, client IV, server IV.
-bool fill_from_key_block(const SSL* ssl, WriteKeys& keys) {
+bool fill_from_key_block(const SSL* ssl, Side side, WriteKeys& keys) {
+  const auto at = static_cast<std::size_t>(side);
   const std::size_t key = key_size(keys.aead);
   const std::size_t iv = keys.aead == Aead::ChaCha20Poly1305 ? 12 : 4;
   std::array<unsigned char, 2 * 32 + 2 * 12> block{};
   if (!key_block(ssl, keys.digest, std::span(block).first(2 * key + 2 * iv))) return false;
-  std::memcpy(keys.key.data(), block.data() + key, key);
-  std::memcpy(keys.iv.data(), block.data() + 2 * key + iv, iv);
+  std::memcpy(keys.key.data(), block.data() + at * key, key);
+  std::memcpy(keys.iv.data(), block.data() + 2 * key + at * iv, iv);
   ::OPENSSL_cleanse(block.data(), block.size());
   return true;
+}
+
+std::optional<WriteKeys> write_keys(const SSL* ssl, Side side, const Secret& traffic_secret) {
+  const SSL_CIPHER* const cipher = ::SSL_get_current_cipher(ssl);
+  const std::optional<Aead> aead = aead_of(cipher);
+  if (!aead) return {};
+  WriteKeys keys;
+  keys.version = ::SSL_version(ssl) == TLS1_3_VERSION ? Version::Tls13 : Version::Tls12;
+  keys.aead = *aead;
+  keys.digest = ::SSL_CIPHER_get_handshake_digest(cipher);
+  if (keys.version == Version::Tls12) {
+    if (!fill_from_key_block(ssl, side, keys)) return {};
+    return keys;
+  }
+  if (traffic_secret.size == 0) return {};
+  keys.secret = traffic_secret;
+  fill_from_secret(keys);
+  return keys;
 }
 
 }  // namespace
@@ -109,21 +130,11 @@ std::optional<Aead> aead_of(const ssl_cipher_st* cipher) {
 }
 
 std::optional<WriteKeys> server_write_keys(const SSL* ssl, const Secret& traffic_secret) {
-  const SSL_CIPHER* const cipher = ::SSL_get_current_cipher(ssl);
-  const std::optional<Aead> aead = aead_of(cipher);
-  if (!aead) return {};
-  WriteKeys keys;
-  keys.version = ::SSL_version(ssl) == TLS1_3_VERSION ? Version::Tls13 : Version::Tls12;
-  keys.aead = *aead;
-  keys.digest = ::SSL_CIPHER_get_handshake_digest(cipher);
-  if (keys.version == Version::Tls12) {
-    if (!fill_from_key_block(ssl, keys)) return {};
-    return keys;
-  }
-  if (traffic_secret.size == 0) return {};
-  keys.secret = traffic_secret;
-  fill_from_secret(keys);
-  return keys;
+  return write_keys(ssl, Side::Server, traffic_secret);
+}
+
+std::optional<WriteKeys> client_write_keys(const SSL* ssl, const Secret& traffic_secret) {
+  return write_keys(ssl, Side::Client, traffic_secret);
 }
 
 WriteKeys updated(const WriteKeys& keys) {

@@ -1,5 +1,5 @@
-// The server's write keys, derived from the traffic secret (TLS 1.3) or from the master secret
-// (TLS 1.2).
+// The write keys of either side, derived from its traffic secret (TLS 1.3) or from the master
+// secret (TLS 1.2).
 //
 // Rests on RFC 8446 7.1 and 7.3 (HKDF-Expand-Label, "key", "iv"), 7.2 ("traffic upd"), RFC 5246 6.3
 // (key_block), RFC 5288 and 7905 (what of it an AEAD cipher takes).
@@ -60,8 +60,10 @@ struct WriteKeys {
 /// Of a handshake that is complete; `traffic_secret` is SERVER_TRAFFIC_SECRET_0 (TLS 1.3). nullopt:
 /// the cipher is not an Aead, or there is no secret.
 std::optional<WriteKeys> server_write_keys(const SSL* ssl, const Secret& traffic_secret);
+/// The same of the client, which is what a server reads with; of CLIENT_TRAFFIC_SECRET_0.
+std::optional<WriteKeys> client_write_keys(const SSL* ssl, const Secret& traffic_secret);
 
-/// After a KeyUpdate of ours (RFC 8446 7.2).
+/// After a KeyUpdate of whoever writes with them (RFC 8446 7.2).
 WriteKeys updated(const WriteKeys& keys);
 
 }  // namespace pagewire::tls

@@ -2,7 +2,12 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 
+#include <algorithm>
+#include <string>
+#include <vector>
+
 #include "sys/kernel_tls.h"
+#include "sys/network_card.h"
 #include "tls/session.h"
 
 namespace pagewire::tls {
@@ -83,15 +88,33 @@ std::string_view Session::cipher() const {
   return cipher == nullptr ? std::string_view() : ::SSL_CIPHER_get_name(cipher);
 }
 
-SessionFacts probe_session_facts(bool kernel_tls_wanted, bool zero_copy_ro) {
+namespace {
+
+/// Of a card that opens records as they come. One that is switched on later is not seen.
+bool a_card_receives() {
+  const Result<std::vector<std::string>> names = sys::interfaces_that_are_up();
+  if (!names) return false;  // EMFILE, ENOMEM
+  return std::any_of(names->begin(), names->end(), [](const std::string& name) {
+    const Result<sys::NetworkCard> card = sys::ask_network_card(name);
+    const sys::CardFeature* const feature = card ? card->feature("tls-hw-rx-offload") : nullptr;
+    return feature != nullptr && feature->on;
+  });
+}
+
+}  // namespace
+
+SessionFacts probe_session_facts(const KernelWishes& wishes) {
   SessionFacts facts;
-  facts.zero_copy_ro = zero_copy_ro;
-  if (!kernel_tls_wanted) return facts;
+  facts.zero_copy_ro = wishes.zero_copy_ro;
+  if (!wishes.transmit) return facts;
   const sys::KernelTls kernel = sys::probe_kernel_tls();
   facts.kernel_rekeys = kernel.rekeys;
   facts.no_kernel = kernel.available                       ? KernelReason::None
                     : kernel.reason == "module-not-loaded" ? KernelReason::ModuleNotLoaded
                                                            : KernelReason::NoKernelTls;
+  if (!wishes.receive) return facts;
+  facts.no_kernel_receive = facts.no_kernel;
+  if (kernel.available && a_card_receives()) facts.no_kernel_receive = KernelReason::Card;
   return facts;
 }
 
@@ -178,10 +201,16 @@ std::string_view describe(KernelReason reason) {
       return "the module is not loaded (modprobe tls)";
     case KernelReason::Cipher:
       return "this kernel does not have the cipher";
+    case KernelReason::Version:
+      return "this kernel does not have the version of TLS";
     case KernelReason::SocketState:
       return "the socket was full or half-closed, or memory short, when the handshake ended";
     case KernelReason::RecordSize:
       return "the client takes small records only (max_fragment_length)";
+    case KernelReason::Buffered:
+      return "OpenSSL had read more than the handshake";
+    case KernelReason::Card:
+      return "a network card would open the records (tls-hw-rx-offload)";
   }
   return "";
 }
@@ -198,10 +227,16 @@ std::string_view token(KernelReason reason) {
       return "module-not-loaded";
     case KernelReason::Cipher:
       return "cipher";
+    case KernelReason::Version:
+      return "version";
     case KernelReason::SocketState:
       return "socket-state";
     case KernelReason::RecordSize:
       return "record-size";
+    case KernelReason::Buffered:
+      return "buffered";
+    case KernelReason::Card:
+      return "card";
   }
   return "";
 }

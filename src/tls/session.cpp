@@ -14,6 +14,7 @@
 #include "sys/socket.h"
 #include "sys/tcp_info.h"
 #include "tls/key_schedule.h"
+#include "tls/session_kernel.h"
 
 namespace pagewire::tls {
 
@@ -40,7 +41,11 @@ struct SessionHooks {
     Session& session = *session_of(ssl);
     const std::span bytes(static_cast<const unsigned char*>(data), size);
     if (written != 0) return session_wrote(session, version, content_type, bytes);
-    if (content_type == SSL3_RT_HEADER) ++session.records_read_;
+    if (content_type == SSL3_RT_HEADER) {
+      ++session.records_read_;
+      const bool keys_change = bytes[0] == SSL3_RT_CHANGE_CIPHER_SPEC;
+      session.records_opened_ = keys_change ? 0 : session.records_opened_ + 1;
+    }
     const bool key_update = content_type == SSL3_RT_HANDSHAKE && size == 5 &&
                             bytes[0] == SSL3_MT_KEY_UPDATE && session.ours_;
     if (!key_update) return;
@@ -144,6 +149,7 @@ Session::Step Session::handshake() {
   ::ERR_clear_error();
   const int done = ::SSL_do_handshake(ssl_);
   if (schedule_->has_server_secret()) traffic_secret_ = schedule_->take_server_secret();
+  if (schedule_->has_client_secret()) client_secret_ = schedule_->take_client_secret();
   if (done == 1) {
     if (take_over()) return Step::Done;
     outcome_ = Outcome::Internal;
@@ -170,6 +176,8 @@ bool Session::take_over() {
   ours_ = true;
   established_ = true;
   kernel_reason_ = facts_.no_kernel;
+  receive_reason_ = facts_.no_kernel_receive;
+  if (receive_reason_ != KernelReason::None) client_secret_.wipe();
   return true;
 }
 
@@ -199,20 +207,46 @@ void Session::begin_sending(int fd, Card card) {
   kernel_reason_ = flushed && *flushed ? hand_over(fd, card) : KernelReason::SocketState;
 }
 
-KernelReason Session::hand_over(int fd, Card card) {
-  if (const Result<void> attached = sys::attach_tls(fd); !attached) {
-    // ENOENT: the module has gone since the probe; ENOTCONN: a FIN has come, or a reset.
-    return attached.error().errno_value == ENOENT ? KernelReason::NoKernelTls
-                                                  : KernelReason::SocketState;
+KernelReason Session::attach(int fd) {
+  if (attached_) return KernelReason::None;
+  const Result<void> attached = sys::attach_tls(fd);
+  attached_ = attached.has_value();
+  if (attached) return KernelReason::None;
+  // ENOENT: the module has gone since the probe; ENOTCONN: a FIN has come, or a reset.
+  return attached.error().errno_value == ENOENT ? KernelReason::NoKernelTls
+                                                : KernelReason::SocketState;
+}
+
+KernelReason kernel_reason_of(int errno_value, const WriteKeys& keys) {
+  switch (errno_value) {
+    case EINVAL:  // of AES-GCM kernels have had both sizes since TLS 1.3; ChaCha20 came later
+      return keys.version == Version::Tls13 && keys.aead != Aead::ChaCha20Poly1305
+                 ? KernelReason::Version
+                 : KernelReason::Cipher;
+    case ENOENT:
+    case EOPNOTSUPP:
+      return KernelReason::Cipher;
+    default:  // ENOMEM
+      return KernelReason::SocketState;
   }
+}
+
+sys::TlsKeys kernel_keys(const WriteKeys& keys, std::uint64_t sequence) {
+  return {.tls13 = keys.version == Version::Tls13,
+          .cipher = static_cast<sys::TlsCipher>(keys.aead),
+          .key = std::span(keys.key).first(key_size(keys.aead)),
+          .iv = keys.iv,
+          .sequence = sequence};
+}
+
+KernelReason Session::hand_over(int fd, Card card) {
+  if (const KernelReason why = attach(fd); why != KernelReason::None) return why;
   const Result<std::uint64_t> given = given_to_tcp(fd);
   if (!given) return KernelReason::SocketState;
   wire_at_handover_ = *given;
   // Whatever it says, the socket goes on as a plain one.
   if (const Result<void> started = give_keys_to_kernel(fd); !started) {
-    const int why = started.error().errno_value;
-    const bool lacks_cipher = why == ENOENT || why == EINVAL || why == EOPNOTSUPP;
-    return lacks_cipher ? KernelReason::Cipher : KernelReason::SocketState;  // ENOMEM
+    return kernel_reason_of(started.error().errno_value, outlet_.keys());
   }
   kernel_ = card == Card::Encrypts ? Kernel::Nic : Kernel::Software;
   const bool may_update = is_tls13() && facts_.kernel_rekeys && kernel_ == Kernel::Software;
@@ -225,12 +259,7 @@ KernelReason Session::hand_over(int fd, Card card) {
 }
 
 Result<void> Session::give_keys_to_kernel(int fd) {
-  const WriteKeys& keys = outlet_.keys();
-  return sys::start_tls_transmit(fd, {.tls13 = keys.version == Version::Tls13,
-                                      .cipher = static_cast<sys::TlsCipher>(keys.aead),
-                                      .key = std::span(keys.key).first(key_size(keys.aead)),
-                                      .iv = keys.iv,
-                                      .sequence = outlet_.sequence()});
+  return sys::start_tls_transmit(fd, kernel_keys(outlet_.keys(), outlet_.sequence()));
 }
 
 Session::Read Session::read(std::span<char> into) {

@@ -1,10 +1,11 @@
 // Session: one TLS connection on the server's side.
 //
-// OpenSSL does the handshake, and the reading for the whole life of the connection. What it writes
-// during the handshake goes into the outlet; once the handshake is complete, writing is ours: by
-// the kernel (kernel TLS), or by the outlet. Both get their keys from the key schedule, which works
-// with an OpenSSL that was built without kernel TLS, too (docs/adr/0009, 0010). What OpenSSL would
-// write then (alerts, the answer to a KeyUpdate) is seen by its message callback and sent by us.
+// OpenSSL does the handshake, and the reading for the whole life of the connection, unless the
+// kernel is handed that (begin_receiving). What OpenSSL writes during the handshake goes into the
+// outlet; once the handshake is complete, writing is ours: by the kernel (kernel TLS), or by the
+// outlet. All get their keys from the key schedule, which works with an OpenSSL that was built
+// without kernel TLS, too (docs/adr/0009, 0010). What OpenSSL would write then (alerts, the answer
+// to a KeyUpdate) is seen by its message callback and sent by us.
 //
 // Nothing here waits or touches the loop: the owner offers what came, asks for plain bytes, and
 // flushes. The worker's thread; OpenSSL's error queue of that thread is empty between the calls.
@@ -58,17 +59,20 @@ enum class Kernel : std::uint8_t {
 std::string_view token(Kernel kernel);  ///< "none", "kernel", "kernel-nic"
 inline constexpr std::size_t kernel_states = 3;
 
-/// Why the kernel does not.
+/// Why the kernel does not; of receiving as well.
 enum class KernelReason : std::uint8_t {
   None,             ///< "": it does
   Off,              ///< "off": switched off
   NoKernelTls,      ///< "no-kernel-tls"
   ModuleNotLoaded,  ///< "module-not-loaded"
-  Cipher,           ///< "cipher": this kernel has not the cipher, or not for this version of TLS
+  Cipher,           ///< "cipher": this kernel has not the cipher
+  Version,          ///< "version": it has not this version of TLS
   SocketState,      ///< "socket-state": full, half-closed, or memory short, as the handshake ended
   RecordSize,       ///< "record-size": the client takes smaller records only than the kernel makes
+  Buffered,         ///< "buffered": OpenSSL has bytes of records behind the handshake's
+  Card,             ///< "card": a network card would open the records (probe_session_facts)
 };
-inline constexpr std::size_t kernel_reasons = 7;
+inline constexpr std::size_t kernel_reasons = 10;
 std::string_view token(KernelReason reason);
 /// For the log, to follow "kernel TLS is not used: ".
 std::string_view describe(KernelReason reason);
@@ -84,12 +88,20 @@ Tokens<kernel_reasons> kernel_reason_tokens();
 struct SessionFacts {
   /// None: the kernel is asked for each connection; else why it is not.
   KernelReason no_kernel = KernelReason::Off;
-  bool kernel_rekeys = false;      ///< it takes a second key (Linux 6.14)
-  std::uint32_t key_updates = 32;  ///< of the peer, on one connection
-  bool zero_copy_ro = false;       ///< Nic: the card reads the file's pages themselves
+  KernelReason no_kernel_receive = KernelReason::Off;  ///< the same of what the peer sends
+  bool kernel_rekeys = false;                          ///< it takes a second key (Linux 6.14)
+  std::uint32_t key_updates = 32;                      ///< of the peer, on one connection
+  bool zero_copy_ro = false;  ///< Nic: the card reads the file's pages themselves
 };
-/// Asks the kernel, once, at start.
-SessionFacts probe_session_facts(bool kernel_tls_wanted, bool zero_copy_ro);
+struct KernelWishes {
+  bool transmit = true;
+  bool receive = false;
+  bool zero_copy_ro = false;
+};
+/// Asks the kernel, once, at start. Receiving is left to it only where no network card opens
+/// records: those come in as many pieces as packets, and splice(2) drops what finds no place in
+/// the pipe.
+SessionFacts probe_session_facts(const KernelWishes& wishes);
 
 /// Whether a network card of this machine encrypts TLS, as far as the kernel tells: it counts such
 /// connections, and does not say which they are.
@@ -138,6 +150,10 @@ class Session {
   bool is_untouched() const { return !touched_; }
   /// Once the handshake is done: hands the sending to the kernel, where it can take it.
   void begin_sending(int fd, Card card);
+  /// The same of receiving, while the socket has all that came behind the handshake. Where
+  /// kernel_receives(), sys::receive_tls() and splice(2) get plain bytes, and read() is not called
+  /// any more.
+  void begin_receiving(int fd);
 
   struct Read {
     enum class Kind : std::uint8_t { Bytes, WantInput, Closed, Failed } kind;
@@ -147,6 +163,12 @@ class Session {
   /// will. Failed: outcome() says why; OpenSSL's alert, if any, waits to be flushed. Where
   /// may_still_send(), a response that is under way goes on, and close_notify() ends it.
   Read read(std::span<char> into);
+  /// Where the kernel receives: a record of another type than application data. WantInput: it was
+  /// acted on, and receiving goes on; Closed and Failed as above.
+  Read take_record(int fd, std::uint8_t type, std::span<const unsigned char> message);
+  /// Where the kernel receives: what came is no record (sys::receive_tls). Says why, to the peer
+  /// as well.
+  void refuse_record(int errno_value);
 
   /// The end of what we send. Once; flush() sends it.
   void close_notify();
@@ -174,6 +196,8 @@ class Session {
   bool peer_closed() const { return peer_closed_; }
   Kernel kernel() const { return kernel_; }
   KernelReason kernel_reason() const { return kernel_reason_; }
+  bool kernel_receives() const { return receive_reason_ == KernelReason::None; }
+  KernelReason receive_reason() const { return receive_reason_; }
   std::uint32_t key_updates() const { return key_updates_; }
   bool resumed() const;
   bool is_tls13() const;
@@ -184,12 +208,18 @@ class Session {
   friend struct SessionHooks;
   Session(std::shared_ptr<const void> owner, SendBuffers& buffers, const SessionFacts& facts);
   bool take_over();
+  KernelReason attach(int fd);
   KernelReason hand_over(int fd, Card card);
+  KernelReason hand_over_receiving(int fd);
+  Read take_alert(std::span<const unsigned char> alert);
+  Read take_key_update(int fd, std::span<const unsigned char> message);
+  Read pass_over();
   Result<void> give_keys_to_kernel(int fd);
   Result<bool> update_kernel_keys(int fd);
   void queue_control(RecordType type, std::span<const unsigned char> message);
   Read after_read();
   Read fail(Outcome outcome);
+  Read refuse(Outcome outcome, unsigned char alert);
   void note_failure();
 
   std::shared_ptr<const void> owner_;  ///< of the SSL_CTX; goes last
@@ -198,14 +228,20 @@ class Session {
   Outlet outlet_;
   const SessionFacts& facts_;
   std::span<const char> input_;
-  Secret traffic_secret_;              ///< until take_over()
-  std::uint64_t records_written_ = 0;  ///< by OpenSSL, under the keys it has now
+  Secret traffic_secret_;                 ///< until take_over()
+  Secret client_secret_;                  ///< until begin_receiving()
+  std::unique_ptr<WriteKeys> read_keys_;  ///< where the kernel receives, and takes a next key
+  std::uint64_t records_written_ = 0;     ///< by OpenSSL, under the keys it has now
   std::uint32_t key_updates_ = 0;
   Outcome outcome_ = Outcome::Ok;
   Kernel kernel_ = Kernel::None;
   KernelReason kernel_reason_ = KernelReason::None;
-  std::uint64_t records_read_ = 0;  ///< begun to be: their headers
-  bool touched_ = false;            ///< a byte of the peer's has been taken
+  KernelReason receive_reason_ = KernelReason::Off;
+  std::uint64_t records_read_ = 0;    ///< begun to be: their headers
+  std::uint64_t records_opened_ = 0;  ///< of them, under the keys of TLS 1.2
+  std::uint8_t passed_over_ = 0;      ///< warnings, where the kernel receives
+  bool attached_ = false;             ///< the socket is one that may be given keys
+  bool touched_ = false;              ///< a byte of the peer's has been taken
   bool established_ = false;
   bool ours_ = false;             ///< OpenSSL's writing is over
   bool answer_wanted_ = false;    ///< the peer asked for a KeyUpdate

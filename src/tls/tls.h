@@ -42,8 +42,9 @@ struct Settings {
   Version min_version = Version::Tls12;
   std::string client_ca = {};  ///< PEM, the roots of client certificates; "": none is asked for
   ClientCertificates client_certificates = ClientCertificates::Required;
-  bool kernel_tls = true;     ///< the kernel encrypts where it can
-  bool zero_copy_ro = false;  ///< TLS_TX_ZEROCOPY_RO: only for files that never change in place
+  bool kernel_tls = true;      ///< the kernel encrypts where it can
+  bool kernel_receive = true;  ///< and decrypts; of a relay
+  bool zero_copy_ro = false;   ///< TLS_TX_ZEROCOPY_RO: only for files that never change in place
   bool tickets = true;
   bool http_alpn = true;  ///< HTTP/1.1 is negotiated; else what clients offer is passed over
   std::int64_t handshake_timeout_ms = 10'000;  ///< from accept to the end of the handshake

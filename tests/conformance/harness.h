@@ -353,11 +353,11 @@ inline void encrypt(egress::Transport& transport, egress::Transport::Kind kind,
   }
   if (kind != egress::Transport::Kind::KernelTls) return;
   EXPECT_TRUE(sys::attach_tls(transport.socket_fd).has_value());
-  const sys::TlsTransmit transmit{.tls13 = true,
-                                  .cipher = sys::TlsCipher::Aes128Gcm,
-                                  .key = std::span(keys.key).first(16),
-                                  .iv = keys.iv,
-                                  .sequence = 0};
+  const sys::TlsKeys transmit{.tls13 = true,
+                              .cipher = sys::TlsCipher::Aes128Gcm,
+                              .key = std::span(keys.key).first(16),
+                              .iv = keys.iv,
+                              .sequence = 0};
   EXPECT_TRUE(sys::start_tls_transmit(transport.socket_fd, transmit).has_value());
 }
 

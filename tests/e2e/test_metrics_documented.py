@@ -7,8 +7,8 @@ import shutil
 import subprocess
 import unittest
 
-from support import (SOURCE, Pagewire, RawClient, TestFolder, fetch_metrics, settle, tls_flags,
-                     wait_until)
+from support import (SOURCE, Pagewire, RawClient, TestFolder, TlsSocket, fetch_metrics, settle,
+                     tls_flags, wait_until)
 from support.relay import Relay, Upstream
 
 OF_A_RELAY = "\n## Of a relay\n"
@@ -82,16 +82,18 @@ class MetricsDocumentedTest(unittest.TestCase):
 
 class RelayMetricsDocumentedTest(unittest.TestCase):
     SHARED = re.compile("process_|pagewire_(build_info|log_dropped_total|process_|host_|"
-                        "worker_(cpu|wakeups|events))")
+                        "worker_(cpu|wakeups|events)|tls_)")
 
     def test_every_metric_is_documented_and_the_other_way_round(self):
         folder = TestFolder()
         self.addCleanup(folder.close)
         upstream = Upstream(lambda connection: connection.sendall(b"x" * 1000))
         self.addCleanup(upstream.close)
-        relay = Relay("--mirror", os.path.join(folder.root, "mirror"), to=[upstream.address])
+        relay = Relay("--mirror", os.path.join(folder.root, "mirror"), *tls_flags()[2:],
+                      to=[upstream.address])
         self.addCleanup(relay.kill)
-        with relay.connect() as client:
+        with relay.connect() as raw:
+            client = TlsSocket(raw)
             while client.recv(4096):
                 pass
         metrics = fetch_metrics(relay)

@@ -56,7 +56,7 @@ class RelayTlsCase(unittest.TestCase):
         relay = Relay("--workers", "1", *(certificate or self.certificate).flags, *flags,
                       to=[upstream.address])
         relay.upstream = upstream
-        self.addCleanup(relay.kill)
+        self.addCleanup(relay.stop)
         return relay
 
     def raw(self, relay, **others):
@@ -210,9 +210,10 @@ class BytesTest(RelayTlsCase):
         sender = send_all(client, data)
         wait_until_it_stands(relay, lambda: self.total(relay, BYTES, direction="up"))
         self.assertTrue(sender.is_alive())
-        with open(f"/proc/{relay.process.pid}/status", encoding="ascii") as status:
-            rss_kib = int(next(line for line in status if line.startswith("VmRSS")).split()[1])
-        self.assertLess(rss_kib << 10, len(data))
+        if "PAGEWIRE_SANITIZER" not in os.environ:  # whose own memory is more
+            with open(f"/proc/{relay.process.pid}/status", encoding="ascii") as status:
+                rss_kib = int(next(line for line in status if line.startswith("VmRSS")).split()[1])
+            self.assertLess(rss_kib << 10, len(data))
         go_on.set()
         sender.join(PATIENCE_S)
         client.shutdown(socket.SHUT_WR)
@@ -445,7 +446,7 @@ class TablesAndUsageTest(RelayTlsCase):
                        f'tls-key = "{self.certificate.key}"\n'
                        f'[[relay]]\nlisten = ["127.0.0.1:0"]\nto = ["{to}"]\n')
         relay = Relay("--config", path, to=[], listen=[])
-        self.addCleanup(relay.kill)
+        self.addCleanup(relay.stop)
         wait_until(lambda: len(relay.addresses) == 2 or relay.wait_for_addresses(2, True),
                    "both relays")
         secure = TlsSocket(socket.create_connection(relay.addresses[0], timeout=10))

@@ -60,8 +60,25 @@ TEST(Combined, SaysWhoEncrypted) {
   secure.complete = false;
   EXPECT_TRUE(combined(secure).ends_with(" ktls=kernel incomplete\n"));
   EXPECT_EQ(json(secure)["ktls"], "kernel");
+  EXPECT_FALSE(json(secure).contains("ktls_rx"));
   EXPECT_EQ(json(secure)["tls"], "TLSv1.3");
   EXPECT_FALSE(json(record()).contains("tls"));
+}
+
+TEST(Combined, SaysWhoDecryptedWhereThatIsAsked) {
+  AccessRecord secure = record();
+  secure.tls = {.version = "TLSv1.3",
+                .cipher = "TLS_AES_128_GCM_SHA256",
+                .kernel = "kernel",
+                .kernel_reason = "",
+                .receive = "none",
+                .receive_reason = "cipher"};
+  EXPECT_TRUE(combined(secure).ends_with(" ktls=kernel ktls_rx=none:cipher\n"));
+  EXPECT_EQ(json(secure)["ktls_rx"], "none");
+  EXPECT_EQ(json(secure)["ktls_rx_reason"], "cipher");
+  secure.tls.receive = "kernel";
+  secure.tls.receive_reason = "";
+  EXPECT_TRUE(combined(secure).ends_with(" ktls_rx=kernel\n"));
 }
 
 TEST(Combined, MarksWhatIsIncompleteCutOrMissing) {

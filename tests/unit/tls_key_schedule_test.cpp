@@ -136,12 +136,26 @@ TEST_F(TlsKeySchedule, TellsTheServersTrafficSecretOnce) {
       .key = pattern(48, 1), .salt = {}, .label = "c ap traffic", .context = pattern(48, 7)};
   derive(library_.get(), others);
   EXPECT_FALSE(schedule_.has_server_secret());
+  EXPECT_TRUE(schedule_.has_client_secret());
+  schedule_.take_client_secret();
   Call server = others;
   server.label = "s ap traffic";
   const std::string made = derive(library_.get(), server);
   ASSERT_TRUE(schedule_.has_server_secret());
   const Secret secret = schedule_.take_server_secret();
   EXPECT_EQ(std::string(secret.view().begin(), secret.view().end()), made);
+  EXPECT_FALSE(schedule_.has_server_secret());
+  EXPECT_FALSE(schedule_.has_client_secret());
+}
+
+TEST_F(TlsKeySchedule, AndTheClientsOnce) {
+  const std::string made = derive(
+      library_.get(),
+      {.key = pattern(48, 1), .salt = {}, .label = "c ap traffic", .context = pattern(48, 7)});
+  ASSERT_TRUE(schedule_.has_client_secret());
+  const Secret secret = schedule_.take_client_secret();
+  EXPECT_EQ(std::string(secret.view().begin(), secret.view().end()), made);
+  EXPECT_FALSE(schedule_.has_client_secret());
   EXPECT_FALSE(schedule_.has_server_secret());
 }
 
