@@ -1,5 +1,7 @@
 """Starts `pagewire relay`, and upstreams for it: small servers in threads of the test."""
 
+import errno
+import os
 import re
 import socket
 import struct
@@ -56,12 +58,35 @@ class Relay(Pagewire):
         return least
 
     def connect(self, timeout=10, receive_buffer=None):
-        client = socket.socket()
+        client = Client()
         if receive_buffer is not None:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         client.settimeout(timeout)
         client.connect(self.address)
         return client
+
+
+class Client(socket.socket):
+    """A reset that comes before connect(2) has looked is told by connect(2) and by nothing after
+    it. Here recv() tells it, as of any other, behind what can still be read."""
+    reset_at_once = False
+
+    def connect(self, address):
+        try:
+            super().connect(address)
+        except ConnectionResetError:
+            self.reset_at_once = True
+
+    def recv(self, *arguments):
+        try:
+            data = super().recv(*arguments)
+        except OSError as error:  # ENOTCONN: connect(2) has dropped all of it
+            if not self.reset_at_once or error.errno != errno.ENOTCONN:
+                raise
+            data = b""
+        if not data and self.reset_at_once:
+            raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
+        return data
 
 
 class Upstream:
