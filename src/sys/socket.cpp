@@ -318,10 +318,17 @@ void set_receive_low_water(int fd, std::size_t bytes) {
 }
 
 bool is_own_address(const Address& address) {
-  const Address any_port = address.without_port();
-  const Fd fd(::socket(address.raw()->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  // EADDRNOTAVAIL: it is somebody else's.
-  return fd.is_open() && ::bind(fd.get(), any_port.raw(), any_port.raw_size()) == 0;
+  std::array<char, 64> its;
+  const std::string_view host = address.host(its);
+  if (address.is_loopback() || host == "::" || host == "0.0.0.0") return true;
+  // Not by bind(2), to which net.ipv4.ip_nonlocal_bind makes every address ours. A connect of UDP
+  // sends nothing; it looks up the route, whose source is the address itself where that is ours.
+  const Fd fd(::socket(address.raw()->sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  // ENETUNREACH, EHOSTUNREACH: there is no way to it.
+  if (!fd.is_open() || ::connect(fd.get(), address.raw(), address.raw_size()) != 0) return false;
+  const Result<Address> source = local_address(fd.get());
+  std::array<char, 64> ours;
+  return source && source->host(ours) == host;
 }
 
 bool is_connected_to_itself(int fd) {
