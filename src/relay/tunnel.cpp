@@ -225,10 +225,11 @@ PumpResult Tunnel::step(std::size_t direction, bool source_reset) {
 }
 
 /// The source has been reset. What it said before that goes to the sink, as far as it takes it now;
-/// the queue of a socket that was reset does not grow.
+/// the queue of a socket that was reset does not grow. Others wait meanwhile, so it has a bound, a
+/// receive queue of 16 MiB.
 void Tunnel::pass_on_rest(std::size_t direction) {
   if (state_ != TunnelState::Open || pumps_[direction].done()) return;
-  while (step(direction, true).status == PumpStatus::Yield) {
+  for (int turns = 256; turns > 0 && step(direction, true).status == PumpStatus::Yield; --turns) {
   }
 }
 
