@@ -27,6 +27,7 @@ void add_tls_options(std::vector<RouteOption>& table) {
                "ends a connection whose client changes its key (KeyUpdate of TLS 1.3)"},
       [](auto& r) -> auto& { return r.tls.kernel_receive; }));
   table.push_back(Tls::handshake_timeout(group, tls));
+  table.push_back(Tls::handshake_rate(group, tls));
 }
 
 }  // namespace pagewire::cli

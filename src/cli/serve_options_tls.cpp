@@ -85,14 +85,8 @@ void add_rest(std::vector<ServeOption>& table) {
       [](auto& s) -> auto& { return s.tls.zero_copy_ro; }));
   table.push_back(Tls::handshake_timeout(
       group, [](auto& s) -> auto& { return s.tls; }));
-  table.push_back(Make::number(
-      {.name = "handshake-rate",
-       .group = group,
-       .placeholder = "N",
-       .help = "handshakes that each worker begins in a second; above it new ones are closed; 0 "
-               "is any number"},
-      {.least = 0, .most = 1'000'000},
-      [](auto& s) -> auto& { return s.tls.handshakes_per_second; }));
+  table.push_back(Tls::handshake_rate(
+      group, [](auto& s) -> auto& { return s.tls; }));
 }
 
 }  // namespace

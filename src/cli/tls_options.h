@@ -111,6 +111,19 @@ struct TlsOptions {
          .help = "from a connection's start to the end of its handshake"},
         {.least_ms = 100}, [tls](auto& s) -> auto& { return tls(s).handshake_timeout_ms; });
   }
+
+  template <class Tls>
+  static Option handshake_rate(std::string_view group, Tls tls) {
+    return Make::number(
+        {.name = "handshake-rate",
+         .group = group,
+         .placeholder = "N",
+         .help = "handshakes that each worker begins in a second; above it new ones are closed; 0 "
+                 "is any number"},
+        {.least = 0, .most = 1'000'000}, [tls](auto& s) -> auto& {
+          return tls(s).handshakes_per_second;
+        });
+  }
 };
 
 }  // namespace pagewire::cli

@@ -120,6 +120,9 @@ void Worker::tick() {
   counters_.thread.rounds.set(loop.rounds);
   counters_.thread.events.set(loop.events);
   counters_.thread.ask_cpu();
+  if (!tls_room_.plain.empty()) {
+    memory_.tick(2 * counters_.accepted.value() - counters_.open.value(), loop_->now_ms());
+  }
   for (const RouteParts& route : shared_.routes) route.upstreams->refresh(index_);
   // The log counts for all workers; one of them passes it on.
   if (index_ == 0 && access_log() != nullptr) counters_.log_dropped.set(access_log()->dropped());
@@ -132,9 +135,14 @@ void Worker::tick() {
   if (loop_->stream_count() == 0) loop_->stop();
 }
 
-/// False: out of memory.
-bool Worker::make_front(const Door& door, std::unique_ptr<TlsFront>& front) {
+/// False: more handshakes than this second may have, or out of memory.
+bool Worker::make_front(Door& door, std::unique_ptr<TlsFront>& front) {
   if (door.tls == nullptr) return true;
+  const std::uint64_t limit = door.route.tls->settings.handshakes_per_second;
+  if (!door.handshake_rate.may_begin(limit, loop_->now_ms())) {
+    counters_.tls.handshakes[static_cast<std::size_t>(tls::Outcome::OverLimit)].add(1);
+    return false;
+  }
   const tls::SessionFacts& facts = door.route.tls->facts;
   auto session = tls::Session::make(*door.tls->handle(), door.tls, tls_room_.send_buffers, facts);
   if (session == nullptr) return false;
@@ -142,7 +150,7 @@ bool Worker::make_front(const Door& door, std::unique_ptr<TlsFront>& front) {
   return true;
 }
 
-void Worker::admit(const Door& door, sys::Accepted client) {
+void Worker::admit(Door& door, sys::Accepted client) {
   counters_.accepted.add(1);
   std::unique_ptr<TlsFront> front;
   // Counted first, so that workers that look at the same time do not go beyond the limit.

@@ -86,11 +86,12 @@ class Worker final {
     Worker& worker;
     const RouteParts& route;
     std::shared_ptr<const tls::Context> tls;  ///< null: plain TCP
+    tls::HandshakeRate handshake_rate;
     std::vector<sys::Fd> listeners;
   };
   const Settings& settings() const { return shared_.settings; }
-  void admit(const Door& door, sys::Accepted client);
-  bool make_front(const Door& door, std::unique_ptr<TlsFront>& front);
+  void admit(Door& door, sys::Accepted client);
+  bool make_front(Door& door, std::unique_ptr<TlsFront>& front);
   void run();
   void tick();
   void drain_now();
@@ -104,6 +105,7 @@ class Worker final {
   Counters counters_;
   PumpRoom room_;
   TlsRoom tls_room_;
+  service::HandshakeMemory memory_;
   IntrusiveList<Tunnel, TunnelNode> tunnels_;
   bool draining_ = false;
   std::int64_t drain_deadline_ms_ = 0;

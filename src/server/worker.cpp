@@ -1,7 +1,5 @@
 #include "server/worker.h"
 
-#include <malloc.h>
-
 #include <cstdio>
 
 #include "server/connection.h"
@@ -162,7 +160,10 @@ void Worker::tick() {
   metrics_.disk.asked_bytes.set(resources_.residency.asked.value);
   metrics_.disk.found_bytes.set(resources_.residency.found.value);
   disk_->tick();
-  if (tls_ != nullptr) give_memory_back();
+  if (tls_ != nullptr) {
+    const std::uint64_t accepted = metrics_.connections_accepted.value();
+    memory_.tick(2 * accepted - loop_->stream_count(), loop_->now_ms());
+  }
   if (index_ == 0) metrics_.disk.queued.set(shared_.disk_helpers->queued());
   tell_machinery();
   // The log counts for all workers; one of them passes it on.
@@ -198,23 +199,6 @@ void Worker::count_lanes() {
   metrics_.uring_without_buffer.set(lanes.without_buffer);
   metrics_.uring_buffers_in_flight.set(lanes.buffers_in_flight);
   metrics_.uring_operations_in_flight.set(lanes.operations_in_flight);
-}
-
-/// A connection in its handshake holds about 50 KiB of OpenSSL's, in pieces of all sizes, and after
-/// a wave of them malloc(3) keeps those pages. So once many have come or gone it is told to give
-/// them back: when things are calm, or after a while at the latest, since that takes milliseconds.
-void Worker::give_memory_back() {
-  constexpr std::uint64_t wave = 128;
-  constexpr std::int64_t pause_ms = 10'000;
-  const std::uint64_t accepted = metrics_.connections_accepted.value();
-  const std::uint64_t turnover = 2 * accepted - loop_->stream_count();  // have come, or gone
-  const bool calm = turnover == turnover_at_tick_;
-  turnover_at_tick_ = turnover;
-  if (turnover - turnover_at_trim_ < wave) return;
-  if (!calm && loop_->now_ms() < next_trim_ms_) return;
-  turnover_at_trim_ = turnover;
-  next_trim_ms_ = loop_->now_ms() + pause_ms;
-  ::malloc_trim(0);
 }
 
 void Worker::tell_zero_copy() {
@@ -265,23 +249,14 @@ void Worker::TlsDoor::accepted(sys::Accepted connection) {
   const auto count = [this](tls::Outcome outcome) {
     worker.metrics_.tls.handshakes[static_cast<std::size_t>(outcome)].add(1);
   };
-  if (!worker.may_shake_hands()) return count(tls::Outcome::OverLimit);  // closes it
+  const std::uint64_t limit = worker.settings().tls->handshakes_per_second;
+  if (!worker.handshake_rate_.may_begin(limit, worker.loop_->now_ms())) {
+    return count(tls::Outcome::OverLimit);  // closes it
+  }
   auto session = tls::Session::make(*worker.tls_->handle(), worker.tls_, worker.send_buffers_,
                                     worker.shared_.tls);
   if (session == nullptr) return count(tls::Outcome::Internal);
   worker.admit(std::move(connection), std::move(session));
-}
-
-/// A handshake costs as much as hundreds of small responses; those of one second have a limit.
-bool Worker::may_shake_hands() {
-  const std::uint64_t limit = settings().tls->handshakes_per_second;
-  if (limit == 0) return true;
-  const std::int64_t second = loop_->now_ms() / 1'000;
-  if (second != handshake_second_) {
-    handshake_second_ = second;
-    handshakes_ = 0;
-  }
-  return ++handshakes_ <= limit;
 }
 
 tls::Card Worker::card() {

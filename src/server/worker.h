@@ -108,14 +108,12 @@ class Worker final : public loop::Acceptor {
   };
   tl::expected<void, service::StartError> open_listener(sys::Address& address,
                                                         loop::Acceptor& acceptor);
-  bool may_shake_hands();
   void admit(sys::Accepted accepted, std::unique_ptr<tls::Session> session);
   void run();
   void end_connections();
   void equip_paths();
   void tick();
   void tell_zero_copy();
-  void give_memory_back();
   void tell_machinery();
   void count_lanes();
   void drain_now();
@@ -128,11 +126,8 @@ class Worker final : public loop::Acceptor {
   tls::SendBuffers send_buffers_;
   std::vector<char> plain_bytes_;
   tls::CardWatch card_watch_;
-  std::uint64_t turnover_at_trim_ = 0;  // connections that had come or gone
-  std::uint64_t turnover_at_tick_ = 0;
-  std::int64_t next_trim_ms_ = 0;
-  std::uint64_t handshakes_ = 0;  // begun in this second
-  std::int64_t handshake_second_ = 0;
+  service::HandshakeMemory memory_;
+  tls::HandshakeRate handshake_rate_;
   service::SpareDescriptor spare_;
   sys::PipePool pipes_;
   std::vector<char> scratch_;

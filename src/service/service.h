@@ -85,6 +85,23 @@ class SpareDescriptor {
   sys::Fd spare_;
 };
 
+// ---------------------------------------------------------------- memory of handshakes
+
+/// A connection in its handshake holds about 50 KiB of OpenSSL's, in pieces of all sizes, and after
+/// a wave of them malloc(3) keeps those pages. So once many have come or gone it is told to give
+/// them back: when things are calm, or after a while at the latest, since that takes milliseconds.
+/// Of one worker.
+class HandshakeMemory {
+ public:
+  /// At each tick. `turnover`: how often a connection has come or gone so far.
+  void tick(std::uint64_t turnover, std::int64_t now_ms);
+
+ private:
+  std::uint64_t turnover_at_trim_ = 0;
+  std::uint64_t turnover_at_tick_ = 0;
+  std::int64_t next_trim_ms_ = 0;
+};
+
 // ---------------------------------------------------------------- a worker's thread
 
 /// Named pw-worker-N and tied to its CPU. start() and join() come from the controlling thread.

@@ -51,6 +51,25 @@ struct Settings {
   std::uint64_t handshakes_per_second = 0;     ///< of each worker; 0 is any number
 };
 
+/// A handshake costs as much as hundreds of small responses; those of one second have a limit. Of
+/// one worker.
+class HandshakeRate {
+ public:
+  /// One that counts, if true. `limit` 0: any number.
+  bool may_begin(std::uint64_t limit, std::int64_t now_ms) {
+    if (limit == 0) return true;
+    if (now_ms / 1'000 != second_) {
+      second_ = now_ms / 1'000;
+      begun_ = 0;
+    }
+    return ++begun_ <= limit;
+  }
+
+ private:
+  std::int64_t second_ = 0;
+  std::uint64_t begun_ = 0;  ///< in this second
+};
+
 struct TicketKey {
   std::array<unsigned char, 16> name{};  ///< in the ticket, as it is
   std::array<unsigned char, 32> cipher{};

@@ -10,8 +10,9 @@ import tempfile
 import threading
 import unittest
 
-from support import (Metrics, Relay, Upstream, coded_bytes, echo, fetch_metrics, first_difference,
-                     more_than_sockets_hold, read_all, reset, run_pagewire, settle, wait_until)
+from support import (Metrics, Relay, TlsSocket, Upstream, coded_bytes, echo, fetch_metrics,
+                     first_difference, more_than_sockets_hold, read_all, reset, run_pagewire,
+                     settle, tls_flags, wait_until)
 
 BULK = 8 << 20
 
@@ -265,6 +266,20 @@ class LimitsTest(RelayCase):
             metrics.total("pagewire_relay_path_switches_total", reason="pipe-limit"), 0)
         self.assertEqual(metrics.total("pagewire_relay_path_bytes_total", path="splice"), 0)
 
+    def test_handshakes_of_a_second(self):
+        relay = self.relay("--handshake-rate", "3", *tls_flags()[2:], to=[self.upstream(echo)])
+        served, refused = 0, 0
+        for _ in range(20):
+            try:
+                TlsSocket(self.connect(relay))
+                served += 1
+            except OSError:
+                refused += 1
+        self.assertGreater(served, 0)
+        self.assertGreater(refused, 0)
+        self.wait_for(relay, "pagewire_tls_handshakes_total", refused, result="over-limit")
+        self.assertEqual(self.metrics(relay).total("pagewire_relay_refused_total"), refused)
+
 
 class WatchingTest(RelayCase):
     def test_access_log(self):
@@ -426,48 +441,6 @@ class ConfigurationTest(unittest.TestCase):
         self.assertIn(":1: 'relay' is a key of pagewire relay, not of pagewire serve", done.stderr)
         _, errors = self.check("self-test = true\n")
         self.assertIn("FILE:1: 'self-test' is a key of pagewire serve, not of", errors)
-
-    def test_a_relay_to_its_own_listener_is_refused(self):
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            port = listener.getsockname()[1]
-        for listen, to in (("127.0.0.1", "127.0.0.1"), ("127.0.0.1", "localhost"),
-                           ("", "127.0.0.1"), ("0.0.0.0", "127.0.0.2")):
-            with self.subTest(listen=listen, to=to):
-                done = run_pagewire("relay", "--listen", f"{listen}:{port}", "--to", f"{to}:{port}",
-                                    "--admin", "off")
-                self.assertEqual(done.returncode, 1, done.stderr)
-                self.assertIn("leads back to its own listener", done.stderr)
-                self.assertEqual(len(done.stderr.splitlines()), 1)
-
-    def test_relays_that_lead_to_each_other_are_refused(self):
-        with socket.create_server(("127.0.0.1", 0)) as one, \
-                socket.create_server(("127.0.0.1", 0)) as other:
-            ports = [listener.getsockname()[1] for listener in (one, other)]
-        with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
-            for here, there in (ports, reversed(ports)):
-                file.write(f'[[relay]]\nname = "of-{here}"\nlisten = "127.0.0.1:{here}"\n'
-                           f'to = ["127.0.0.1:1", "127.0.0.1:{there}"]\n')
-            file.flush()
-            done = run_pagewire("relay", "--config", file.name, "--admin", "off")
-        self.assertEqual(done.returncode, 1, done.stderr)
-        self.assertIn(f"an upstream of of-{ports[0]} ", done.stderr)
-
-    def test_a_relay_to_another_one_of_its_file_works(self):
-        upstream = Upstream(lambda c: c.sendall(b"1"))
-        self.addCleanup(upstream.close)
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            port = listener.getsockname()[1]
-        with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
-            file.write(f'[[relay]]\nlisten = "127.0.0.1:0"\nto = "127.0.0.1:{port}"\n'
-                       f'[[relay]]\nlisten = "127.0.0.1:{port}"\nto = "%s:%d"\n'
-                       % upstream.address)
-            file.flush()
-            relay = Relay("--config", file.name, listen=())
-            self.addCleanup(relay.kill)
-            relay.wait_for_addresses(2, True)
-            with socket.create_connection(relay.address, timeout=10) as client:
-                self.assertEqual(read_all(client), b"1")
-
     def test_two_relays_of_a_file_work(self):
         first, second = Upstream(lambda c: c.sendall(b"1")), Upstream(lambda c: c.sendall(b"2"))
         self.addCleanup(first.close)
