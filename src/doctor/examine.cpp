@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 #include <net/if.h>
 #include <sys/stat.h>
-#include <sys/utsname.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,6 +13,7 @@
 #include "doctor/sample.h"
 #include "doctor/verdict.h"
 #include "sys/clock.h"
+#include "sys/kernel_version.h"
 #include "sys/mount.h"
 #include "sys/netlink.h"
 #include "sys/text_file.h"
@@ -93,11 +93,6 @@ ByteCount memory_room() {
   return ByteCount{std::min(available_kib * kib, memory_limit("").value_or(no_memory_limit))};
 }
 
-std::string release() {
-  utsname kernel{};
-  return ::uname(&kernel) == 0 ? kernel.release : "";
-}
-
 }  // namespace
 
 tl::expected<Examined, std::string> examine(const Settings& settings) {
@@ -106,7 +101,7 @@ tl::expected<Examined, std::string> examine(const Settings& settings) {
   const std::int64_t begin_ns = sys::monotonic_ns();
   Examination examination{.settings = settings};
   Examined examined;
-  examined.kernel = release();
+  examined.kernel = sys::kernel_release();
   examined.root = settings.root;
   examined.tls = settings.tls;
   examined.calibration = settings.calibration;
@@ -115,7 +110,7 @@ tl::expected<Examined, std::string> examine(const Settings& settings) {
   examination.interfaces = with_queueing(examined.interfaces);
   const Result<sys::Mount> mount = sys::mount_of(settings.root);
   if (mount) examined.filesystem = mount->type;
-  examination.kernel = parse_kernel_version(examined.kernel);
+  examination.kernel = sys::parse_kernel_version(examined.kernel);
   examination.config = sys::KernelConfig::load();
   examination.cpu_times_before = parse_cpu_times(sys::first_line_of("/proc/stat"));
   examination.measured = measure(memory_room());

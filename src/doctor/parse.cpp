@@ -35,15 +35,6 @@ std::optional<Number> whole(std::string_view text, int base = 10) {
 
 }  // namespace
 
-KernelVersion parse_kernel_version(std::string_view release) {
-  const std::string_view major = next_part(release, '.');
-  const std::string_view rest = release.substr(0, release.find_first_not_of("0123456789"));
-  const auto first = whole<unsigned>(major);
-  const auto second = whole<unsigned>(rest);
-  if (!first || !second) return {};
-  return {.major = *first, .minor = *second};
-}
-
 std::vector<std::uint64_t> parse_numbers(std::string_view text) {
   std::vector<std::uint64_t> numbers;
   for (;;) {

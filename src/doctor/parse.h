@@ -2,22 +2,17 @@
 #pragma once
 
 #include <array>
-#include <compare>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "sys/kernel_version.h"
+
 namespace pagewire::doctor {
 
-struct KernelVersion {
-  unsigned major = 0;
-  unsigned minor = 0;
-  friend auto operator<=>(const KernelVersion&, const KernelVersion&) = default;
-};
-/// "6.18.44-cloud"; 0.0 for what is none.
-KernelVersion parse_kernel_version(std::string_view release);
+using sys::KernelVersion;
 
 /// The unsigned numbers of a text, whatever white space is between them; ends at the first word
 /// that is none.

@@ -37,8 +37,11 @@ PumpResult Pump::step(const PumpRules& rules, PumpEnds ends, PumpRoom& room) {
           continue;
         case Moved::Nothing:
           // Kernel TLS may have left records with TCP that nobody sends: no acknowledgement would
-          // come, and no room (docs/KERNEL_NOTES.md).
-          if (ends.seals != nullptr && ends.seals->by_kernel()) sys::push_queued(ends.sink);
+          // come, and no room (docs/KERNEL_NOTES.md). So it might be where the sink is full and
+          // holds back a segment for what SPLICE_F_MORE has announced.
+          if (corked_ || (ends.seals != nullptr && ends.seals->by_kernel())) {
+            sys::push_queued(ends.sink);
+          }
           return result(PumpStatus::WantWrite);
         case Moved::Failed:
           return result(failed_as_);

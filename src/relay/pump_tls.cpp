@@ -12,6 +12,7 @@
 #include "relay/pump.h"
 #include "relay/tls_front.h"
 #include "sys/page_size.h"
+#include "sys/socket.h"
 #include "sys/splice.h"
 
 namespace pagewire::relay {
@@ -97,7 +98,11 @@ Pump::Moved Pump::pull_opened_by_splice(const PumpRules& rules, PumpEnds ends, P
   const int error = fill_pipe_with_records(rules, ends, room);
   const bool interrupted = error == EAGAIN || error == EINTR;
   spliced_error_ = interrupted ? 0 : error;
-  if (error != EINVAL && is_of_splice(error)) {
+  if (error == ENOMEM) {
+    // The kernel has given up on the record for it, and calls it a bad one from now on, to whoever
+    // receives or sends: the client's it is not. take() fails with what splice has said.
+    static_cast<void>(sys::take_error(ends.source));
+  } else if (error != EINVAL && is_of_splice(error)) {
     spliced_error_ = 0;
     splice_failed_ = true;
     switch_to(false, PathReason::SpliceFailed, room);

@@ -114,6 +114,7 @@ class TlsFront {
   void begin(int fd);
   Taken act_on(int fd, const sys::TlsReceived& record, std::span<const char> bytes);
   Taken refuse(int fd, int errno_value);
+  bool pass_over_error(int fd);
 
   std::unique_ptr<tls::Session> session_;
   const tls::SessionFacts& facts_;

@@ -267,7 +267,8 @@ void Worker::tell_tls(const tls::Session& session) {
   const auto kernel = static_cast<std::size_t>(session.kernel());
   const auto reason = static_cast<std::size_t>(session.kernel_reason());
   metrics_.tls.kernel[kernel][reason].add(1);
-  const std::uint32_t bit = 1U << (kernel * tls::kernel_reasons + reason);
+  static_assert(tls::kernel_states * tls::kernel_reasons <= 64);
+  const std::uint64_t bit = std::uint64_t{1} << (kernel * tls::kernel_reasons + reason);
   if ((shared_.tls_told.load(std::memory_order_relaxed) & bit) != 0) return;
   if ((shared_.tls_told.fetch_or(bit) & bit) != 0) return;  // another worker was first
   const bool by_kernel = session.kernel() != tls::Kernel::None;

@@ -44,7 +44,7 @@ struct Shared {
   log::AccessLog* access_log = nullptr;
   DiskHelpers* disk_helpers = nullptr;
   tls::SessionFacts tls{};
-  std::atomic<std::uint32_t> tls_told{0};  ///< what of kernel TLS stands in the log already
+  std::atomic<std::uint64_t> tls_told{0};  ///< what of kernel TLS stands in the log already
   std::atomic<std::size_t> connections{0};
   std::atomic<std::uint64_t> cut_off{0};  // responses that the drain timeout broke off
 };

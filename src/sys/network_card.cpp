@@ -41,18 +41,21 @@ struct WithTail {
   std::vector<char> memory;  // operator new aligns it
 };
 
-std::uint32_t count_of_features(Card& card) {
+Result<std::uint32_t> count_of_features(Card& card) {
   WithTail<ethtool_sset_info> sets(sizeof(std::uint32_t));
   sets.head().cmd = ETHTOOL_GSSET_INFO;
   sets.head().sset_mask = 1ULL << ETH_SS_FEATURES;
-  if (!card.ask(sets.memory.data()) || sets.head().sset_mask == 0) return 0;
+  if (!card.ask(sets.memory.data())) return last_error("ethtool(GSSET_INFO)");
+  if (sets.head().sset_mask == 0) return 0;
   constexpr std::uint32_t limit = 1024;
   return std::min(sets.head().data[0], limit);
 }
 
-std::vector<CardFeature> features_of(Card& card) {
-  const std::uint32_t count = count_of_features(card);
-  if (count == 0) return {};
+Result<std::vector<CardFeature>> features_of(Card& card) {
+  const Result<std::uint32_t> told = count_of_features(card);
+  if (!told) return tl::unexpected(told.error());
+  const std::uint32_t count = *told;
+  if (count == 0) return std::vector<CardFeature>{};
   WithTail<ethtool_gstrings> names(std::size_t{count} * ETH_GSTRING_LEN);
   names.head().cmd = ETHTOOL_GSTRINGS;
   names.head().string_set = ETH_SS_FEATURES;
@@ -61,7 +64,8 @@ std::vector<CardFeature> features_of(Card& card) {
   WithTail<ethtool_gfeatures> states(blocks * sizeof(ethtool_get_features_block));
   states.head().cmd = ETHTOOL_GFEATURES;
   states.head().size = blocks;
-  if (!card.ask(names.memory.data()) || !card.ask(states.memory.data())) return {};
+  if (!card.ask(names.memory.data())) return last_error("ethtool(GSTRINGS)");
+  if (!card.ask(states.memory.data())) return last_error("ethtool(GFEATURES)");
   std::vector<CardFeature> features;
   for (std::uint32_t i = 0; i < count; ++i) {
     const auto* const name = reinterpret_cast<const char*>(names.head().data) + i * ETH_GSTRING_LEN;
@@ -100,6 +104,27 @@ const CardFeature* NetworkCard::feature(std::string_view name) const {
   return found == features.end() ? nullptr : &*found;
 }
 
+Result<bool> any_interface_has(std::string_view feature) {
+  const Fd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  if (!socket.is_open()) return last_error("socket");
+  struct if_nameindex* const list = ::if_nameindex();
+  if (list == nullptr) return last_error("if_nameindex");
+  const std::unique_ptr<struct if_nameindex, void (*)(struct if_nameindex*)> owner(
+      list, ::if_freenameindex);
+  for (const struct if_nameindex* each = list; each->if_index != 0; ++each) {
+    Card card(socket, each->if_name);
+    const Result<std::vector<CardFeature>> features = features_of(card);
+    if (!features) {
+      const int why = features.error().errno_value;
+      if (why == ENODEV || why == EOPNOTSUPP) continue;
+      return tl::unexpected(features.error());
+    }
+    const auto has = [&](const CardFeature& one) { return one.on && one.name == feature; };
+    if (std::ranges::any_of(*features, has)) return true;
+  }
+  return false;
+}
+
 Result<NetworkCard> ask_network_card(const std::string& interface) {
   if (interface.size() >= IFNAMSIZ) return failure("interface", ENAMETOOLONG);
   const Fd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
@@ -112,7 +137,7 @@ Result<NetworkCard> ask_network_card(const std::string& interface) {
   if (card.ask(&driver)) {
     answer.driver.assign(driver.driver, ::strnlen(driver.driver, sizeof driver.driver));
   }
-  answer.features = features_of(card);
+  answer.features = features_of(card).value_or(std::vector<CardFeature>{});
   answer.rings = rings_of(card);
   answer.channels = channels_of(card);
   return answer;

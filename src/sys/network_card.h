@@ -49,4 +49,10 @@ Result<NetworkCard> ask_network_card(const std::string& interface);
 /// Errors: EMFILE, ENOMEM.
 Result<std::vector<std::string>> interfaces_that_are_up();
 
+/// Whether any interface of this network namespace, up or not, has that feature on. Errors: some
+/// interface did not answer (a driver's own; EPERM, of a seccomp filter), or which there are is not
+/// told (EMFILE, ENOMEM; EAFNOSUPPORT, of a service without AF_NETLINK). One that has just gone
+/// (ENODEV) or has no ethtool (EOPNOTSUPP) has it not.
+Result<bool> any_interface_has(std::string_view feature);
+
 }  // namespace pagewire::sys

@@ -2,11 +2,10 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 
-#include <algorithm>
-#include <string>
-#include <vector>
+#include <string_view>
 
 #include "sys/kernel_tls.h"
+#include "sys/kernel_version.h"
 #include "sys/network_card.h"
 #include "tls/session.h"
 
@@ -90,18 +89,16 @@ std::string_view Session::cipher() const {
 
 namespace {
 
-/// Of a card that opens records as they come. One that is switched on later is not seen.
-bool a_card_receives() {
-  const Result<std::vector<std::string>> names = sys::interfaces_that_are_up();
-  if (!names) return false;  // EMFILE, ENOMEM
-  return std::any_of(names->begin(), names->end(), [](const std::string& name) {
-    const Result<sys::NetworkCard> card = sys::ask_network_card(name);
-    const sys::CardFeature* const feature = card ? card->feature("tls-hw-rx-offload") : nullptr;
-    return feature != nullptr && feature->on;
-  });
-}
+/// tls_sw_splice_read of 5.6 to 5.19 passes by records that are opened already (rx_list), so that
+/// later ones overtake them.
+constexpr sys::KernelVersion splices_in_order{6, 1};
 
 }  // namespace
+
+KernelReason why_not_received(std::string_view release, const Result<bool>& card_opens) {
+  if (sys::parse_kernel_version(release) < splices_in_order) return KernelReason::OldKernel;
+  return card_opens.value_or(true) ? KernelReason::Card : KernelReason::None;
+}
 
 SessionFacts probe_session_facts(const KernelWishes& wishes) {
   SessionFacts facts;
@@ -113,8 +110,11 @@ SessionFacts probe_session_facts(const KernelWishes& wishes) {
                     : kernel.reason == "module-not-loaded" ? KernelReason::ModuleNotLoaded
                                                            : KernelReason::NoKernelTls;
   if (!wishes.receive) return facts;
-  facts.no_kernel_receive = facts.no_kernel;
-  if (kernel.available && a_card_receives()) facts.no_kernel_receive = KernelReason::Card;
+  // A card on which it is switched on later is not seen.
+  facts.no_kernel_receive =
+      kernel.available
+          ? why_not_received(sys::kernel_release(), sys::any_interface_has("tls-hw-rx-offload"))
+          : facts.no_kernel;
   return facts;
 }
 
@@ -210,7 +210,9 @@ std::string_view describe(KernelReason reason) {
     case KernelReason::Buffered:
       return "OpenSSL had read more than the handshake";
     case KernelReason::Card:
-      return "a network card would open the records (tls-hw-rx-offload)";
+      return "a network card would open the records (tls-hw-rx-offload), or does not tell";
+    case KernelReason::OldKernel:
+      return "splice(2) mixes records up before Linux 6.1";
   }
   return "";
 }
@@ -237,6 +239,8 @@ std::string_view token(KernelReason reason) {
       return "buffered";
     case KernelReason::Card:
       return "card";
+    case KernelReason::OldKernel:
+      return "old-kernel";
   }
   return "";
 }

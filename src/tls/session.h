@@ -70,9 +70,10 @@ enum class KernelReason : std::uint8_t {
   SocketState,      ///< "socket-state": full, half-closed, or memory short, as the handshake ended
   RecordSize,       ///< "record-size": the client takes smaller records only than the kernel makes
   Buffered,         ///< "buffered": OpenSSL has bytes of records behind the handshake's
-  Card,             ///< "card": a network card would open the records (probe_session_facts)
+  Card,             ///< "card": a network card would open the records (why_not_received)
+  OldKernel,        ///< "old-kernel": what it opens cannot be spliced (why_not_received)
 };
-inline constexpr std::size_t kernel_reasons = 10;
+inline constexpr std::size_t kernel_reasons = 11;
 std::string_view token(KernelReason reason);
 /// For the log, to follow "kernel TLS is not used: ".
 std::string_view describe(KernelReason reason);
@@ -98,9 +99,13 @@ struct KernelWishes {
   bool receive = false;
   bool zero_copy_ro = false;
 };
-/// Asks the kernel, once, at start. Receiving is left to it only where no network card opens
-/// records: those come in as many pieces as packets, and splice(2) drops what finds no place in
-/// the pipe.
+/// Why receiving is not left to a kernel of that release ("6.1.0-18-amd64"); None: it is. Before
+/// 6.1 splice(2) reorders or drops records. Those that a network card opens come in as many pieces
+/// as packets, and splice(2) drops what finds no place in the pipe: `card_opens`, and where that
+/// cannot be told.
+KernelReason why_not_received(std::string_view release, const Result<bool>& card_opens);
+
+/// Asks the kernel, once, at start.
 SessionFacts probe_session_facts(const KernelWishes& wishes);
 
 /// Whether a network card of this machine encrypts TLS, as far as the kernel tells: it counts such

@@ -163,5 +163,23 @@ TEST(TlsSessionReceive, PartOfARecordThatOpensslHasKeepsItInTheProgram) {
   }
 }
 
+TEST(TlsSessionReceive, IsLeftToKernelsThatSpliceInOrder) {
+  const Result<bool> none = false;
+  for (const char* const release : {"6.1.0-18-amd64", "6.1", "6.18.44-fc", "7.0.1", "10.0"}) {
+    EXPECT_EQ(why_not_received(release, none), KernelReason::None) << release;
+  }
+  for (const char* const release : {"5.6.0", "5.19.17-200", "5.20", "6.0.19", "4.19", "six", ""}) {
+    EXPECT_EQ(why_not_received(release, none), KernelReason::OldKernel) << release;
+  }
+  EXPECT_EQ(token(KernelReason::OldKernel), "old-kernel");
+}
+
+TEST(TlsSessionReceive, IsNotLeftToACard) {
+  EXPECT_EQ(why_not_received("6.1", true), KernelReason::Card);
+  const Result<bool> not_told = failure("ethtool(GFEATURES)", EPERM);
+  EXPECT_EQ(why_not_received("6.1", not_told), KernelReason::Card);
+  EXPECT_EQ(why_not_received("5.19", true), KernelReason::OldKernel);
+}
+
 }  // namespace
 }  // namespace pagewire::tls
