@@ -169,7 +169,7 @@ std::optional<int> Health::Parts::outcome(const Check& check, std::int64_t now_m
     int error = 0;
     socklen_t size = sizeof error;
     ::getsockopt(check.fd.get(), SOL_SOCKET, SO_ERROR, &error, &size);
-    if (error == 0 && sys::is_connected_to_itself(check.fd.get())) {
+    if (error == 0 && sys::is_connected_to_itself(check.fd.get(), check.address)) {
       sys::abort_on_close(check.fd.get());  // else its port would be in TIME-WAIT
       return ECONNREFUSED;
     }

@@ -154,7 +154,7 @@ void Tunnel::connect_failed(int errno_value) {
 
 void Tunnel::open() {
   // Nobody listens there: the kernel has chosen the port that it was to connect to.
-  if (slot_.endpoint().own && sys::is_connected_to_itself(far_->fd())) {
+  if (slot_.endpoint().own && sys::is_connected_to_itself(far_->fd(), slot_.endpoint().address)) {
     return connect_failed(ECONNREFUSED);
   }
   if (const Result<void> sent = send_header(); !sent) {
@@ -211,8 +211,10 @@ PumpResult Tunnel::step(std::size_t direction, bool source_reset) {
     ends.mirror = &*mirror;
   }
   Pump& pump = pumps_[direction];
+  if (direction == up && pump.total() > ByteCount{}) send_at_once();
   const ByteCount spliced_before = pump.spliced();
   const PumpResult result = pump.step(route_.rules, ends, worker_.room());
+  if (direction == up && result.moved >= route_.rules.small_read) send_at_once();  // by two sends
   if (pump.spliced().value - spliced_before.value >= route_.rules.quantum.value) {
     worker_.loop().coalesce();
   }
@@ -222,6 +224,14 @@ PumpResult Tunnel::step(std::size_t direction, bool source_reset) {
     touch();
   }
   return result;
+}
+
+/// TCP_NODELAY for the upstream, from the second send on, also of what the second one has left: the
+/// first one waits for nothing, and one request is all that many connections bring.
+void Tunnel::send_at_once() {
+  if (sends_at_once_) return;
+  sends_at_once_ = true;
+  static_cast<void>(sys::set_no_delay(far_->fd()));
 }
 
 /// The source has been reset. What it said before that goes to the sink, as far as it takes it now;

@@ -120,6 +120,7 @@ class Tunnel final : public loop::RawStream, private Attempt, private TunnelNode
   void open();
   void drive(std::size_t direction);
   PumpResult step(std::size_t direction, bool source_reset);
+  void send_at_once();
   void pass_on_rest(std::size_t direction);
   void after_step(std::size_t direction, const PumpResult& result);
   void far_writable();
@@ -144,6 +145,7 @@ class Tunnel final : public loop::RawStream, private Attempt, private TunnelNode
   TunnelState state_;
   std::uint8_t tries_ = 0;
   bool settled_ = false;
+  bool sends_at_once_ = false;
   bool low_water_ = false;  ///< the socket's is that of a PROXY header
   std::array<bool, 2> waits_for_sink_{};
   std::int64_t came_ns_;

@@ -75,6 +75,7 @@ Result<void> Tunnel::send_header() {
   }
   std::array<char, max_written_proxy_bytes> room;
   const std::string_view header = write_proxy_header(*route_.route.send_proxy, addresses, room);
+  send_at_once();  // what the client says may follow before this is acknowledged
   const Result<ByteCount> sent = sys::send_some(far_->fd(), header);
   if (!sent) return tl::unexpected(sent.error());
   // Its queue is empty, and no send buffer is smaller than a header.

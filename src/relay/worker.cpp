@@ -180,7 +180,6 @@ void Worker::tunnel_gone() {
 
 void Worker::prepare(int upstream_fd, const sys::Address& address) const {
   sys::abort_on_close(upstream_fd);
-  static_cast<void>(sys::set_no_delay(upstream_fd));
   if (paced_by_default_ && address.is_loopback()) sys::leave_unpaced(upstream_fd);
 }
 

@@ -115,12 +115,13 @@ Result<void> set_user_timeout(int fd, unsigned at_most_ms);
 /// SO_RCVLOWAT (socket(7)): poll and epoll tell of bytes once so many are there, and of a FIN.
 void set_receive_low_water(int fd, std::size_t bytes);
 
-/// Whether an address is this machine's: a socket may be bound to it.
+/// Whether an address is this machine's.
 bool is_own_address(const Address& address);
 
-/// Whether a TCP connection has this socket at both ends: connect(2) to a port of this machine on
-/// which nobody listens comes about all the same when the kernel has chosen that port for it.
-bool is_connected_to_itself(int fd);
+/// Whether the TCP connection to `peer` has this socket at both ends: connect(2) to a port of this
+/// machine on which nobody listens comes about all the same when the kernel has chosen that port
+/// for it.
+bool is_connected_to_itself(int fd, const Address& peer);
 
 /// SO_SNDBUF (socket(7)): as the kernel counts, about twice the bytes that it takes; grows by
 /// itself.
