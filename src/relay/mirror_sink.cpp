@@ -75,8 +75,9 @@ Result<void> MirrorSink::connect_to_recorder(Patience patience) {
   for (const sys::Address& address : addresses_of(target_, look_up_)) {
     Result<sys::Fd> fd = sys::connect_to(address, {});
     done = fd ? wait_connected(fd->get(), patience) : tl::unexpected(fd.error());
-    if (done && sys::is_connected_to_itself(fd->get(), address)) {  // nobody listens: both ends are ours
-      sys::abort_on_close(fd->get());                      // TIME_WAIT would keep the port
+    if (done &&
+        sys::is_connected_to_itself(fd->get(), address)) {  // nobody listens: both ends are ours
+      sys::abort_on_close(fd->get());                       // TIME_WAIT would keep the port
       done = failure("connect", ECONNREFUSED);
     }
     if (!done) continue;
