@@ -224,6 +224,7 @@ std::string quoted(const std::string& text) {
 
 std::string field_value(const OptionFacts::Field& field, std::string_view text) {
   if (field.kind == Kind::Number || field.kind == Kind::Switch) return std::string(text);
+  if (field.kind == Kind::OnOff) return text == "on" ? "true" : "false";
   if (field.kind != Kind::List) return quoted(std::string(text));
   std::vector<std::string> elements;
   for (;;) {

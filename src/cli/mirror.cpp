@@ -82,8 +82,9 @@ std::string line_of(std::uint64_t number, const relay::MirrorConnection& one, bo
   const relay::MirrorStream& down = one.streams[1];
   const std::string text = one.text.empty() ? "null" : one.text;
   if (json) {
+    // The number as text: it is above 2^53, which readers of JSON round.
     return fmt::format(
-        "{{\"connection\":{},\"first_ns\":{},\"last_ns\":{},\"up_bytes\":{},\"up_missing\":{},"
+        "{{\"connection\":\"{}\",\"first_ns\":{},\"last_ns\":{},\"up_bytes\":{},\"up_missing\":{},"
         "\"up_end\":\"{}\",\"down_bytes\":{},\"down_missing\":{},\"down_end\":\"{}\","
         "\"opened\":{}}}\n",
         number, one.first_ns, one.last_ns, up.bytes(), up.missing_bytes, end_of(up), down.bytes(),
@@ -131,7 +132,7 @@ int extract(const Wanted& wanted) {
               std::fwrite(fresh.bytes.data(), 1, fresh.bytes.size(), stdout) == fresh.bytes.size();
   });
   written = std::fflush(stdout) == 0 && written;
-  if (!seen) warn("there is no such connection");
+  if (!seen) warn(fmt::format("nothing is there of connection {}", *wanted.connection));
   if (!written) warn("cannot write to standard output");
   return seen && written && whole && stream.missing_bytes == 0 ? 0 : 1;
 }
@@ -160,7 +161,7 @@ std::optional<Wanted> parse(std::span<const std::string> arguments) {
       wanted.files.push_back(word);
     }
   }
-  if (wanted.files.empty()) return wrong("a file is missing"), std::nullopt;
+  if (wanted.files.empty()) return wrong("no FILE is named, nor -"), std::nullopt;
   if (wanted.connection.has_value() != wanted.direction.has_value()) {
     return wrong("--extract and --direction go together"), std::nullopt;
   }

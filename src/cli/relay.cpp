@@ -45,6 +45,7 @@ void compare_descriptors(rlim_t allowed, const relay::Settings& settings) {
 
 void announce(const relay::Relay& relay, const RelaySettings& settings) {
   const std::vector<std::vector<sys::Address>> addresses = relay.addresses();
+  const std::vector<std::string> mirrors = relay.mirrors();
   for (std::size_t i = 0; i < addresses.size(); ++i) {
     const relay::Route& route = settings.relay.routes[i];
     for (const sys::Address& address : addresses[i]) {
@@ -52,6 +53,7 @@ void announce(const relay::Relay& relay, const RelaySettings& settings) {
                       address.to_string(), fmt::join(route.to, ", "), relay::name(route.balance),
                       relay::name(route.path), route.has_tls() ? ", TLS in front" : ""));
     }
+    if (!mirrors[i].empty()) say(fmt::format("mirror of {}: {}", route.name, mirrors[i]));
   }
   if (settings.relay.admin_enabled) {
     say(fmt::format("status page on http://{0}/, admin on http://{0}/metrics and /healthz",

@@ -53,8 +53,8 @@ void add_mirror_options(std::vector<RouteOption>& table) {
       {.name = "mirror-buffer",
        .group = group,
        .placeholder = "SIZE",
-       .help = "of each worker's pipe to the mirror, in pages; the kernel lets only root have more "
-               "than 1M (fs.pipe-max-size)"},
+       .help = "of each worker's pipe to the mirror, in pages; without CAP_SYS_RESOURCE at most "
+               "fs.pipe-max-size"},
       {.least = 4 * kib, .most = 256 * mib},
       [](auto& r) -> auto& { return r.mirror.lane_capacity; }));
 }

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <set>
 #include <string>
 
@@ -44,6 +45,29 @@ OrUsageError<void> check_names(std::vector<relay::Route>& routes) {
       return tl::unexpected(wrong(fmt::format("two relays have the name '{}'", name)));
     }
     route.name = name;
+  }
+  return {};
+}
+
+/// Whether flags, or keys outside of tables, describe a relay.
+bool has_single(const RelaySettings& settings) {
+  return !settings.single.to.empty() || settings.tables.empty();
+}
+
+bool is_of_route(const OptionFacts& option) {
+  return std::any_of(route_options().begin(), route_options().end(),
+                     [&](const RouteOption& each) { return each.name == option.name; });
+}
+
+/// Where all relays are tables, what is said of one outside of them would be lost: a tls-cert
+/// above them, and each would speak plain TCP.
+OrUsageError<void> check_strays(std::span<const Assignment> given, const RelaySettings& settings) {
+  if (has_single(settings)) return {};
+  for (const Assignment& assignment : given) {
+    if (assignment.values.empty() || !is_of_route(*assignment.option)) continue;
+    return tl::unexpected(UsageError{fmt::format(
+        "{} would hold for no relay: it stands in each [[relay]] that it is to hold for",
+        assignment.values.front().where)});
   }
   return {};
 }
@@ -92,6 +116,8 @@ OrUsageError<RelaySettings> build_relay_settings(const RelaySources& sources,
   RelaySettings settings = default_relay_settings();
   return apply(relay_options(), sources.file, settings)
       .and_then([&] { return apply(relay_options(), sources.flags, settings); })
+      .and_then([&] { return check_strays(sources.file, settings); })
+      .and_then([&] { return check_strays(sources.flags, settings); })
       .and_then([&] { return plan_workers(machine, settings); })
       .and_then([&] { return gather_routes(settings); })
       .map([&] { return settings; });
@@ -100,6 +126,7 @@ OrUsageError<RelaySettings> build_relay_settings(const RelaySources& sources,
 std::string show_relay_settings(const RelaySettings& settings) {
   std::string text;
   for (const RelayOption& option : relay_options()) {
+    if (!has_single(settings) && is_of_route(option)) continue;
     const std::vector<std::string> values = option.show(settings);
     // A list or tables without an element: nothing was said, which an empty one would not repeat.
     if (option.in_file && !values.empty()) text += config_line(option, values) + '\n';

@@ -49,8 +49,8 @@ ServeOption engine_option() {
        .group = "Workers",
        .placeholder = "NAME",
        .help =
-           "the workers' event loop: epoll, or io_uring (Linux 6.1), which takes requests in and "
-           "sends small responses in batches, one system call for many connections. auto is "
+           "the workers' event loop: epoll, or uring (io_uring, Linux 6.1), which takes requests "
+           "in and sends small responses in batches, one system call for many connections. auto is "
            "uring where the kernel lets it, else epoll"},
       std::move(choices), [](auto& s) -> auto& { return s.server.engine; });
 }

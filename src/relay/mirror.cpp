@@ -102,6 +102,7 @@ Result<std::unique_ptr<Mirror>> Mirror::open(const Settings& settings) {
       return tl::unexpected(opened.error());
     }
   }
+  std::string first_name = parts->writer.sink().name();
   parts->thread = std::thread([shared = parts] {
     sys::name_this_thread("pw-mirror");
     block_write_signals();
@@ -110,10 +111,11 @@ Result<std::unique_ptr<Mirror>> Mirror::open(const Settings& settings) {
     shared->ended = true;
     shared->end_changed.notify_all();
   });
-  return std::unique_ptr<Mirror>(new Mirror(std::move(parts)));
+  return std::unique_ptr<Mirror>(new Mirror(std::move(parts), std::move(first_name)));
 }
 
-Mirror::Mirror(std::shared_ptr<Parts> parts) : parts_(std::move(parts)) {}
+Mirror::Mirror(std::shared_ptr<Parts> parts, std::string first_name)
+    : parts_(std::move(parts)), first_name_(std::move(first_name)) {}
 
 Mirror::~Mirror() {
   parts_->stop_asked.store(true);

@@ -71,11 +71,14 @@ class Mirror {
   /// A new file (SIGHUP). Nothing for a recorder. Any thread.
   void reopen();
   MirrorTotals totals() const;
+  /// The file that was opened at start, or the recorder.
+  const std::string& first_name() const { return first_name_; }
 
   struct Parts;  // private to mirror.cpp
  private:
-  explicit Mirror(std::shared_ptr<Parts> parts);
+  Mirror(std::shared_ptr<Parts> parts, std::string first_name);
   std::shared_ptr<Parts> parts_;  ///< and the thread's
+  std::string first_name_;
 };
 
 /// Whether a target names a recorder: "HOST:PORT" or "[v6]:PORT", no slash. "./a:1" is a file.

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <vector>
@@ -39,6 +40,13 @@ Result<void> wait_connected(int fd, MirrorSink::Patience patience) {
   return {};
 }
 
+/// Who names a folder or a device would look there, and not for NAME.1 beside it.
+Result<void> check_target(const std::string& name) {
+  struct stat found = {};
+  if (::stat(name.c_str(), &found) != 0 || S_ISREG(found.st_mode)) return {};
+  return failure("open", S_ISDIR(found.st_mode) ? EISDIR : EEXIST);
+}
+
 }  // namespace
 
 bool is_recorder(std::string_view target) {
@@ -50,21 +58,25 @@ bool is_recorder(std::string_view target) {
 }
 
 MirrorSink::MirrorSink(std::string target, LookUp look_up)
-    : target_(std::move(target)), look_up_(std::move(look_up)), is_file_(!is_recorder(target_)) {}
+    : target_(std::move(target)),
+      name_(target_),
+      look_up_(std::move(look_up)),
+      is_file_(!is_recorder(target_)) {}
 
 Result<void> MirrorSink::open_next(Patience patience) {
   return is_file_ ? create_file() : connect_to_recorder(patience);
 }
 
 Result<void> MirrorSink::create_file() {
+  if (auto checked = check_target(target_); !checked) return checked;
   for (;;) {
-    const std::string name =
-        next_number_ == 0 ? target_ : target_ + "." + std::to_string(next_number_);
+    std::string name = next_number_ == 0 ? target_ : target_ + "." + std::to_string(next_number_);
     sys::Fd file(::open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOCTTY, 0600));
     if (!file.is_open() && errno != EEXIST) return last_error("open");
     ++next_number_;
     if (!file.is_open()) continue;  // of an earlier run: never touched
     fd_ = std::move(file);
+    name_ = std::move(name);
     position_ = 0;
     return {};
   }

@@ -24,10 +24,12 @@ class MirrorSink {
   bool is_file() const { return is_file_; }
   bool is_open() const { return fd_.is_open(); }
   int fd() const { return fd_.get(); }
+  const std::string& name() const { return name_; }       ///< of the file, or the recorder
   std::uint64_t size_bytes() const { return position_; }  ///< of this file or connection
 
   /// The next file; or a connection, which waits for at most `wait_ms`, and no longer than
-  /// `alarm_fd` is silent. Errors: of open(2), connect(2); EHOSTUNREACH: no such name; ETIMEDOUT.
+  /// `alarm_fd` is silent. Errors: of open(2), connect(2); EISDIR, EEXIST: NAME is a
+  /// folder, a device, ...; EHOSTUNREACH: no such name; ETIMEDOUT.
   struct Patience {
     int wait_ms;
     int alarm_fd;
@@ -50,6 +52,7 @@ class MirrorSink {
   Result<void> connect_to_recorder(Patience patience);
 
   std::string target_;
+  std::string name_;
   LookUp look_up_;
   bool is_file_;
   std::uint64_t next_number_ = 0;  ///< of NAME.N; 0 is NAME itself

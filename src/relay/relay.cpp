@@ -298,6 +298,14 @@ std::vector<std::vector<sys::Address>> Relay::addresses() const {
   return all;
 }
 
+std::vector<std::string> Relay::mirrors() const {
+  std::vector<std::string> all;
+  for (const RouteParts& route : parts_->shared.routes) {
+    all.push_back(route.mirror == nullptr ? "" : route.mirror->first_name());
+  }
+  return all;
+}
+
 sys::Address Relay::admin_address() const {
   return parts_->admin == nullptr ? sys::Address() : parts_->admin->address();
 }

@@ -113,6 +113,8 @@ class Relay {
 
   /// What each route listens on, with the ports that the kernel chose for port 0.
   std::vector<std::vector<sys::Address>> addresses() const;
+  /// The first file of each route's mirror, or its recorder; "" without one.
+  std::vector<std::string> mirrors() const;
   sys::Address admin_address() const;
   /// Why `auto` copies everything; "" where it does not.
   std::string splice_note() const;

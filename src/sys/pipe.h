@@ -4,8 +4,8 @@
 // what a dead connection left behind must not reach the next client.
 // Kernel facts: F_SETPIPE_SZ rounds up to a power of two of pages; once a user without
 // CAP_SYS_RESOURCE holds more than fs.pipe-user-pages-soft pages, new pipes silently have one or
-// two pages and F_SETPIPE_SZ gives EPERM (pipe(7)). So the capacity is always asked for, never
-// assumed.
+// two pages and F_SETPIPE_SZ gives EPERM (pipe(7)). It gives EPERM, too, and leaves the 64 KiB, for
+// more than fs.pipe-max-size. So the capacity is always asked for, never assumed.
 #pragma once
 
 #include <cstddef>
@@ -26,7 +26,8 @@ struct Pipe {
 };
 
 /// A new non-blocking, close-on-exec pipe of about `wanted` bytes; less when the kernel says EPERM
-/// (soft limit) - see Pipe::capacity. Errors: EMFILE, ENFILE (descriptors), ENOMEM.
+/// (fs.pipe-max-size, soft limit): see Pipe::capacity. Errors: EMFILE, ENFILE (descriptors),
+/// ENOMEM.
 Result<Pipe> make_pipe(ByteCount wanted);
 
 /// Bytes waiting in the pipe (FIONREAD).

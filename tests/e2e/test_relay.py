@@ -1,5 +1,5 @@
 """pagewire relay between real clients and upstreams: bytes, half-close, resets, limits, the log,
-signals, configuration. Data is position-coded."""
+signals. Data is position-coded."""
 
 import json
 import os
@@ -11,8 +11,8 @@ import threading
 import unittest
 
 from support import (Metrics, Relay, TlsSocket, Upstream, coded_bytes, echo, fetch_metrics,
-                     first_difference, more_than_sockets_hold, read_all, reset, run_pagewire,
-                     settle, tls_flags, wait_until)
+                     first_difference, more_than_sockets_hold, read_all, reset, settle,
+                     tls_flags, wait_until)
 
 BULK = 8 << 20
 
@@ -392,69 +392,6 @@ class WatchingTest(RelayCase):
         pauses = done.get("clock_nanosleep", 0)  # --coalesce-us: each saves an epoll_wait at least
         self.assertLessEqual(pauses, done["epoll_wait"], done)
         self.assertLess(sum(done.values()) - pauses - moving, moving / 10, done)
-
-
-class ConfigurationTest(unittest.TestCase):
-    def check(self, text):
-        with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
-            file.write(text)
-            file.flush()
-            done = run_pagewire("relay", "--config", file.name, "--check-config")
-            return done, done.stderr.replace(file.name, "FILE")
-
-    def test_several_relays(self):
-        done, errors = self.check(
-            'workers = 2\n[[relay]]\nname = "db"\nlisten = ["127.0.0.1:0", "[::1]:0"]\n'
-            'to = "10.0.0.7:5432"\nbalance = "leastconn"\nmax-upstream-connections = 7\n'
-            '[[relay]]\nlisten = ":9001"\nto = ["10.0.0.8:1", "10.0.0.9:1"]\ntransparent = true\n')
-        self.assertEqual((done.returncode, errors), (0, ""))
-        self.assertIn('name = "db"', done.stdout)
-        again, errors = self.check(done.stdout)
-        self.assertEqual((again.returncode, errors), (0, ""))
-        self.assertEqual(again.stdout.split("\n")[1:], done.stdout.split("\n")[1:])
-
-    def test_what_is_wrong_is_named(self):
-        for text, expected in (
-                ('[[relay]]\nlisten = ":1"\n', "FILE:1: relay has no 'to'"),
-                ('[[relay]]\nlisten = ":1"\nto = "x"\n',
-                 'FILE:3: to of relay takes a host with a port'),
-                ('[[relay]]\nlisten = ":1"\nto = "1.2.3.4:1"\nbalanse = "hash"\n',
-                 "FILE:4: unknown key 'balanse' (did you mean 'balance'?)"),
-                ('[[relay]]\nlisten = ":1"\nto = "1.2.3.4:1"\nretries = 99\n',
-                 "FILE:4: retries of relay takes a number from 0 to 7, not 99"),
-                ('[[relay]]\nlisten = ":1"\nto = "1.2.3.4:1"\nkeepalive = 9\n',
-                 "FILE:4: 'keepalive' is no key of relay: it stands once, above the first"),
-                ('keepalive = "60s"\n', "FILE:1: keepalive takes seconds, a number from 0 to"),
-                ("workers = 1\n", "--to is missing"),
-                ('listen = ":1"\n', "listen is given without to")):
-            with self.subTest(text=text):
-                done, errors = self.check(text)
-                self.assertEqual(done.returncode, 2)
-                self.assertIn(expected, errors)
-
-    def test_a_key_of_the_other_command_is_named_as_such(self):
-        with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
-            file.write('[[relay]]\nlisten = ":1"\nto = "1.2.3.4:1"\n')
-            file.flush()
-            done = run_pagewire("serve", "--config", file.name, "--check-config")
-        self.assertEqual(done.returncode, 2)
-        self.assertIn(":1: 'relay' is a key of pagewire relay, not of pagewire serve", done.stderr)
-        _, errors = self.check("self-test = true\n")
-        self.assertIn("FILE:1: 'self-test' is a key of pagewire serve, not of", errors)
-    def test_two_relays_of_a_file_work(self):
-        first, second = Upstream(lambda c: c.sendall(b"1")), Upstream(lambda c: c.sendall(b"2"))
-        self.addCleanup(first.close)
-        self.addCleanup(second.close)
-        with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
-            for upstream in (first, second):
-                file.write('[[relay]]\nlisten = "127.0.0.1:0"\nto = "%s:%d"\n' % upstream.address)
-            file.flush()
-            relay = Relay("--config", file.name, listen=())
-            self.addCleanup(relay.kill)
-            relay.wait_for_addresses(2, True)
-            for address, answer in zip(relay.addresses, (b"1", b"2")):
-                with socket.create_connection(address, timeout=10) as client:
-                    self.assertEqual(read_all(client), answer)
 
 
 class MetricsTextTest(RelayCase):

@@ -99,6 +99,24 @@ class MirrorTest(RelayTest):
 
 
 class FileTest(MirrorTest):
+    def test_which_file_it_is(self):
+        """What is there is never touched, so the one that was taken is said at start."""
+        with open(self.file, "w", encoding="ascii") as before:
+            before.write("before")
+        relay = self.start(self.to(), "--name", "db", "--mirror", self.file)
+        self.assertIn(f"mirror of db: {self.file}.1", relay.lines)
+        relay.stop()
+        with open(self.file, encoding="ascii") as before:
+            self.assertEqual(before.read(), "before")
+
+    def test_a_folder_or_a_device_is_refused(self):
+        for name, why in ((self.folder.name, "Is a directory"), ("/dev/null", "File exists")):
+            with self.subTest(name=name):
+                with self.assertRaisesRegex(AssertionError, f"cannot open the mirror {name}: open: "
+                                                            f"{why}"):
+                    self.start(self.to(), "--mirror", name)
+                self.assertFalse(os.path.exists(f"{name}.1"))
+
     def test_equals_what_was_relayed(self):
         for path in ("auto", "splice", "copy"):
             with self.subTest(path=path):
@@ -126,6 +144,9 @@ class FileTest(MirrorTest):
                 [one] = self.listed(file, code=0)
                 self.assertEqual((one["up_end"], one["down_end"]), ("fin", "fin"))
                 self.assertEqual(one["opened"]["upstream"], self.to())
+                # As text: as a number jq and JavaScript would round it.
+                self.assertIsInstance(one["connection"], str)
+                self.assertGreater(int(one["connection"]), 2**53)
                 for direction in ("up", "down"):
                     got = self.extracted(one["connection"], direction, file)
                     self.assertEqual(hashlib.sha256(got).hexdigest(),
@@ -244,7 +265,7 @@ class RecorderTest(MirrorTest):
 
 class CommandTest(unittest.TestCase):
     def test_says_what_is_wrong(self):
-        for arguments, said in (((), "a file is missing"), (("--x",), "there is no flag --x"),
+        for arguments, said in (((), "no FILE is named"), (("--x",), "there is no flag --x"),
                                 (("f", "--extract", "1"), "--extract and --direction go together"),
                                 (("f", "--extract", "a"), "takes a connection's number")):
             done = mirror(*arguments)

@@ -6,6 +6,7 @@
 #include <sys/resource.h>
 
 #include <filesystem>
+#include <fstream>
 
 namespace pagewire::sys {
 namespace {
@@ -25,6 +26,16 @@ TEST(Pipe, HasTheCapacityThatItSays) {
               static_cast<ssize_t>(wanted));
     EXPECT_EQ(bytes_in(*pipe)->value, wanted);
   }
+}
+
+TEST(Pipe, IsAsLargeAsItMayBeWhereMoreIsWanted) {
+  std::uint64_t largest = 0;
+  std::ifstream("/proc/sys/fs/pipe-max-size") >> largest;
+  ASSERT_GT(largest, 64 * kib);
+  const Result<Pipe> pipe = make_pipe(ByteCount{2 * largest});
+  ASSERT_TRUE(pipe.has_value());
+  // With CAP_SYS_RESOURCE all of it.
+  EXPECT_GE(pipe->capacity.value, largest);
 }
 
 TEST(Pipe, NeverBlocksAndIsClosedOnExec) {
