@@ -17,6 +17,7 @@ LIBC.mmap.restype = ctypes.c_void_p
 LIBC.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int,
                       ctypes.c_long]
 LIBC.mlock.argtypes = LIBC.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+LIBC.mincore.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p]
 MAP_FAILED = ctypes.c_void_p(-1).value
 
 TOOLS = ("nbdkit", "nbdfuse", "mkfs.ext4", "mount", "umount", "fusermount3")
@@ -38,6 +39,23 @@ def why_no_mount():
     if not os.path.exists("/dev/fuse") or not os.path.exists("/dev/loop-control"):
         return "this kernel has no FUSE or no loop devices"
     return None
+
+
+def resident_pages(path):
+    size = os.path.getsize(path)
+    if size == 0:
+        return 0
+    fd = os.open(path, os.O_RDONLY)
+    start = LIBC.mmap(None, size, mmap.PROT_READ, mmap.MAP_SHARED, fd, 0)
+    os.close(fd)
+    if start == MAP_FAILED:
+        raise OSError(ctypes.get_errno(), "mmap", path)
+    pages = ctypes.create_string_buffer((size + mmap.PAGESIZE - 1) // mmap.PAGESIZE)
+    done = LIBC.mincore(start, size, pages)
+    LIBC.munmap(start, size)
+    if done != 0:
+        raise OSError(ctypes.get_errno(), "mincore", path)
+    return sum(page & 1 for page in pages.raw)
 
 
 @contextlib.contextmanager
@@ -105,12 +123,20 @@ class Disk:
             process.kill()
             process.wait()
 
-    def chill(self, *names):
-        """Throws these files' pages out of the cache, and those of the device under them."""
-        for path in (*(os.path.join(self.folder, name) for name in names), self.device):
-            fd = os.open(path, os.O_RDONLY)
-            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
-            os.close(fd)
+    def chill(self, *names, held=False):
+        """Throws these files' pages out of the cache, and those of the device under them. Pages
+        that somebody holds stay: those on their way through a socket (`held`: never mind these),
+        and, for a while, those that a receiver has read already, whose freeing the kernel defers
+        to another CPU (skb_attempt_defer_free())."""
+        files = [os.path.join(self.folder, name) for name in names]
+
+        def gone():
+            for path in (*files, self.device):
+                fd = os.open(path, os.O_RDONLY)
+                os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+                os.close(fd)
+            return held or not any(resident_pages(path) for path in files)
+        wait_until(gone, f"no page of {names} is in memory")
 
     def keep(self, *names):
         """These files' pages stay in memory. DAMON, where somebody has it reclaim (the action

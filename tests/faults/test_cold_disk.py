@@ -83,12 +83,12 @@ class ColdDisk(FaultTest):
             self.assert_alive(server, "/small.bin", SMALL)
             yield server
 
-    def chill(self, server, name):
+    def chill(self, server, name, held=False):
         """Drops the file's pages when no worker believes any more that it has seen them, and no
         helper is about to read some of them ahead."""
         wait_until(lambda: total(server, "pagewire_disk_jobs_pending") == 0, "no job is left")
         time.sleep(LOOK_TRUSTED_S)  # at least; a busy machine may make it longer
-        self.disk.chill(name)
+        self.disk.chill(name, held=held)
 
     def forget_device(self):
         """What no file's pages hold and no name stands for has to come from the disk again."""
@@ -177,7 +177,7 @@ class ColdDisk(FaultTest):
                 self.assert_alive(server, "/" + name, BODY)
                 client, got = self.open_mid_transfer(server, "/" + name, BIG, 10_000)
                 self.wait_until_stuck(server, path)
-                self.chill(server, name)
+                self.chill(server, name, held=True)
                 with self.disk.paused():
                     got += self.take_until_job(server, client)
                     self.assert_hot_go_on(server, client)

@@ -77,7 +77,7 @@ class ReadErrors(FaultTest):
                                              then=request_head("/hot.bin"))
         sent = self.wait_until_stuck(server, path) - before
         self.assertLess(sent, BIG - MIB, "not in mid-transfer")
-        self.disk.chill(name)  # of what was read ahead
+        self.disk.chill(name, held=True)  # of what was read ahead
         with self.disk.broken():
             got, _ = drain(client, got)
         self.assertLess(len(got), BIG)
