@@ -41,6 +41,21 @@ def why_no_mount():
     return None
 
 
+def receive_on_every_cpu():
+    """A packet over loopback is received by the CPU that sends it."""
+    cpus = os.sched_getaffinity(0)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as end:
+        end.bind(("127.0.0.1", 0))
+        end.settimeout(10)
+        try:
+            for cpu in cpus:
+                os.sched_setaffinity(0, {cpu})
+                end.sendto(b"x", end.getsockname())
+                end.recv(1)
+        finally:
+            os.sched_setaffinity(0, cpus)
+
+
 def resident_pages(path):
     size = os.path.getsize(path)
     if size == 0:
@@ -126,11 +141,12 @@ class Disk:
     def chill(self, *names, held=False):
         """Throws these files' pages out of the cache, and those of the device under them. Pages
         that somebody holds stay: those on their way through a socket (`held`: never mind these),
-        and, for a while, those that a receiver has read already, whose freeing the kernel defers
-        to another CPU (skb_attempt_defer_free())."""
+        and those that a receiver has read already, whose freeing the kernel defers to another CPU
+        until that one receives something (skb_attempt_defer_free())."""
         files = [os.path.join(self.folder, name) for name in names]
 
         def gone():
+            receive_on_every_cpu()
             for path in (*files, self.device):
                 fd = os.open(path, os.O_RDONLY)
                 os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
