@@ -10,8 +10,8 @@ import unittest
 
 import jsonschema
 
-from support_guest import (BINARY, Guest, Image, Tap, coded_folder, enter_network_namespace, report,
-                           why_no_guest)
+from support_guest import (BINARY, NOT_WHOLE, WHOLE, Guest, Image, Tap, coded_folder,
+                           enter_network_namespace, report, why_no_guest)
 
 from support import SOURCE, wait_until
 
@@ -219,6 +219,7 @@ class LargeMachineTest(unittest.TestCase):
             self.check(self.doctor("--iface", "eth0", under="on 2"), "numa")["status"], "ok")
 
 
+@unittest.skipUnless(WHOLE, NOT_WHOLE)
 class Debian12Test(Doctor, unittest.TestCase):
     kernel = "debian-12"
 

@@ -9,8 +9,8 @@ import unittest
 
 import jsonschema
 
-from support_guest import (BINARY, GUEST_ADDRESS, Guest, GuestServer, Image, Tap, coded_folder,
-                           enter_network_namespace, report, why_no_guest)
+from support_guest import (BINARY, GUEST_ADDRESS, NOT_WHOLE, WHOLE, Guest, GuestServer, Image, Tap,
+                           coded_folder, enter_network_namespace, report, why_no_guest)
 from test_tls import AES_MODULES, make_certificate
 
 from support import SOURCE, TestFolder, wait_until
@@ -162,6 +162,7 @@ class Profile:
         self.assertGreater(found["samples"], 10)
 
 
+@unittest.skipUnless(WHOLE, NOT_WHOLE)
 class Debian12Test(Profile, unittest.TestCase):
     kernel = "debian-12"
 
