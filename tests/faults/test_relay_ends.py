@@ -90,6 +90,9 @@ class BytesBeforeAReset(RelayEnds):
                     relay = self.relay("--path", path, to=self.upstream(serve))
                     client = relay.connect()
                     self.assertTrue(ready.wait(10))
+                    # Before that it passes on nothing.
+                    wait_until(lambda relay=relay: fetch_metrics(relay).total(
+                        "pagewire_relay_tunnels_open") == 1, "the tunnel stands")
                     self.between(relay, lambda client=client, size=size: (
                         client.sendall(coded_bytes(0, size)), reset(client)))
                     wait_until(lambda got=got: got, "the upstream hears of the end")
