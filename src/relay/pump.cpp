@@ -168,6 +168,7 @@ Pump::Moved Pump::not_sent(int errno_value, PumpEnds ends) {
 
 void Pump::took(std::size_t count, PumpCounts::Way& way) {
   total_.value += count;
+  if (sends_ < 2) ++sends_;
   way.bytes.add(count);
   way.calls.add(1);
 }

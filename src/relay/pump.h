@@ -131,6 +131,7 @@ class Pump {
   bool source_ended() const { return source_ended_; }
   ByteCount total() const { return total_; }      ///< that the sink took
   ByteCount spliced() const { return spliced_; }  ///< of them
+  unsigned sends() const { return sends_; }       ///< that took some; from 2 on: at least 2
   PathReason reason() const { return reason_; }
 
  private:
@@ -180,6 +181,7 @@ class Pump {
   ByteCount spliced_;
   std::int16_t full_reads_ = 0;  ///< in a row; below 0: no splice before so many more
   std::uint8_t short_splices_ = 0;
+  std::uint8_t sends_ = 0;
   PathReason reason_ = PathReason::Small;
   sys::More more_ = sys::More::No;  ///< of the bytes in the pipe
   bool corked_ = false;             ///< the sink may hold a segment back for what follows

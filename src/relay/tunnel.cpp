@@ -211,10 +211,10 @@ PumpResult Tunnel::step(std::size_t direction, bool source_reset) {
     ends.mirror = &*mirror;
   }
   Pump& pump = pumps_[direction];
-  if (direction == up && pump.total() > ByteCount{}) send_at_once();
+  if (direction == up && pump.sends() > 0) send_at_once();
   const ByteCount spliced_before = pump.spliced();
   const PumpResult result = pump.step(route_.rules, ends, worker_.room());
-  if (direction == up && result.moved >= route_.rules.small_read) send_at_once();  // by two sends
+  if (direction == up && pump.sends() > 1) send_at_once();
   if (pump.spliced().value - spliced_before.value >= route_.rules.quantum.value) {
     worker_.loop().coalesce();
   }
@@ -226,8 +226,9 @@ PumpResult Tunnel::step(std::size_t direction, bool source_reset) {
   return result;
 }
 
-/// TCP_NODELAY for the upstream, from the second send on, also of what the second one has left: the
-/// first one waits for nothing, and one request is all that many connections bring.
+/// TCP_NODELAY for the upstream, from the second send on: the first one waits for no
+/// acknowledgement, and one request is all that many connections bring. Setting it also sends what
+/// a second one of the same step has left in the queue.
 void Tunnel::send_at_once() {
   if (sends_at_once_) return;
   sends_at_once_ = true;

@@ -3,6 +3,7 @@ signals. Data is position-coded."""
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -366,6 +367,26 @@ class WatchingTest(RelayCase):
         wait_until(lambda: got or upstream.errors, "the upstream hears of the end")
         self.assertEqual(got, [])
         self.assertIsInstance(upstream.errors[0], ConnectionResetError)
+
+    def test_the_second_message_waits_for_no_acknowledgement(self):
+        relay = self.relay(to=[self.upstream(echo)])
+        with tempfile.NamedTemporaryFile("r") as calls:
+            tracer = subprocess.Popen(
+                ["strace", "-f", "-e", "trace=sendto,setsockopt", "-o", calls.name, "-p",
+                 str(relay.pid)], stderr=subprocess.PIPE, text=True)
+            self.addCleanup(tracer.kill)
+            if "attached" not in tracer.stderr.readline():
+                self.skipTest("strace may not attach here")
+            client = self.connect(relay)
+            for message in b"one", b"two":
+                client.sendall(message)
+                self.assertEqual(client.recv(3), message)
+            tracer.send_signal(signal.SIGINT)
+            tracer.wait(10)
+            tracer.stderr.close()
+            seen = re.findall(r'TCP_NODELAY|"one"|"two"', calls.read())
+        # Up, and the echo of it down, whose socket has TCP_NODELAY from its listener.
+        self.assertEqual(seen, ['"one"', '"one"', "TCP_NODELAY", '"two"', '"two"'])
 
     def test_a_bulk_transfer_moves_by_splice_and_epoll_alone(self):
         data = coded_bytes(0, 64 << 20)

@@ -152,9 +152,13 @@ TEST_F(PumpTest, SmallMessagesAreCopiedAndHoldNothing) {
   EXPECT_FALSE(up_.holds_bytes());
   EXPECT_EQ(room_->pipes_in_use, 0U);
   EXPECT_EQ(counts_->copied.calls.value(), 2U);  // one recv, one send: a short one ends it
+  EXPECT_EQ(up_.sends(), 1U);
   upstream_.read_some(1'000);
   EXPECT_EQ(upstream_.read, 100U);
   EXPECT_EQ(switches(PathReason::Small), 1U);
+  client_.write_some(100);
+  step_up();
+  EXPECT_EQ(up_.sends(), 2U);
 }
 
 TEST_F(PumpTest, BulkIsSpliced) {
