@@ -22,6 +22,7 @@
 #include "sys/clock.h"
 #include "sys/discard.h"
 #include "sys/epoll.h"
+#include "sys/socket.h"
 
 namespace pagewire::bench {
 
@@ -48,9 +49,7 @@ struct Connection {
 /// What became of a connect(2). ECONNRESET and EPIPE are of a connection that stood and was reset
 /// before we looked (tcp_reset() in net/ipv4/tcp_input.c; a refusal is ECONNREFUSED).
 int connect_outcome(Connection& connection) {
-  int error = 0;
-  socklen_t size = sizeof error;
-  ::getsockopt(connection.fd.get(), SOL_SOCKET, SO_ERROR, &error, &size);
+  const int error = sys::take_error(connection.fd.get());
   if (error != ECONNRESET && error != EPIPE) return error;
   connection.reset = true;
   return 0;

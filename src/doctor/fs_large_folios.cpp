@@ -3,9 +3,9 @@
 #include "sys/large_folios.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include "doctor/registry.h"
+#include "sys/page_size.h"
 
 namespace pagewire::doctor {
 
@@ -33,7 +33,7 @@ Finding run(Examination& examination) {
           "are";
     return finding;
   }
-  const double page_kib = static_cast<double>(::sysconf(_SC_PAGESIZE)) / 1024;
+  const double page_kib = static_cast<double>(sys::page_size()) / 1024;
   const double mean =
       static_cast<double>(folios->pages) / static_cast<double>(folios->folios) * page_kib;
   finding.found = folios->folios == folios->pages

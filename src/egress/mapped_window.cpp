@@ -4,19 +4,18 @@
 #include "egress/mapped_window.h"
 
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include "egress/residency.h"
 #include "egress/slices.h"
 #include "sys/file.h"
+#include "sys/page_size.h"
 
 namespace pagewire::egress {
 
 namespace {
 
 std::uint64_t page_floor(std::uint64_t offset) {
-  static const std::uint64_t page_size = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
-  return offset / page_size * page_size;
+  return offset / sys::page_size() * sys::page_size();
 }
 
 }  // namespace

@@ -25,13 +25,13 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/uio.h>
-#include <unistd.h>
 
 #include "egress/mapped_window.h"
 #include "egress/pipe_steps.h"
 #include "egress/registry.h"
 #include "egress/residency.h"
 #include "egress/slices.h"
+#include "sys/page_size.h"
 
 namespace pagewire::egress {
 
@@ -125,7 +125,7 @@ class PagesToGive {
 };
 
 Attempt give_pages_away(Transfer& transfer, ByteRange rest) {
-  static const std::uint64_t page_size = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  const std::uint64_t page_size = sys::page_size();
   std::uint64_t size = std::min(rest.count, transfer.pipe.capacity).value;
   // A part of a page cannot be a gift (vmsplice(2): aligned in length). It comes only alone, when
   // the step's limit is below a page.

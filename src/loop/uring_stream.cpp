@@ -11,6 +11,7 @@
 #include <poll.h>
 
 #include "loop/uring_loop.h"
+#include "sys/socket.h"
 
 namespace pagewire::loop {
 
@@ -173,12 +174,9 @@ void UringLoop::poll_done(Stream& stream, const sys::Completion& completion) {
   if (!completion.more()) stream.polling_ = false;
   const int events = completion.result;
   if (!stream.retired_ && events > 0 && (events & POLLERR) != 0) {
-    int error = 0;
-    socklen_t size = sizeof error;
-    ::getsockopt(stream.fd(), SOL_SOCKET, SO_ERROR, &error, &size);
-    // ECONNRESET, ETIMEDOUT, EHOSTUNREACH ...; 0 when another call has fetched it already. Once the
-    // input is over an error is news of the error queue alone: a reset completes what was in
-    // flight.
+    const int error = sys::take_error(stream.fd());
+    // Once the input is over an error is news of the error queue alone: a reset completes what was
+    // in flight.
     const bool broken = error != 0 && !stream.input_over_;
     broken ? fail(stream, Error{"socket", error}) : stream.notified();
   }

@@ -166,9 +166,7 @@ void Health::Parts::begin(std::uint32_t id, Check& check, std::int64_t now_ms) {
 std::optional<int> Health::Parts::outcome(const Check& check, std::int64_t now_ms) const {
   pollfd state{.fd = check.fd.get(), .events = POLLOUT, .revents = 0};
   if (::poll(&state, 1, 0) > 0) {
-    int error = 0;
-    socklen_t size = sizeof error;
-    ::getsockopt(check.fd.get(), SOL_SOCKET, SO_ERROR, &error, &size);
+    const int error = sys::take_error(check.fd.get());
     if (error == 0 && sys::is_connected_to_itself(check.fd.get(), check.address)) {
       sys::abort_on_close(check.fd.get());  // else its port would be in TIME-WAIT
       return ECONNREFUSED;

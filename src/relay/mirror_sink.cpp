@@ -33,9 +33,7 @@ Result<void> wait_connected(int fd, MirrorSink::Patience patience) {
   if (::poll(waiting, 2, patience.wait_ms) <= 0 || waiting[0].revents == 0) {
     return failure("connect", ETIMEDOUT);
   }
-  int error = 0;
-  socklen_t size = sizeof error;
-  ::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size);
+  const int error = sys::take_error(fd);
   if (error != 0) return failure("connect", error);  // ECONNREFUSED, EHOSTUNREACH
   return {};
 }

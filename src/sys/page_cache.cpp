@@ -14,6 +14,7 @@
 
 #include "sys/file.h"
 #include "sys/mapping.h"
+#include "sys/page_size.h"
 
 namespace pagewire::sys {
 
@@ -32,11 +33,6 @@ struct Cachestat {
   std::uint64_t evicted;
   std::uint64_t recently_evicted;
 };
-
-std::uint64_t page_bytes() {
-  static const auto size = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
-  return size;
-}
 
 /// mincore(2) says "resident" of every page to whoever neither owns the file nor may write it.
 bool mincore_tells(int fd) {
@@ -61,7 +57,7 @@ Result<std::optional<ByteCount>> resident_bytes(int fd) {
   CachestatRange whole{0, 0};
   Cachestat found{};
   if (::syscall(cachestat_number, fd, &whole, &found, 0) == 0) {
-    return ByteCount{std::min(found.cached * page_bytes(), status->size.value)};
+    return ByteCount{std::min(found.cached * page_size(), status->size.value)};
   }
   switch (errno) {
     case ENOSYS:  // a kernel before 6.5, or a seccomp filter that does not know the call
@@ -85,11 +81,11 @@ Result<std::optional<ByteCount>> resident_bytes_by_mincore(int fd) {
     const ByteCount size = std::min(window, status->size - ByteCount{at});
     const Result<Mapping> mapping = Mapping::map(fd, {FileOffset{at}, size});
     if (!mapping) return tl::unexpected(mapping.error());
-    pages.resize((size.value + page_bytes() - 1) / page_bytes());
+    pages.resize((size.value + page_size() - 1) / page_size());
     char* const begin = const_cast<char*>(mapping->at(FileOffset{at}));
     // ENOMEM: the file was truncated under the mapping.
     if (::mincore(begin, size.value, pages.data()) != 0) return last_error("mincore");
-    for (const unsigned char page : pages) resident += (page & 1) * page_bytes();
+    for (const unsigned char page : pages) resident += (page & 1) * page_size();
   }
   return ByteCount{std::min(resident, status->size.value)};
 }
@@ -103,8 +99,8 @@ struct Pages {
 };
 
 Pages pages_of(ByteRange range) {
-  const std::uint64_t first = range.offset.value / page_bytes();
-  return {first, (range.end().value - 1) / page_bytes() - first + 1};
+  const std::uint64_t first = range.offset.value / page_size();
+  return {first, (range.end().value - 1) / page_size() - first + 1};
 }
 
 /// Whether the file's pages are in another file's cache: those of overlayfs, the usual filesystem
@@ -118,7 +114,7 @@ bool caches_elsewhere(int fd) {
 /// (ENOSYS: before Linux 6.5, or seccomp; EPERM: not ours to write; EOPNOTSUPP: hugetlbfs; or see
 /// above).
 std::optional<std::uint64_t> cached_pages(int fd, Pages pages) {
-  CachestatRange range{pages.first * page_bytes(), pages.count * page_bytes()};
+  CachestatRange range{pages.first * page_size(), pages.count * page_size()};
   Cachestat found{};
   if (::syscall(cachestat_number, fd, &range, &found, 0) != 0) return std::nullopt;
   if (found.cached == 0 && caches_elsewhere(fd)) return std::nullopt;
@@ -153,7 +149,7 @@ bool would_wait(int fd, std::uint64_t offset) {
 
 /// How much of [begin, end) can be read without waiting, page by page.
 ByteCount readable_run(int fd, std::uint64_t begin, std::uint64_t end) {
-  for (std::uint64_t at = begin; at < end; at = (at / page_bytes() + 1) * page_bytes()) {
+  for (std::uint64_t at = begin; at < end; at = (at / page_size() + 1) * page_size()) {
     if (would_wait(fd, at)) return ByteCount{at - begin};
   }
   return ByteCount{end - begin};
@@ -172,7 +168,7 @@ ByteCount resident_prefix(int fd, ByteRange range, Look look) {
   if (cached && *cached < pages.count) {
     const std::uint64_t run = cached_run(fd, pages);
     if (run == 0) return {};
-    end = std::min(end, (pages.first + run) * page_bytes());
+    end = std::min(end, (pages.first + run) * page_size());
     all = false;
   }
   if (look == Look::Present && cached) return ByteCount{end - begin};

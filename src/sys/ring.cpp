@@ -1,10 +1,9 @@
 #include "sys/ring.h"
 
-#include <unistd.h>
-
 #include <cstdlib>
 
 #include "base/check.h"
+#include "sys/page_size.h"
 
 namespace pagewire::sys {
 
@@ -78,7 +77,7 @@ bool Ring::knows(std::span<const int> operations) {
 }
 
 Result<BufferRing> BufferRing::create(Ring& ring, const BufferSettings& settings) {
-  const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  const std::size_t page = page_size();
   const std::size_t entries_bytes = settings.count * sizeof(io_uring_buf);
   BufferRing made;
   // The kernel wants whole pages, from a page's start on.

@@ -10,6 +10,8 @@
 #include <memory>
 #include <optional>
 
+#include "sys/socket.h"
+
 namespace pagewire::top {
 
 namespace {
@@ -126,9 +128,7 @@ void Fetch::connect_next() {
 }
 
 void Fetch::check_connected() {
-  int error = 0;
-  socklen_t size = sizeof error;
-  ::getsockopt(socket_.get(), SOL_SOCKET, SO_ERROR, &error, &size);
+  const int error = sys::take_error(socket_.get());
   if (error == 0) {
     state_ = State::Sending;
     return;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <iterator>
 
 #include "top/table.h"
 #include "top/view_parts.h"
@@ -80,21 +81,15 @@ std::vector<Line> workers(const Summary& summary, const View& view) {
     rows.push_back({{.text = row.name},
                     {.text = number(row.gbit), .ink = Ink::Strong},
                     {.text = number(row.requests)},
-                    {.text = count(row.connections)},
-                    {.text = percent(cpu_of(row))},
-                    {.text = percent(row.user), .ink = Ink::Faint},
-                    {.text = percent(row.system), .ink = Ink::Faint},
-                    {.text = number(row.events_per_wakeup)}});
+                    {.text = count(row.connections)}});
+    append_thread(rows.back(), row);
   }
-  return table({{.title = "WORKER", .left = true},
-                {.title = "Gbit/s"},
-                {.title = "req/s"},
-                {.title = "conns", .rank = 1},
-                {.title = "CPU", .rank = 2},
-                {.title = "user", .rank = 4},
-                {.title = "system", .rank = 4},
-                {.title = "events/wake", .rank = 3}},
-               rows, view.columns);
+  std::vector<Column> columns{{.title = "WORKER", .left = true},
+                              {.title = "Gbit/s"},
+                              {.title = "req/s"},
+                              {.title = "conns", .rank = 1}};
+  std::ranges::copy(thread_columns(2), std::back_inserter(columns));
+  return table(columns, rows, view.columns);
 }
 
 std::vector<Line> paths(const Summary& summary, const View& view) {

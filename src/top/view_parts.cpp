@@ -96,6 +96,20 @@ std::vector<Line> nothing_sent(const Summary& summary) {
             .ink = Ink::Faint}}};
 }
 
+void append_thread(std::vector<Piece>& cells, const WorkerRow& row) {
+  cells.push_back({.text = percent(cpu_of(row))});
+  cells.push_back({.text = percent(row.user), .ink = Ink::Faint});
+  cells.push_back({.text = percent(row.system), .ink = Ink::Faint});
+  cells.push_back({.text = number(row.events_per_wakeup)});
+}
+
+std::vector<Column> thread_columns(int rank) {
+  return {{.title = "CPU", .rank = rank},
+          {.title = "user", .rank = rank + 2},
+          {.title = "system", .rank = rank + 2},
+          {.title = "events/wake", .rank = rank + 1}};
+}
+
 std::optional<double> cpu_of(const WorkerRow& row) {
   if (!row.user || !row.system) return std::nullopt;
   return *row.user + *row.system;

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "top/table.h"
 #include "top/view.h"
 
 namespace pagewire::top {
@@ -29,6 +30,10 @@ void append(std::vector<Line>& lines, std::vector<Line> more);
 std::vector<Piece> named_rates(std::string_view title, const std::vector<Share>& rates, Ink ink);
 Piece retransmits(const Summary& summary);
 std::vector<Line> nothing_sent(const Summary& summary);
+/// What a worker's thread took of one CPU, and what a wake-up brought: the last cells of its row,
+/// and their columns, which go from `rank` on when there is no room.
+void append_thread(std::vector<Piece>& cells, const WorkerRow& row);
+std::vector<Column> thread_columns(int rank);
 /// Of one CPU.
 std::optional<double> cpu_of(const WorkerRow& row);
 

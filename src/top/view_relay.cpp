@@ -1,7 +1,9 @@
 // The picture of a relay: where its bytes and connections go, upstream by upstream.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
+#include <iterator>
 
 #include "top/table.h"
 #include "top/view_parts.h"
@@ -127,22 +129,16 @@ std::vector<Line> relay_workers(const Summary& summary, const View& view) {
                     {.text = number(row.gbit_up), .ink = Ink::Strong},
                     {.text = number(row.gbit_down), .ink = Ink::Strong},
                     {.text = number(row.requests)},
-                    {.text = count(row.connections)},
-                    {.text = percent(cpu_of(row))},
-                    {.text = percent(row.user), .ink = Ink::Faint},
-                    {.text = percent(row.system), .ink = Ink::Faint},
-                    {.text = number(row.events_per_wakeup)}});
+                    {.text = count(row.connections)}});
+    append_thread(rows.back(), row);
   }
-  return table({{.title = "WORKER", .left = true},
-                {.title = "Gbit/s up"},
-                {.title = "down"},
-                {.title = "new/s", .rank = 2},
-                {.title = "conns", .rank = 1},
-                {.title = "CPU", .rank = 3},
-                {.title = "user", .rank = 5},
-                {.title = "system", .rank = 5},
-                {.title = "events/wake", .rank = 4}},
-               rows, view.columns);
+  std::vector<Column> columns{{.title = "WORKER", .left = true},
+                              {.title = "Gbit/s up"},
+                              {.title = "down"},
+                              {.title = "new/s", .rank = 2},
+                              {.title = "conns", .rank = 1}};
+  std::ranges::copy(thread_columns(3), std::back_inserter(columns));
+  return table(columns, rows, view.columns);
 }
 
 std::vector<Line> relay_paths(const Summary& summary, const View& view) {
