@@ -286,6 +286,24 @@ class Guest:
             raise AssertionError(f"the guest has ended: {doing}\n" + "\n".join(self.console[-30:]))
         return line
 
+    def trace_of_socket(self, keyed_by):
+        """Of strace's files /tmp/trace.*: the calls on the socket of setsockopt(SOL_TLS, keyed_by),
+        from there on, and the bytes that they took, by call."""
+        trace = self.run("cat /tmp/trace.*").output
+        # The last one: before it, the first thread has tried at start what the kernel can do.
+        keyed = None
+        for keyed in re.finditer(rf"setsockopt\((\d+), SOL_TLS, {keyed_by}", trace):
+            pass
+        if not keyed:
+            return [], {}
+        lines = [line for line in trace[keyed.start():].splitlines() if f"({keyed[1]}, " in line]
+        taken = {}
+        for line in lines:
+            call = re.search(r"(\w+)\(.* += (\d+)$", line)
+            if call:
+                taken[call[1]] = taken.get(call[1], 0) + int(call[2])
+        return lines, taken
+
     def run(self, command, limit_s=60, check=True):
         """Runs a command line by the guest's sh; its exit status and what it printed. One that does
         not end within the limit, or with `check` ends with another status than 0, is a failure."""

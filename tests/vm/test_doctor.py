@@ -28,6 +28,24 @@ def setUpModule():
     enter_network_namespace()
 
 
+def boot(case, kernel, tools, queues=1, **guest):
+    """The guest of a class: with a card, a disk, and besides pagewire and ethtool these programs,
+    under the names that are their values."""
+    if why := why_no_guest(kernel, network=True):
+        raise unittest.SkipTest(why)
+    with open(os.path.join(SOURCE, "docs/doctor.schema.json"), encoding="utf-8") as file:
+        case.schema = json.load(file)
+    folder, _ = coded_folder(case, {"file.bin": 300_000})
+    image = Image()
+    image.add_program(BINARY, "/bin/pagewire", strip=True)
+    for program, name in {"ethtool": "/bin/ethtool", **tools}.items():
+        image.add_program(program, name)
+    tap = Tap(queues=queues)
+    case.addClassCleanup(tap.close)
+    case.guest = Guest(kernel, image, tap=tap, disk_mib=64, disk_from=folder.root, **guest)
+    case.addClassCleanup(case.guest.stop)
+
+
 class Doctor:
     """What runs in each kernel that is a subclass: one boot, in which modules are loaded one after
     the other."""
@@ -38,20 +56,9 @@ class Doctor:
 
     @classmethod
     def setUpClass(cls):
-        if why := why_no_guest(cls.kernel, network=True):
-            raise unittest.SkipTest(why)
-        with open(os.path.join(SOURCE, "docs/doctor.schema.json"), encoding="utf-8") as file:
-            cls.schema = json.load(file)
-        folder, _ = coded_folder(cls, {"file.bin": 300_000})
-        image = Image()
-        image.add_program(BINARY, "/bin/pagewire", strip=True)
-        image.add_program("ethtool", "/bin/ethtool")
-        image.add_program("setpriv", "/bin/as")  # busybox has a smaller one of that name
-        tap = Tap()
-        cls.addClassCleanup(tap.close)
-        cls.guest = Guest(cls.kernel, image, tap=tap, disk_mib=64, disk_from=folder.root,
-                          modules=("tls", *AES_MODULES, *CHACHA_MODULES))
-        cls.addClassCleanup(cls.guest.stop)
+        # busybox has a smaller one of that name
+        boot(cls, cls.kernel, {"setpriv": "/bin/as"},
+             modules=("tls", *AES_MODULES, *CHACHA_MODULES))
         # What is not operational yet is not looked at.
         state = "/sys/class/net/eth0/operstate"
         wait_until(lambda: cls.guest.run(f"cat {state}").output.strip() == "up", "eth0 is up")
@@ -183,19 +190,8 @@ class LargeMachineTest(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        if why := why_no_guest("newest", network=True):
-            raise unittest.SkipTest(why)
-        with open(os.path.join(SOURCE, "docs/doctor.schema.json"), encoding="utf-8") as file:
-            cls.schema = json.load(file)
-        folder, _ = coded_folder(cls, {"file.bin": 300_000})
-        image = Image()
-        image.add_program(BINARY, "/bin/pagewire", strip=True)
-        image.add_program("ethtool", "/bin/ethtool")
-        image.add_program("taskset", "/bin/on")  # busybox has a smaller one of that name
-        tap = Tap(queues=2)
-        cls.addClassCleanup(tap.close)
-        cls.guest = Guest("newest", image, tap=tap, disk_mib=64, disk_from=folder.root, numa=True)
-        cls.addClassCleanup(cls.guest.stop)
+        # As above.
+        boot(cls, "newest", {"taskset": "/bin/on"}, queues=2, numa=True)
 
     def test_1_queues(self):
         found = self.doctor("--iface", "eth0")

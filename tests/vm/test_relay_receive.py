@@ -125,9 +125,9 @@ class Receive(ReceiveCase):
         self.relay(upstream, under="strace -D -ff -o /tmp/trace -e trace=splice,recvfrom,recvmsg,"
                                    "recvmmsg,read,readv,setsockopt")
         self.put(upstream, "1.3", SUITES["1.3", "AES-256-GCM"], coded_bytes(1 << 40, BULK))
-        wait_until(lambda: self.trace_of_socket()[1].get("splice", 0) > BULK * 0.9,
+        wait_until(lambda: self.guest.trace_of_socket("TLS_RX")[1].get("splice", 0) > BULK * 0.9,
                    "strace has seen the body go by splice")
-        lines, taken = self.trace_of_socket()
+        lines, taken = self.guest.trace_of_socket("TLS_RX")
         report(f"{self.guest.release} strace of the client's socket, from its keys on:")
         for line in lines[:6]:
             report(f"  {line[:150]}")
@@ -135,21 +135,6 @@ class Receive(ReceiveCase):
         spliced = taken.pop("splice")
         self.assertGreater(spliced, BULK * 0.95)
         self.assertLess(sum(taken.values()), BULK * 0.05, taken)
-
-    def trace_of_socket(self):
-        trace = self.guest.run("cat /tmp/trace.*").output
-        keyed = None
-        for keyed in re.finditer(r"setsockopt\((\d+), SOL_TLS, TLS_RX", trace):
-            pass
-        if not keyed:
-            return [], {}
-        lines = [line for line in trace[keyed.start():].splitlines() if f"({keyed[1]}, " in line]
-        taken = {}
-        for line in lines:
-            call = re.search(r"^(\w+)\(.* += (\d+)$", line)
-            if call:
-                taken[call[1]] = taken.get(call[1], 0) + int(call[2])
-        return lines, taken
 
     # ---------------------------------------------------------------- bytes
 

@@ -262,32 +262,16 @@ class Tls:
                          "sendto,sendmsg,sendmmsg,splice,vmsplice,tee,setsockopt")
         self.assert_served("big.bin", "1.3", SUITES["1.3", "AES-256-GCM"])
         # strace is behind what it traces.
-        wait_until(lambda: self.trace_of_socket()[1].get("sendfile", 0) >= SIZES["big.bin"],
+        traced = self.guest.trace_of_socket
+        wait_until(lambda: traced("TLS_TX")[1].get("sendfile", 0) >= SIZES["big.bin"],
                    "strace has seen the body go by sendfile")
-        lines, taken = self.trace_of_socket()
+        lines, taken = traced("TLS_TX")
         report(f"{self.guest.release} strace of the TLS socket, its first calls:")
         for line in lines[:5]:
             report(f"  {line[:150]}")
         report(f"  bytes by call: {taken}")
         self.assertEqual(taken.pop("sendfile"), SIZES["big.bin"])
         self.assertLess(sum(taken.values()), 4096, taken)
-
-    def trace_of_socket(self):
-        """The calls on the socket from its keys on, and what they took, by call."""
-        trace = self.guest.run("cat /tmp/trace.*").output
-        # The last: before it, the first thread has tried at start what the kernel can do.
-        keyed = None
-        for keyed in re.finditer(r"setsockopt\((\d+), SOL_TLS, TLS_TX", trace):
-            pass
-        if not keyed:
-            return [], {}
-        lines = [line for line in trace[keyed.start():].splitlines() if f"({keyed[1]}, " in line]
-        taken = {}
-        for line in lines:
-            call = re.search(r"(\w+)\(.* += (\d+)$", line)
-            if call:
-                taken[call[1]] = taken.get(call[1], 0) + int(call[2])
-        return lines, taken
 
     def test_5_key_updates(self):
         """One that asks for no answer is taken. One that asks for a new key of the kernel's is
