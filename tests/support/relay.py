@@ -68,7 +68,7 @@ class Relay(Pagewire):
 
 class Client(socket.socket):
     """A reset that comes before connect(2) has looked is told by connect(2) and by nothing after
-    it. Here recv() tells it, as of any other, behind what can still be read."""
+    it. Here sendall() tells it as of any other, and recv() behind what can still be read."""
     reset_at_once = False
 
     def connect(self, address):
@@ -84,9 +84,17 @@ class Client(socket.socket):
             if not self.reset_at_once or error.errno != errno.ENOTCONN:
                 raise
             data = b""
-        if not data and self.reset_at_once:
-            raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
+        if not data:
+            self.tell_of_reset()
         return data
+
+    def sendall(self, *arguments):
+        self.tell_of_reset()  # else EPIPE
+        super().sendall(*arguments)
+
+    def tell_of_reset(self):
+        if self.reset_at_once:
+            raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
 
 
 class Upstream:
