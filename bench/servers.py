@@ -5,8 +5,10 @@ it has. Configurations live in a temporary folder; nothing of the system's own i
 the leader of a session of its own, and the kernel ends it when this program dies.
 """
 
+import contextlib
 import os
 import pwd
+import random
 import shlex
 import shutil
 import signal
@@ -205,9 +207,14 @@ def known_servers(build: Path, paths: list[str], pagewire_flags: str) -> list[Se
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """None of the range that connect(2) takes its own ends from, as bind(2) to port 0 gives: the
+    load's connections come and go there, and a server's own may meet the port it listens on."""
+    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    for port in random.sample(range(1024, lowest), 100):
+        with socket.socket() as probe, contextlib.suppress(OSError):  # EADDRINUSE: somebody's
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise RuntimeError(f"no free port below {lowest}")
 
 
 class Running:

@@ -3,12 +3,11 @@ state, and nothing of serve is shown. Screenshots stay under build/browser/."""
 
 import json
 import os
-import socket
 import subprocess
 import threading
 import unittest
 
-from support import SANITIZER, SOURCE, Relay, TestFolder, Upstream
+from support import SANITIZER, SOURCE, Relay, TestFolder, Upstream, free_port
 from support.browser import CHROMIUM, SHOTS, why_no_browser
 
 LIMIT_S = 300 if SANITIZER else 120
@@ -29,8 +28,7 @@ class RelayStatusPageTest(unittest.TestCase):
         cls.addClassCleanup(folder.close)
         cls.upstream = Upstream(give)
         cls.addClassCleanup(cls.upstream.close)
-        with socket.create_server(("127.0.0.1", 0)) as nobody:
-            cls.dead = nobody.getsockname()  # nobody listens there any more
+        cls.dead = ("127.0.0.1", free_port())
         relay = Relay("--workers", "2", "--check", "--check-interval", "100ms", "--fall", "1",
                       "--mirror", os.path.join(folder.root, "mirror"),
                       to=[cls.upstream.address, cls.dead])

@@ -11,10 +11,9 @@ import time
 import unittest
 import xml.etree.ElementTree
 
-from support_profile import (BODY_BYTES, GUARD_S, IS_ROOT, PATHS, Load, ProfileCase, free_port,
-                             is_listening)
+from support_profile import (BODY_BYTES, GUARD_S, IS_ROOT, PATHS, Load, ProfileCase, is_listening)
 
-from support import BINARY, run_pagewire, wait_until
+from support import BINARY, free_port, run_pagewire, wait_until
 
 NGINX = """
 daemon off; pid {base}/nginx.pid; error_log {base}/error.log; worker_processes 1; {user}
@@ -53,8 +52,9 @@ class ServersTest(ProfileCase):
         seen = {}
         for sendfile in ("off", "on"):
             master, port = self.nginx(sendfile)
-            with open(f"/proc/{master.pid}/task/{master.pid}/children", encoding="ascii") as file:
-                worker = file.read().split()[0]
+            # Its master listens before it forks.
+            wait_until(lambda: self.children_of(master.pid), "nginx has a worker")
+            worker = self.children_of(master.pid)[0]
             with Load(port):
                 seen[sendfile] = self.profile_long_enough(worker)
             master.terminate()

@@ -12,8 +12,8 @@ import threading
 import unittest
 
 from support import (Metrics, Relay, TlsSocket, Upstream, coded_bytes, echo, fetch_metrics,
-                     first_difference, more_than_sockets_hold, read_all, reset, settle,
-                     tls_flags, wait_until)
+                     first_difference, free_port, more_than_sockets_hold, read_all, reset,
+                     settle, tls_flags, wait_until)
 
 BULK = 8 << 20
 
@@ -187,8 +187,7 @@ class EndsTest(RelayCase):
                 relay.stop()
 
     def test_no_upstream_is_a_reset(self):
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            dead = listener.getsockname()
+        dead = ("127.0.0.1", free_port())
         relay = Relay("--workers", "1", to=[dead])
         self.addCleanup(relay.kill)
         client = self.connect(relay)
@@ -198,8 +197,7 @@ class EndsTest(RelayCase):
         self.wait_for(relay, "pagewire_relay_connections_open", 0)
 
     def test_another_upstream_takes_over_before_the_first_byte(self):
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            dead = listener.getsockname()
+        dead = ("127.0.0.1", free_port())
         alive = self.upstream(echo)
         relay = Relay("--workers", "1", to=[dead, alive.address])
         self.addCleanup(relay.kill)

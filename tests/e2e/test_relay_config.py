@@ -5,7 +5,7 @@ import subprocess
 import tempfile
 import unittest
 
-from support import BINARY, Relay, Upstream, read_all, run_pagewire
+from support import BINARY, Relay, Upstream, free_port, read_all, run_pagewire
 
 
 class ConfigurationTest(unittest.TestCase):
@@ -75,8 +75,7 @@ class ConfigurationTest(unittest.TestCase):
         self.assertIn("FILE:1: 'self-test' is a key of pagewire serve, not of", errors)
 
     def test_a_relay_to_its_own_listener_is_refused(self):
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            port = listener.getsockname()[1]
+        port = free_port()
         for listen, to in (("127.0.0.1", "127.0.0.1"), ("127.0.0.1", "localhost"),
                            ("", "127.0.0.1"), ("0.0.0.0", "127.0.0.2")):
             with self.subTest(listen=listen, to=to):
@@ -112,9 +111,7 @@ class ConfigurationTest(unittest.TestCase):
                 self.assertIn("leads back to its own listener" if ours else " relaying ", said)
 
     def test_relays_that_lead_to_each_other_are_refused(self):
-        with socket.create_server(("127.0.0.1", 0)) as one, \
-                socket.create_server(("127.0.0.1", 0)) as other:
-            ports = [listener.getsockname()[1] for listener in (one, other)]
+        ports = free_port(), free_port()
         with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
             for here, there in (ports, reversed(ports)):
                 file.write(f'[[relay]]\nname = "of-{here}"\nlisten = "127.0.0.1:{here}"\n'
@@ -127,8 +124,7 @@ class ConfigurationTest(unittest.TestCase):
     def test_a_relay_to_another_one_of_its_file_works(self):
         upstream = Upstream(lambda c: c.sendall(b"1"))
         self.addCleanup(upstream.close)
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            port = listener.getsockname()[1]
+        port = free_port()
         with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
             file.write(f'[[relay]]\nlisten = "127.0.0.1:0"\nto = "127.0.0.1:{port}"\n'
                        f'[[relay]]\nlisten = "127.0.0.1:{port}"\nto = "%s:%d"\n'

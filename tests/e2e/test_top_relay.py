@@ -3,14 +3,13 @@ terminal and as JSON."""
 
 import json
 import os
-import socket
 import threading
 import unittest
 
 import jsonschema
 
-from support import BINARY, SOURCE, Relay, TestFolder, Upstream, run_pagewire, wait_until
-from support import fetch_metrics
+from support import (BINARY, SOURCE, Relay, TestFolder, Upstream, fetch_metrics, free_port,
+                     run_pagewire, wait_until)
 from support.terminal import OnTerminal
 
 BIG = b"0123456789abcdef" * (1 << 14)  # 256 KiB
@@ -28,8 +27,7 @@ class TopOfRelayTest(unittest.TestCase):
         self.addCleanup(self.folder.close)
         self.upstream = Upstream(give)
         self.addCleanup(self.upstream.close)
-        with socket.create_server(("127.0.0.1", 0)) as nobody:
-            self.dead = nobody.getsockname()  # nobody listens there any more
+        self.dead = ("127.0.0.1", free_port())
 
     def relay(self, *flags, to=None):
         relay = Relay("--workers", "2", *flags, to=to or [self.upstream.address])

@@ -13,6 +13,8 @@ import unittest
 from support_faults import (BINARY, FaultTest, RawClient, coded_bytes, dies_with_us, ends,
                             first_difference, request_head, settle, total, wait_until)
 
+from support import free_port
+
 SIZE = 300_000
 
 
@@ -126,9 +128,7 @@ class Patience(FaultTest):
 
     def test_output_that_nobody_reads_holds_up_nothing(self):
         """The access log goes to a pipe that is full, and so does what the end has to say."""
-        probe = socket.create_server(("127.0.0.1", 0))
-        address = probe.getsockname()
-        probe.close()
+        address = ("127.0.0.1", free_port())
         process = subprocess.Popen(
             [BINARY, "serve", self.folder.root, "--listen", f"{address[0]}:{address[1]}",
              "--admin", "off", "--access-log", "-"],

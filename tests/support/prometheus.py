@@ -2,13 +2,13 @@
 
 import json
 import os
-import socket
 import subprocess
 import tempfile
 import urllib.error
 import urllib.parse
 import urllib.request
 
+from .ports import free_port
 from .server import wait_until
 
 SCRAPE = "500ms"
@@ -27,9 +27,7 @@ class Prometheus:
         path = os.path.join(self.folder.name, "prometheus.yml")
         with open(path, "w", encoding="utf-8") as file:
             json.dump(config, file)  # JSON is YAML
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.address = "127.0.0.1:{}".format(probe.getsockname()[1])
+        self.address = f"127.0.0.1:{free_port()}"
         self.log = open(os.path.join(self.folder.name, "log"), "w+", encoding="utf-8")
         self.process = subprocess.Popen(
             ["prometheus", "--config.file", path, "--web.listen-address", self.address,
