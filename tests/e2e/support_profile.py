@@ -14,7 +14,7 @@ import xml.etree.ElementTree
 
 import jsonschema
 
-from support import BINARY, SANITIZER, SOURCE, TestFolder
+from support import BINARY, SANITIZER, SOURCE, TestFolder, wait_until
 
 GUARD_S = 120 if SANITIZER else 60
 IS_ROOT = os.geteuid() == 0
@@ -33,9 +33,9 @@ def is_listening(port):
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def ask_for_ever(port, target):
+def ask_for_ever(port, target, answered):
     """One client. MSG_TRUNC drops the bytes inside the kernel, so that the server stays the
-    bottleneck."""
+    bottleneck. `answered` is set once it has had an answer."""
     request = f"GET {target} HTTP/1.0\r\nHost: x\r\n\r\n".encode()
     place = bytearray(1 << 20)
     while True:
@@ -44,6 +44,7 @@ def ask_for_ever(port, target):
                 client.sendall(request)
                 while client.recv_into(place, 0, socket.MSG_TRUNC):
                     pass
+            answered.set()
         except OSError:
             pass  # the server ends at the end of a test
 
@@ -52,12 +53,14 @@ class Load:
     """Clients in processes of their own, as long as the context lasts."""
 
     def __init__(self, port, target="/body.bin", clients=2):
-        self.clients = [multiprocessing.Process(target=ask_for_ever, args=(port, target),
-                                                daemon=True) for _ in range(clients)]
+        self.answered = [multiprocessing.Event() for _ in range(clients)]
+        self.clients = [multiprocessing.Process(target=ask_for_ever, args=(port, target, event),
+                                                daemon=True) for event in self.answered]
 
     def __enter__(self):
         for client in self.clients:
             client.start()
+        wait_until(lambda: all(event.is_set() for event in self.answered), "all are answered")
         return self
 
     def __exit__(self, *_):
@@ -78,19 +81,14 @@ class ProfileCase(unittest.TestCase):
         self.addCleanup(process.kill)
         return process
 
-    def profile(self, target, *arguments, under=(), code=0):
+    def profile(self, target, *arguments, under=(), code=0, once_it_samples=None):
         """The JSON, valid, with the folded stacks that belong to it under "folded"."""
         folded = self.folder.outside("folded.txt")
         svg = self.folder.outside("flames.svg")
-        done = subprocess.run(
+        output = self.output_of_profile(
             [*under, BINARY, "profile", str(target), "--json", "--folded", folded, "--svg", svg,
-             *arguments],
-            capture_output=True, text=True, timeout=GUARD_S, stdin=subprocess.DEVNULL, check=False)
-        self.assertNotIn("Sanitizer", done.stderr)
-        if "no permission" in done.stderr or "no perf events" in done.stderr:
-            self.skipTest(done.stderr)
-        self.assertEqual((done.returncode, done.stderr), (code, ""), done.stdout)
-        report = json.loads(done.stdout)
+             *arguments], code, once_it_samples)
+        report = json.loads(output)
         jsonschema.validate(report, schema())
         with open(folded, encoding="utf-8") as file:
             report["folded"] = collections.Counter()
@@ -101,6 +99,32 @@ class ProfileCase(unittest.TestCase):
         self.assertEqual(sum(stack["samples"] for stack in report["stacks"]), report["samples"])
         self.assert_flames_agree(svg, report)
         return report
+
+    def output_of_profile(self, command, code=0, once_it_samples=None):
+        """`once_it_samples` is called when its events are open; it has its signals from then on."""
+        with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, text=True) as profile:
+            try:
+                if once_it_samples is not None:
+                    wait_until(lambda: profile.poll() is not None or self.samples(profile.pid),
+                               "it samples")
+                    once_it_samples(profile)
+                output, errors = profile.communicate(timeout=GUARD_S)
+            finally:
+                profile.kill()
+        self.assertNotIn("Sanitizer", errors)
+        if "no permission" in errors or "no perf events" in errors:
+            self.skipTest(errors)
+        self.assertEqual((profile.returncode, errors), (code, ""), output)
+        return output
+
+    @staticmethod
+    def samples(pid):
+        try:
+            return any("perf_event" in os.readlink(f"/proc/{pid}/fd/{number}")
+                       for number in os.listdir(f"/proc/{pid}/fd"))
+        except OSError:  # one was closed in between
+            return False
 
     def assert_flames_agree(self, svg, report):
         """XML that refers to nothing, whose lowest frame has all samples, and each frame above it

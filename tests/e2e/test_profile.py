@@ -114,40 +114,28 @@ class PartialTest(ProfileCase):
         os.kill(int(self.children_of(parent.pid)[0]), signal.SIGKILL)
 
     def test_a_process_that_ends_meanwhile(self):
-        short = self.start(sys.executable, "-c",
-                           "import time\nend = time.time() + 1\nwhile time.time() < end: pass")
-        # Reaped at once, so that it is gone and no zombie.
+        process = self.spinning()
+
+        def end(_):
+            process.kill()
+            process.wait()  # it is gone, and no zombie
         before = time.monotonic()
-        done = subprocess.Popen([BINARY, "profile", str(short.pid), "-t", "30", "--json"],
-                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        short.wait()
-        output, errors = done.communicate(timeout=GUARD_S)
-        if done.returncode == 1 and "no permission" in errors:
-            self.skipTest(errors)
-        self.assertEqual(done.returncode, 0, errors)
-        self.assertIn("it ended meanwhile", json.loads(output)["notes"])
-        self.assertLess(time.monotonic() - before, 25)
+        report = self.profile(process.pid, "-t", "60", once_it_samples=end)
+        self.assertIn("it ended meanwhile", report["notes"])
+        self.assertLess(time.monotonic() - before, 40)
+
+    def test_a_process_whose_parent_does_not_notice_its_end(self):
+        process = self.spinning()
+        before = time.monotonic()
+        report = self.profile(process.pid, "-t", "60", once_it_samples=lambda _: process.kill())
+        self.assertIn("it ended meanwhile", report["notes"])
+        self.assertLess(time.monotonic() - before, 40)
 
     def test_ctrl_c_keeps_what_was_seen(self):
         process = self.spinning()
-        profile = subprocess.Popen([BINARY, "profile", str(process.pid), "-t", "60", "--json"],
-                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        # Its events are open: from then on it listens to signals.
-        wait_until(lambda: profile.poll() is not None or self.samples(profile.pid), "it samples")
-        profile.send_signal(signal.SIGINT)
-        output, errors = profile.communicate(timeout=GUARD_S)
-        if profile.returncode == 1 and "no permission" in errors:
-            self.skipTest(errors)
-        self.assertEqual(profile.returncode, 0, errors)
-        self.assertIn("it was stopped early", json.loads(output)["notes"])
-
-    @staticmethod
-    def samples(pid):
-        try:
-            return any("perf_event" in os.readlink(f"/proc/{pid}/fd/{number}")
-                       for number in os.listdir(f"/proc/{pid}/fd"))
-        except OSError:  # one was closed in between
-            return False
+        report = self.profile(process.pid, "-t", "60",
+                              once_it_samples=lambda profile: profile.send_signal(signal.SIGINT))
+        self.assertIn("it was stopped early", report["notes"])
 
     def test_nobody_sees_its_own_user_mode(self):
         nobody = self.as_nobody()

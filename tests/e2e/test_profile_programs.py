@@ -58,20 +58,29 @@ class ProgramsTest(ProfileCase):
     def runs(process, program):
         return os.readlink(f"/proc/{process.pid}/exe") == program
 
+    @staticmethod
+    def cpu_seconds(pid):
+        with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+            user, system = file.read().rsplit(")", 1)[1].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
     def share(self, report, word):
         """Of the samples, with the word on the stack."""
         hits = sum(count for stack, count in report["folded"].items() if word in stack)
         return hits / max(report["samples"], 1)
 
-    def profiled(self, target, *arguments):
-        report = self.profile(target, "-t", "1", *arguments)
+    def profiled(self, target, seconds="1"):
+        report = self.profile(target, "-t", seconds)
         self.assertGreater(report["samples"], 10)
         return report
 
     def test_many_threads_and_those_born_meanwhile(self):
         process = self.start(self.compile(), "40", "new ones")
         wait_until(lambda: len(os.listdir(f"/proc/{process.pid}/task")) > 40, "it has threads")
-        report = self.profiled(process.pid)
+        for seconds in ("1", "5", "20"):  # the one that is new is one of 41 that want two CPUs
+            report = self.profiled(process.pid, seconds)
+            if self.share(report, "once;burn_cycles") > 0:
+                break
         self.assertGreater(self.share(report, "for_ever;burn_cycles"), 0.5)
         self.assertGreater(self.share(report, "once;burn_cycles"), 0)
         # By their CPU time, not by the wall's.
@@ -182,20 +191,15 @@ class ProgramsTest(ProfileCase):
         self.assertEqual([each["pid"] for each in report["processes"]], [mine.pid])
         self.assertIn("being root's", str(report["notes"]))
 
-    def test_a_process_whose_parent_does_not_notice_its_end(self):
-        parent = self.start("sh", "-c", '"$@" & exec sleep 120', "sh", sys.executable, "-c",
-                            "import time\nend = time.time() + 1.5\nwhile time.time() < end: pass")
-        wait_until(lambda: self.children_of(parent.pid), "it has a child")
-        before = time.monotonic()
-        report = self.profile(self.children_of(parent.pid)[0], "-t", "60")
-        self.assertLess(time.monotonic() - before, 40)
-        self.assertIn("it ended meanwhile", report["notes"])
-
     def test_who_has_ended_is_accounted_by_samples(self):
-        program = self.compile()
-        process = self.start("timeout", "-s", "KILL", "--foreground", "1.5", program)
-        wait_until(lambda: self.children_of(process.pid), "it has a child")
-        report = self.profile(self.children_of(process.pid)[0], "-t", "30")
+        process = self.start(self.compile())
+
+        def end(_):
+            so_far = self.cpu_seconds(process.pid)
+            wait_until(lambda: self.cpu_seconds(process.pid) > so_far + 0.3, "it burns cycles")
+            process.kill()
+            process.wait()
+        report = self.profile(process.pid, "-t", "60", once_it_samples=end)
         self.assertGreater(report["samples"], 0)
         self.assertAlmostEqual(report["cpu_seconds"] * report["frequency_hz"], report["samples"],
                                delta=1)
