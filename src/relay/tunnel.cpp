@@ -154,7 +154,8 @@ void Tunnel::connect_failed(int errno_value) {
 
 void Tunnel::open() {
   // Nobody listens there: the kernel has chosen the port that it was to connect to.
-  if (slot_.endpoint().own && sys::is_connected_to_itself(far_->fd(), slot_.endpoint().address)) {
+  const Endpoint& endpoint = slot_.endpoint();
+  if (endpoint.may_meet_itself && sys::is_connected_to_itself(far_->fd(), endpoint.address)) {
     return connect_failed(ECONNREFUSED);
   }
   if (const Result<void> sent = send_header(); !sent) {
@@ -211,7 +212,6 @@ PumpResult Tunnel::step(std::size_t direction, bool source_reset) {
     ends.mirror = &*mirror;
   }
   Pump& pump = pumps_[direction];
-  if (direction == up && pump.sends() > 0) send_at_once();
   const ByteCount spliced_before = pump.spliced();
   const PumpResult result = pump.step(route_.rules, ends, worker_.room());
   if (direction == up && pump.sends() > 1) send_at_once();
@@ -226,9 +226,9 @@ PumpResult Tunnel::step(std::size_t direction, bool source_reset) {
   return result;
 }
 
-/// TCP_NODELAY for the upstream, from the second send on: the first one waits for no
+/// TCP_NODELAY for the upstream, behind the second send: the first one waits for no
 /// acknowledgement, and one request is all that many connections bring. Setting it also sends what
-/// a second one of the same step has left in the queue.
+/// the second one has left in the queue.
 void Tunnel::send_at_once() {
   if (sends_at_once_) return;
   sends_at_once_ = true;

@@ -86,7 +86,7 @@ Endpoint::Endpoint(std::uint32_t number, std::size_t of, const std::string& name
       upstream(of),
       address(at),
       text(at.to_string()),
-      own(sys::is_own_address(at)),
+      may_meet_itself(sys::is_own_address(at) && sys::may_be_given_to_connect(at.port())),
       seed(hash_text(name + " " + text)) {}
 
 // ---------------------------------------------------------------- Slot, Attempt

@@ -55,8 +55,10 @@ struct Endpoint {
   const std::uint32_t id;  ///< never given twice
   const std::size_t upstream;
   const sys::Address address;
-  const std::string text;        ///< of the address
-  const bool own;                ///< this machine has it
+  const std::string text;  ///< of the address
+  /// A connection to it may be one with itself (sys::is_connected_to_itself()); by the range of
+  /// ports as it was when the endpoint was made.
+  const bool may_meet_itself;
   const std::uint64_t seed;      ///< of Balance::Hash: of name and address
   std::uint64_t gone_since = 0;  ///< the first generation without it; under the list's mutex
   std::atomic<bool> gone{false};

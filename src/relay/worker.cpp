@@ -11,12 +11,12 @@ namespace {
 
 constexpr std::size_t buffer_bytes = 64 * kib;
 
-/// Whether sockets are BBR's from the start, which leave_unpaced() then takes them from.
+/// Whether sockets are BBR's from the start: asked once, not at each connection.
 bool is_paced_by_default() {
   const Result<sys::SocketPair> pair = sys::tcp_pair_over_loopback();
   if (!pair) return false;
   const Result<std::string> name = sys::congestion_of(pair->receiver.get());
-  return name && *name == "bbr";
+  return name && *name == sys::paced_congestion;
 }
 
 }  // namespace
@@ -180,7 +180,9 @@ void Worker::tunnel_gone() {
 
 void Worker::prepare(int upstream_fd, const sys::Address& address) const {
   sys::abort_on_close(upstream_fd);
-  if (paced_by_default_ && address.is_loopback()) sys::leave_unpaced(upstream_fd);
+  if (paced_by_default_ && address.is_loopback()) {  // sys::leave_unpaced(), without its question
+    static_cast<void>(sys::set_congestion(upstream_fd, sys::unpaced_congestion));
+  }
 }
 
 void Worker::keep_watch(int upstream_fd) const {

@@ -10,6 +10,7 @@
 
 #include <charconv>
 #include <cstring>
+#include <fstream>
 
 namespace pagewire::sys {
 
@@ -329,6 +330,14 @@ bool is_own_address(const Address& address) {
   const Result<Address> source = local_address(fd.get());
   std::array<char, 64> ours;
   return source && source->host(ours) == host;
+}
+
+bool may_be_given_to_connect(std::uint16_t port) {
+  std::ifstream range("/proc/sys/net/ipv4/ip_local_port_range");
+  unsigned lowest = 0;
+  unsigned highest = 0;
+  if (!(range >> lowest >> highest)) return true;  // no /proc here: any may
+  return lowest <= port && port <= highest;
 }
 
 bool is_connected_to_itself(int fd, const Address& peer) {

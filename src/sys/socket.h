@@ -118,6 +118,10 @@ void set_receive_low_water(int fd, std::size_t bytes);
 /// Whether an address is this machine's.
 bool is_own_address(const Address& address);
 
+/// Whether connect(2) may be given this port for its own end, by this moment's
+/// net.ipv4.ip_local_port_range.
+bool may_be_given_to_connect(std::uint16_t port);
+
 /// Whether the TCP connection to `peer` has this socket at both ends: connect(2) to a port of this
 /// machine on which nobody listens comes about all the same when the kernel has chosen that port
 /// for it.

@@ -68,7 +68,7 @@ Result<std::int64_t> ms_since_last_ack(int fd) {
 
 void leave_unpaced(int fd) {
   const Result<std::string> now = congestion_of(fd);
-  if (now && *now == "bbr") static_cast<void>(set_congestion(fd, "reno"));
+  if (now && *now == paced_congestion) static_cast<void>(set_congestion(fd, unpaced_congestion));
 }
 
 }  // namespace pagewire::sys

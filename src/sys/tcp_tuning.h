@@ -23,6 +23,8 @@ Result<std::string> congestion_of(int fd);
 /// five times as much CPU. Nothing is lost on loopback that pacing could save. Where it cannot be
 /// had (net.ipv4.tcp_allowed_congestion_control) all stays as it was.
 void leave_unpaced(int fd);
+inline constexpr const char* paced_congestion = "bbr";
+inline constexpr const char* unpaced_congestion = "reno";
 
 /// The byte of DSCP and ECN in each IP header: IP_TOS, and IPV6_TCLASS where the socket has it.
 Result<void> set_type_of_service(int fd, int value);
