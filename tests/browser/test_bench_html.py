@@ -10,8 +10,9 @@ import subprocess
 import tempfile
 import unittest
 
-from support import SANITIZER, SOURCE, run_pagewire
+from support import SANITIZER, SOURCE
 from support.browser import CHROMIUM, SHOTS, why_no_browser
+from support.whole_rounds import run_bench
 
 GUARD_S = 600 if SANITIZER else 180
 TINY = ("-t", "0.1", "--warmup", "0.05", "--repeat", "2", "-P", "2")
@@ -31,7 +32,7 @@ class BenchPageTest(unittest.TestCase):
 
     @classmethod
     def bench(cls, *arguments):
-        done = run_pagewire("bench", *arguments, timeout=GUARD_S, cwd=cls.root)
+        done = run_bench(*arguments, timeout=GUARD_S, cwd=cls.root)
         if done.returncode:
             raise AssertionError(f"{arguments}: {done.returncode}\n{done.stderr}")
 

@@ -20,7 +20,7 @@ import xml.etree.ElementTree
 
 from support import (BINARY, SANITIZER, Pagewire, RawClient, TestFolder, coded_bytes, run_pagewire,
                      wait_until)
-from support.whole_rounds import measure_whole_rounds
+from support.whole_rounds import measure_whole_rounds, run_bench
 
 PATHS = ["sendfile", "splice", "vmsplice", "tee", "zerocopy", "mmap", "uring_zc",
          "uring_zc_sqpoll", "uring_splice", "copy"]
@@ -49,7 +49,7 @@ class BenchCase(unittest.TestCase):
     def bench(self, *arguments, code=0, **others):
         """Runs to the end in an empty folder; anything on stderr fails unless `code` says so."""
         others.setdefault("cwd", self.root)
-        done = run_pagewire("bench", *arguments, timeout=GUARD_S, **others)
+        done = run_bench(*arguments, timeout=GUARD_S, **others)
         said = f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         self.assertEqual(done.returncode, code, said)
         self.assertNotIn("Sanitizer", done.stderr)

@@ -12,6 +12,7 @@ import unittest
 import xml.etree.ElementTree
 
 from support import SANITIZER, SOURCE, TestFolder, run_pagewire
+from support.whole_rounds import run_bench
 
 SCHEMA = os.path.join(SOURCE, "docs/bench.schema.json")
 # Debian's python3-jsonschema belongs to Debian's python3; the first one in PATH may be another.
@@ -91,7 +92,7 @@ class FormatsTest(unittest.TestCase):
 
     @classmethod
     def bench(cls, *arguments, code=0):
-        done = run_pagewire("bench", *arguments, timeout=GUARD_S, cwd=cls.folder.root)
+        done = run_bench(*arguments, timeout=GUARD_S, cwd=cls.folder.root)
         if done.returncode != code:
             raise AssertionError(f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}")
         return done
