@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <cstring>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -23,6 +24,7 @@
 #include "cli/steering.h"
 #include "cli/values.h"
 #include "server/server.h"
+#include "sys/text_file.h"
 
 namespace pagewire::cli {
 
@@ -32,6 +34,7 @@ OrUsageError<ServeSettings> settings_from(const Flags& flags);
 int check_config(const ServeSettings& settings);
 int look_at_paths(ServeSettings& settings);
 void take_descriptors(const ServeSettings& settings);
+void look_for_doctor_report(const std::string& file);
 void announce(const server::Server& server, const ServeSettings& settings);
 Steered steered(server::Server& server, const ServeSettings& settings);
 
@@ -52,6 +55,7 @@ int serve(std::span<const std::string> arguments) {
   if (const int refused = look_at_paths(*settings); refused != exit_done) return refused;
   if (!settings->explain.empty()) return explain(*settings);
   take_descriptors(*settings);
+  look_for_doctor_report(settings->server.doctor_report);
   server::Server server;
   if (const auto started = server.start(settings->server); !started) {
     return complain("pagewire serve: " + started.error().text, exit_failed);
@@ -117,6 +121,16 @@ void take_descriptors(const ServeSettings& settings) {
     (void)complain(fmt::format("pagewire serve: note: this process may open {} files; "
                                "max-connections and open-files could need {}",
                                allowed, wanted),
+                   exit_done);
+  }
+}
+
+/// It is read each time it is asked for, so it may come later; a name that is wrong never does.
+void look_for_doctor_report(const std::string& file) {
+  if (file.empty()) return;
+  if (const Result<std::string> report = sys::read_text(file); !report) {
+    (void)complain(fmt::format("pagewire serve: note: no report of doctor in {} now: {}", file,
+                               std::strerror(report.error().errno_value)),
                    exit_done);
   }
 }

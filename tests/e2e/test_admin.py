@@ -76,6 +76,7 @@ class AdminTest(unittest.TestCase):
         status, headers, body = self.ask(server, "/doctor.json")
         self.assertEqual((status, headers["Content-Type"]), (200, "application/json"))
         self.assertEqual(body, b"null\n")
+        self.assertIn(f"no report of doctor in {name} now: No such file", server.output)
         self.folder.write("report.json", b'{"kind": "doctor"}\n')
         os.utime(name, (784111777, 784111777))
         _, headers, body = self.ask(server, "/doctor.json")
