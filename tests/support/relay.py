@@ -6,9 +6,8 @@ import re
 import socket
 import struct
 import threading
-import time
 
-from .server import BINARY, Pagewire, wait_until
+from .server import BINARY, PATIENCE_S, Pagewire, wait_until
 
 RELAYING = re.compile(r" relaying (\[[0-9a-f:]+\]|[0-9.]+):([0-9]+) to ")
 ADMIN = re.compile(r"admin on http://([0-9.]+):([0-9]+)/metrics")
@@ -30,7 +29,7 @@ class Relay(Pagewire):
     def wait_for_addresses(self, count, _with_admin):
         def look():
             if self.process.poll() is not None:
-                self.reader.join(5)
+                self.reader.join(PATIENCE_S)
                 raise AssertionError(f"{self.command} ended with {self.process.returncode}:\n"
                                      f"{self.output}")
             found = RELAYING.findall(self.output)
@@ -49,15 +48,19 @@ class Relay(Pagewire):
         return self.addresses[0]
 
     def held(self):
-        """Descriptors: the least of half a second, in which the connection of the last look at the
-        metrics is closed."""
-        least = self.descriptors()
-        for _ in range(50):
-            time.sleep(0.01)
-            least = min(least, self.descriptors())
-        return least
+        """Descriptors, once the connection of the last look at the metrics is closed."""
+        wait_until(lambda: not self.admin_is_asked(), "nobody is connected to the admin listener")
+        return self.descriptors()
 
-    def connect(self, timeout=10, receive_buffer=None):
+    def admin_is_asked(self):
+        """Whether the relay holds a socket of the admin listener's besides that."""
+        listening, of_nobody = "0A", "0"
+        with open("/proc/net/tcp", encoding="ascii") as file:
+            lines = [line.split() for line in file.readlines()[1:]]
+        return any(int(line[1].split(":")[1], 16) == self.admin[1] and line[3] != listening
+                   and line[9] != of_nobody for line in lines)
+
+    def connect(self, timeout=PATIENCE_S, receive_buffer=None):
         client = Client()
         if receive_buffer is not None:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
