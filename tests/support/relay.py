@@ -135,15 +135,21 @@ class Upstream:
         self.listener.close()
 
 
-def more_than_sockets_hold():
-    """Bytes that do not fit between a sender and a reader who has stopped, with a relay in between:
-    the kernel lets both of the relay's sockets grow to these, and those of the ends, where they
-    are not set, the one's send buffer and the other's receive buffer as well."""
+def two_sockets_hold():
+    """The most bytes on their way between two programs: the kernel lets a send buffer and a receive
+    buffer that are not set grow to these."""
     most = 0
     for name in ("tcp_wmem", "tcp_rmem"):
         with open(f"/proc/sys/net/ipv4/{name}", encoding="ascii") as file:
             most += int(file.read().split()[2])
-    return 2 * most + (4 << 20)  # pipe, records, and what a queue may exceed its limit by
+    return most + (1 << 20)  # what a queue may exceed its limit by
+
+
+def more_than_sockets_hold():
+    """Bytes that do not fit between a sender and a reader who has stopped, with a relay in between:
+    both of the relay's sockets grow, and those of the ends, where they are not set, the one's send
+    buffer and the other's receive buffer as well."""
+    return 2 * two_sockets_hold() + (2 << 20)  # pipe, records
 
 
 def echo(connection):
