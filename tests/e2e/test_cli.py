@@ -18,6 +18,10 @@ FLAGS = ("--listen", "--admin", "--workers", "--pin", "--path", "--cors", "--lis
 NO_SELF_TEST = ("--self-test", "off")
 
 
+def fetch(url):
+    return urllib.request.urlopen(url, timeout=PATIENCE_S)
+
+
 class CliCase(unittest.TestCase):
     def setUp(self):
         self.folder = TestFolder()
@@ -166,14 +170,14 @@ class ConfigTest(CliCase):
         with Pagewire(None, "--config", name, listen=(), admin=None) as server:
             self.wait_for(server, 2)
             for host, port in server.addresses:
-                with urllib.request.urlopen(f"http://{host}:{port}/a.txt", timeout=PATIENCE_S) as answer:
+                with fetch(f"http://{host}:{port}/a.txt") as answer:
                     self.assertEqual(answer.read(), b"a")
                     self.assertEqual(answer.headers["Access-Control-Allow-Origin"], "*")
             self.assertIsNotNone(server.admin)
         with Pagewire(None, "--config", name, "--no-cors", admin="off") as server:
             self.assertEqual(len(server.addresses), 1)
             self.assertIsNone(server.admin)
-            with urllib.request.urlopen(server.url("/a.txt"), timeout=PATIENCE_S) as answer:
+            with fetch(server.url("/a.txt")) as answer:
                 self.assertIsNone(answer.headers["Access-Control-Allow-Origin"])
 
     def wait_for(self, server, count):
@@ -237,7 +241,7 @@ class StartTest(CliCase):
             self.assertEqual([host for host, _ in server.addresses], ["127.0.0.1", "::1"])
             for host, port in server.addresses:
                 shown = f"[{host}]" if ":" in host else host
-                with urllib.request.urlopen(f"http://{shown}:{port}/a.txt", timeout=PATIENCE_S) as answer:
+                with fetch(f"http://{shown}:{port}/a.txt") as answer:
                     self.assertEqual(answer.read(), b"a")
 
     @staticmethod
@@ -260,7 +264,7 @@ class StartTest(CliCase):
             with Pagewire(self.root, "--server-header", value, admin="off") as server:
                 for target in ("/a.txt", "/none"):
                     try:
-                        headers = urllib.request.urlopen(server.url(target), timeout=PATIENCE_S).headers
+                        headers = fetch(server.url(target)).headers
                     except urllib.error.HTTPError as error:
                         headers = error.headers
                     self.assertEqual("Server" in headers, present, target)

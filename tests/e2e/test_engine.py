@@ -55,7 +55,8 @@ class WithoutUring(unittest.TestCase):
             # The second half of a call that another interrupted is "<... io_uring_setup resumed>".
             rings = len(re.findall(r"io_uring_setup\(", log.read()))
         self.assertGreaterEqual(rings, 3)  # the last ones are the probe's and the workers'
-        said = self.said_by_server(*flags, fault=f"inject=io_uring_setup:error=ENOMEM:when={rings}+")
+        fault = f"inject=io_uring_setup:error=ENOMEM:when={rings}+"
+        said = self.said_by_server(*flags, fault=fault)
         self.assertIn("engine epoll", said)
         self.assertIn("no io_uring for all workers", said)
 
