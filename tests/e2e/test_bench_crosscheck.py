@@ -292,7 +292,7 @@ class Iperf3Test(unittest.TestCase):
     def test_iperf3_sees_the_bytes_and_the_rate_that_we_say(self):
         for path in ("sendfile", "copy"):
             with self.subTest(path=path), Sender(self.file, "--iperf3", "--path", path) as sender:
-                end = self.run_client(sender.port, "-P", str(STREAMS), "-t", "2")
+                end = self.run_client(sender.port, "-P", str(STREAMS), "-t", "3")
                 megabytes, seconds, rate = map(float, sender.line_with(RESULT).groups())
                 received, sent = end["sum_received"], end["sum_sent"]
                 # What stood in socket buffers when the test ended was sent and not received.
