@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
-SS_LIMIT_S = 10
+SS_LIMIT_S = 60
 
 
 @dataclass(frozen=True)

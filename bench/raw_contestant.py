@@ -66,7 +66,7 @@ class RawContestant:
         """One connection's whole stream."""
         if not self.client.verifies:
             return 0
-        with socket.create_connection((HOST, self.running.at.port), timeout=10) as stream:
+        with socket.create_connection((HOST, self.running.at.port), timeout=MARGIN_S) as stream:
             return compare(stream, self.running.at.file)
 
     def run_once(self) -> tuple[float, dict]:

@@ -11,7 +11,7 @@ import subprocess
 from pathlib import Path
 from typing import Callable
 
-from servers import Server, Setting
+from servers import START_LIMIT_S, Server, Setting
 
 NAMES = "pagewire haproxy-splice haproxy-tuned haproxy-copy nginx-stream nginx-tuned"
 NGINX_MODULE = "/usr/lib/nginx/modules/ngx_stream_module.so"
@@ -82,7 +82,7 @@ def pagewire_relay(build: Path, origin_port: int, flags: str) -> Server:
     class Relay(Server):
         def why_missing(self) -> str | None:
             done = subprocess.run([program, "relay", "--help"], capture_output=True, check=False,
-                                  timeout=10)
+                                  timeout=START_LIMIT_S)
             return None if done.returncode == 0 else f"{program} is not there with a relay"
     return Relay("pagewire", "subject", str(program), command, ["--version"], "./dev build")
 

@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable
 
-START_LIMIT_S = 10
-STOP_LIMIT_S = 5
+START_LIMIT_S = 60
+STOP_LIMIT_S = 30
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Server:
         if not self.version or not self.path():
             return None
         done = subprocess.run([self.path(), *self.version], capture_output=True, text=True,
-                              timeout=10, check=False)
+                              timeout=START_LIMIT_S, check=False)
         lines = (done.stdout + done.stderr).strip().splitlines()
         return lines[0].removeprefix("nginx version: ") if lines else None
 

@@ -3,6 +3,7 @@ keeps to the schema. The rounds are far too short to say anything about speed.""
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import unittest
 from pathlib import Path
 
 from support import BINARY, SANITIZER, SOURCE
+from support.whole_rounds import STARVED
 
 sys.path.insert(0, os.path.join(SOURCE, "bench"))
 
@@ -22,7 +24,11 @@ import reporting  # noqa: E402
 import seed_text  # noqa: E402
 import verdicts  # noqa: E402
 
-LIMIT_S = 240 if SANITIZER else 90
+LIMIT_S = 600 if SANITIZER else 240
+# Of a round. Where others have the CPUs, a process may have no time within half a second: that is
+# what these say, and then it is done again with longer ones.
+SECONDS = ("0.5", "3", "10")
+NO_TIME = re.compile("received nothing|nothing was received|within the window|" + STARVED)
 BUILD = os.path.dirname(BINARY)
 NOTHING = meter.Sample(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 
@@ -179,26 +185,46 @@ class DriversTest(unittest.TestCase):
         for program in ("bench_load", "bench_load_tls", "bench_connects", "bench_readwrite_loop"):
             if not os.path.exists(os.path.join(BUILD, program)):
                 self.skipTest(f"{program} is not built beside {BINARY}")
+        for seconds in SECONDS:
+            found, missing = self.drive_once(name, seconds, *flags)
+            if not all(NO_TIME.search(reason) for reason in missing):
+                break
+            if not missing:
+                return found
+        self.fail(f"not all have a bill: {missing}")
+
+    @staticmethod
+    def why_no_bill(row, contender):
+        """None where there is one, and where it is not installed."""
+        metric = "cpu_ms_per_gbit" if row["size_bytes"] else "cpu_us_per_request"
+        if reporting.median(contender, metric) is not None:
+            return None
+        if contender["unavailable"] is not None:
+            return None if "is not there" in contender["unavailable"] else contender["unavailable"]
+        return "; ".join(one["failed"] or one["figures"][metric]["reason"]
+                         for one in contender["rounds"])
+
+    def drive_once(self, name, seconds, *flags):
+        """The report, and why some have no bill."""
         with tempfile.TemporaryDirectory() as folder:
             os.chmod(folder, 0o755)  # servers give up root and read as another user
             report, table = os.path.join(folder, "r.json"), os.path.join(folder, "r.md")
             done = subprocess.run(
                 [sys.executable, os.path.join(SOURCE, f"bench/{name}.py"), "--build", BUILD,
-                 "--rounds", "1", "--seconds", "0.5", "--work-dir", folder, "--json", report,
+                 "--rounds", "1", "--seconds", seconds, "--work-dir", folder, "--json", report,
                  "--md", table, *flags],
                 capture_output=True, text=True, timeout=LIMIT_S, check=False)
             self.assertIn(done.returncode, (0, 1), done.stdout + done.stderr)
+            if not os.path.exists(report) and STARVED in done.stderr:  # pagewire bench's own rounds
+                return None, [STARVED]
             self.assertTrue(os.path.exists(report), done.stdout + done.stderr)
             self.check_schema(report)
             self.assertEqual(sorted(os.listdir(folder)), ["r.json", "r.md"], "something is left")
             self.assertIn("|", Path(table).read_text())
             found = json.loads(Path(report).read_text())
-            # 1: somebody has no bill, which may only be because it is not installed.
-            for row in found["rows"]:
-                for one in row["contenders"]:
-                    if reporting.median(one, "cpu_ms_per_gbit") is None and row["size_bytes"]:
-                        self.assertIn("is not there", one["unavailable"] or "", done.stderr)
-            return found
+            reasons = [self.why_no_bill(row, one) for row in found["rows"]
+                       for one in row["contenders"]]
+            return found, [reason for reason in reasons if reason is not None]
 
     def check_schema(self, report):
         done = subprocess.run(["/usr/bin/python3", "-m", "jsonschema", "-i", report,

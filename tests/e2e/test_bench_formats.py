@@ -18,7 +18,7 @@ SCHEMA = os.path.join(SOURCE, "docs/bench.schema.json")
 # Debian's python3-jsonschema belongs to Debian's python3; the first one in PATH may be another.
 PYTHON = "/usr/bin/python3"
 SVG = "{http://www.w3.org/2000/svg}"
-GUARD_S = 600 if SANITIZER else 180
+GUARD_S = 600 if SANITIZER else 300
 TINY = ("-t", "0.1", "--warmup", "0.05", "--repeat", "2", "-P", "2")
 FILES = ("json", "csv", "html", "svg", "md")
 AWKWARD = "a<b & \"c\", 'd' | `e`\n</script><!-- é€ \x1b[31m]]> {} %s \\ =1+1"
@@ -82,7 +82,8 @@ class FormatsTest(unittest.TestCase):
             "sweep": ("sweep", "--sizes", "1K,16K,256K", *TINY, "--path",
                       "sendfile,tee,zerocopy,mmap,copy"),
         }
-        cls.tables = {name: cls.bench(*command, *cls.outputs(name)).stdout
+        cls.tables = {name: cls.bench(*command, *cls.outputs(name),
+                                      report_of=lambda _, n=name: cls.load(f"{n}.json")).stdout
                       for name, command in cls.written.items()}
 
     @classmethod
@@ -91,21 +92,24 @@ class FormatsTest(unittest.TestCase):
         return [part for kind in FILES for part in (f"--{kind}", f"{name}.{kind}")]
 
     @classmethod
-    def bench(cls, *arguments, code=0):
-        done = run_bench(*arguments, timeout=GUARD_S, cwd=cls.folder.root)
+    def bench(cls, *arguments, code=0, **others):
+        done = run_bench(*arguments, timeout=GUARD_S, cwd=cls.folder.root, **others)
         if done.returncode != code:
             raise AssertionError(f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}")
         return done
 
-    def path(self, name):
-        return os.path.join(self.folder.root, name)
+    @classmethod
+    def path(cls, name):
+        return os.path.join(cls.folder.root, name)
 
-    def read(self, name):
-        with open(self.path(name), encoding="utf-8", newline="") as file:
+    @classmethod
+    def read(cls, name):
+        with open(cls.path(name), encoding="utf-8", newline="") as file:
             return file.read()
 
-    def load(self, name):
-        return json.loads(self.read(name))
+    @classmethod
+    def load(cls, name):
+        return json.loads(cls.read(name))
 
     def render(self, name, report):
         """Every format of a report that this test made up; returns the table."""

@@ -11,7 +11,7 @@ import threading
 import time
 import unittest
 
-from support import TestFolder
+from support import TestFolder, two_sockets_hold
 from support.bench_sender import BenchSender
 
 # Not uring_zc_sqpoll: what is under way when a test ends is received and not counted as sent.
@@ -22,7 +22,10 @@ BLOCK = 128 << 10
 SIZE = 8 * MIB + 12_345  # many times round in a second
 ONLY_REVERSE = "refused: only reverse TCP tests (iperf3 -R)"
 # What a test's last moment leaves in the buffers of a connection was sent and is not received.
-BUFFERS = 16 * MIB
+BUFFERS = two_sockets_hold()
+# The client alone measures how long a test is. Sender and client may stand still for two seconds of
+# it, and something is sent all the same.
+TEST_S = "3"
 CLOCKS_S = 0.05  # a timer that goes by ticks, and what is printed of seconds
 
 
@@ -65,10 +68,10 @@ class AgreementTest(Iperf3Case):
     def test_time_on_one_and_four_streams_by_each_path(self):
         for path in PATHS:
             with BenchSender(self.file, "--iperf3", "--path", path) as sender:
-                # A second is the shortest test of a time that there is.
                 for number, streams in enumerate((1, 4) if path in ("sendfile", "copy") else (4,),
                                                  1):
-                    said, line = self.reverse(sender, "-P", str(streams), "-t", "1", number=number)
+                    said, line = self.reverse(sender, "-P", str(streams), "-t", TEST_S,
+                                              number=number)
                     end = said["end"]
                     self.assertEqual(len(end["streams"]), streams)
                     self.assertEqual(line["path"], path)
@@ -89,7 +92,7 @@ class AgreementTest(Iperf3Case):
     def test_the_cpu_time_is_this_process_s(self):
         """Against the clock of /proc, which started with the process."""
         with BenchSender(self.file, "--iperf3", "--path", "copy") as sender:
-            said, _ = self.reverse(sender, "-t", "1")
+            said, _ = self.reverse(sender, "-t", TEST_S)
             percent = said["end"]["cpu_utilization_percent"]
             with open(f"/proc/{sender.pid}/stat", encoding="ascii") as file:
                 fields = file.read().rsplit(")", 1)[1].split()
@@ -122,7 +125,7 @@ class AgreementTest(Iperf3Case):
     def test_omitted_time_is_not_counted(self):
         with BenchSender(self.file, "--iperf3") as sender:
             begun = time.monotonic()
-            said, line = self.reverse(sender, "-t", "1", "-O", "1", "-P", "2")
+            said, line = self.reverse(sender, "-t", TEST_S, "-O", "1", "-P", "2")
             whole_s = time.monotonic() - begun
             self.assertGreater(float(line["seconds"]), 0.5)
             # However late anybody was: the whole has that second, and our time has not.
@@ -133,7 +136,7 @@ class AgreementTest(Iperf3Case):
     def test_a_rate_is_kept(self):
         """Never more than -b asked for, but for the block that each stream begins with."""
         with BenchSender(self.file, "--iperf3") as sender:
-            said, line = self.reverse(sender, "-t", "2", "-b", "40M", "-P", "2")
+            said, line = self.reverse(sender, "-t", TEST_S, "-b", "40M", "-P", "2")
             most = 2 * (40e6 / 8 * float(line["seconds"]) + BLOCK + 40e6 / 8 * 0.01)
             self.assertGreater(said["end"]["sum_sent"]["bytes"], 0)
             self.assertLessEqual(int(line["bytes"]), most)
@@ -200,9 +203,11 @@ class EndsTest(Iperf3Case):
 
     def test_a_second_client_is_told_that_the_server_is_busy(self):
         with BenchSender(self.file, "--iperf3") as sender:
-            first = self.client(sender, "-t", "2")
+            first = self.client(sender, "-t", "10")
+            first.send_signal(signal.SIGSTOP)  # its test is not over before it goes on
             self.assertIn("the server is busy", iperf3(sender, "-R", "-t", "1").get("error", ""))
             self.assertRegex(sender.complaint(), "refused: another test is running$")
+            first.send_signal(signal.SIGCONT)
             self.assertNotIn("error", json.loads(first.communicate(timeout=GUARD_S)[0]))
             self.reverse(sender, "-n", "5M", number=2)
 

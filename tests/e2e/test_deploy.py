@@ -154,19 +154,20 @@ class PrometheusTest(unittest.TestCase):
         cls.addClassCleanup(cls.serve.kill)
         upstream = Upstream(lambda connection: connection.sendall(b"x" * 300_000))
         cls.addClassCleanup(upstream.close)
-        nobody = Upstream(lambda connection: None)
-        nobody.close()
+        nobody = socket.socket()  # who is asked on a port that it has and does not listen on
+        nobody.bind(("127.0.0.1", 0))
+        cls.addClassCleanup(nobody.close)
         # no-host.invalid is looked up in vain; the others serve the relay's clients.
         cls.relay = Relay("--mirror", os.path.join(cls.folder.root, "mirror"), "--to",
                           "no-host.invalid:1", "--resolve-interval", "1s",
                           "--max-connections", "8",
-                          to=[upstream.address, nobody.address])
+                          to=[upstream.address, nobody.getsockname()])
         cls.addClassCleanup(cls.relay.kill)
         over = threading.Event()
         for load in (cls.load_serve, cls.load_relay):
             thread = threading.Thread(target=cls.repeat, args=(load, over), daemon=True)
             thread.start()
-            cls.addClassCleanup(thread.join, 10)
+            cls.addClassCleanup(thread.join, PATIENCE_S)
         cls.addClassCleanup(over.set)
         cls.prometheus = Prometheus([cls.serve, cls.relay], RULES_FILE)
         cls.addClassCleanup(cls.prometheus.close)
@@ -205,7 +206,7 @@ class PrometheusTest(unittest.TestCase):
         """More than --max-connections at once."""
         with contextlib.ExitStack() as clients:
             for _ in range(40):
-                clients.enter_context(socket.create_connection(address, timeout=10))
+                clients.enter_context(socket.create_connection(address, timeout=PATIENCE_S))
 
     def expanded(self, expression):
         """As Grafana asks: all instances chosen, the interval that belongs to the scrapes."""

@@ -15,7 +15,7 @@ import jsonschema
 
 from support import BINARY, SANITIZER, SOURCE, TestFolder, run_pagewire
 
-GUARD_S = 60
+GUARD_S = 120
 OF_A_CARD = {"scatter-gather", "checksum", "segmentation", "tls-offload", "queues", "rings",
              "steering"}
 STATUS_OF = {"ok": 0, "warning": 1, "failed": 2}

@@ -24,13 +24,16 @@ class ExplainTest(unittest.TestCase):
     def run_serve(self, *arguments):
         return run_pagewire("serve", self.root, *arguments, env=self.environment)
 
-    def explain(self, *arguments):
-        """The lines as a dictionary; those without a name of their own stand under "paths"."""
+    def run_unstalled(self, *arguments):
         def look():
             ended = self.run_serve(*arguments)
             # As paths seem to on a machine that has no time for its kernel threads: asked again.
             return None if ": stalled after " in ended.stderr else ended
-        done = wait_until(look, "a self-test in which no path stalls")
+        return wait_until(look, "a self-test in which no path stalls")
+
+    def explain(self, *arguments):
+        """The lines as a dictionary; those without a name of their own stand under "paths"."""
+        done = self.run_unstalled(*arguments)
         self.assertEqual((done.returncode, done.stderr), (0, ""), done)
         found = {"paths": {}}
         for line in done.stdout.splitlines():
@@ -42,7 +45,7 @@ class ExplainTest(unittest.TestCase):
         return found
 
     def refused(self, status, *arguments, naming=()):
-        done = self.run_serve(*arguments)
+        done = self.run_unstalled(*arguments)
         self.assertEqual((done.returncode, done.stdout), (status, ""), done.stderr)
         self.assertRegex(done.stderr, r"\A[^\n]+\n\Z")
         for word in naming:

@@ -39,7 +39,7 @@ class HlsTest(ServedCase):
 
     def fetch(self, url):
         context = CONTEXT if url.startswith("https:") else None
-        with urllib.request.urlopen(url, timeout=20, context=context) as answer:
+        with urllib.request.urlopen(url, timeout=60, context=context) as answer:
             return answer.read(), answer.headers
 
     def playlist(self, url):
@@ -78,7 +78,7 @@ class HlsTest(ServedCase):
         done = subprocess.run(
             ["ffmpeg", "-nostdin", "-hide_banner", "-loglevel", "error", "-i", source,
              "-map", "0:v", "-map", "0:a", "-f", "streamhash", "-hash", "sha256", "-"],
-            capture_output=True, text=True, timeout=60, check=False)
+            capture_output=True, text=True, timeout=240, check=False)
         self.assertEqual((done.returncode, done.stderr), (0, ""))
         return done.stdout.split()
 
@@ -94,7 +94,7 @@ class HlsTest(ServedCase):
             ["ffprobe", "-loglevel", "error", "-count_packets", "-select_streams", "v",
              "-show_entries", "stream=height,nb_read_packets", "-of", "csv=p=0",
              self.server.url("/master.m3u8")],
-            capture_output=True, text=True, timeout=60, check=True)
+            capture_output=True, text=True, timeout=240, check=True)
         seen = {tuple(line.strip(",").split(",")) for line in done.stdout.split()}
         frames = str(SECONDS * FRAMES_A_SECOND)
         self.assertEqual(seen, {("90", frames), ("180", frames)})

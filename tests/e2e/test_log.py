@@ -93,9 +93,10 @@ class LogTest(unittest.TestCase):
         self.assertRegex(first["time"], r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z$")
 
     def test_pinned_path_is_logged(self):
-        for path in ("splice", "mmap"):
+        for number, path in enumerate(("splice", "mmap"), 1):
             with RawClient(self.serve("json", "--path", path).address) as client:
                 client.get("/big.bin")
+            self.lines(number)  # each server writes its line when it comes to it
         rows = [json.loads(line) for line in self.lines(2)]
         self.assertEqual([(row["path"], row["reason"]) for row in rows], PINNED)
 

@@ -96,6 +96,7 @@ class RelayMetricsDocumentedTest(unittest.TestCase):
             client = TlsSocket(raw)
             while client.recv(4096):
                 pass
+        settle(relay)  # what has labels of its own is there once it was counted
         metrics = fetch_metrics(relay)
         above, below = text_of(SOURCE, "docs/METRICS.md").split(OF_A_RELAY)
         own = {name: kind for name, kind, _, _ in documented(below)}

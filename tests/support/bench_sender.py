@@ -77,6 +77,16 @@ class BenchSender:
     def descriptors(self):
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
+    def sockets(self):
+        """How many descriptors are sockets. A connection's is closed after its line was said."""
+        folder, found = f"/proc/{self.pid}/fd", 0
+        for name in os.listdir(folder):
+            try:
+                found += os.readlink(os.path.join(folder, name)).startswith("socket:")
+            except FileNotFoundError:  # closed since
+                pass
+        return found
+
     def signal(self, number):
         self.process.send_signal(number)
 
@@ -105,7 +115,7 @@ class BenchSender:
 
     def close(self):
         for reader in self.readers:
-            reader.join(5)
+            reader.join(PATIENCE_S)
         self.process.stdout.close()
         self.process.stderr.close()
 

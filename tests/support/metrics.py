@@ -3,7 +3,7 @@
 import re
 import urllib.request
 
-from .server import wait_until
+from .server import PATIENCE_S, wait_until
 
 SAMPLE = re.compile(r'([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})? ([-+0-9.eE]+|NaN|[-+]Inf)')
 LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"(?:,|$)')
@@ -54,7 +54,7 @@ class Metrics:
 
 def fetch_metrics(server):
     host, port = server.admin
-    with urllib.request.urlopen(f"http://{host}:{port}/metrics", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://{host}:{port}/metrics", timeout=PATIENCE_S) as answer:
         return Metrics(answer.read().decode())
 
 

@@ -9,7 +9,7 @@ import urllib.parse
 import urllib.request
 
 from .ports import free_port
-from .server import wait_until
+from .server import PATIENCE_S, wait_until
 
 SCRAPE = "500ms"
 
@@ -51,7 +51,7 @@ class Prometheus:
     def get(self, path, parse=True, **parameters):
         url = f"http://{self.address}{path}?{urllib.parse.urlencode(parameters)}"
         try:
-            with urllib.request.urlopen(url, timeout=10) as answer:
+            with urllib.request.urlopen(url, timeout=PATIENCE_S) as answer:
                 text = answer.read()
         except urllib.error.HTTPError as error:
             if not parse:

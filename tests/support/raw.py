@@ -8,7 +8,7 @@ import time
 from .server import TLS, TLS_PORTS
 from .tls_socket import TlsSocket
 
-TIMEOUT_S = 15.0
+TIMEOUT_S = 60.0  # a guard against hanging
 STATUS_LINE = re.compile(rb"HTTP/1\.1 ([1-5][0-9][0-9]) [\t\x20-\x7e]*")
 FIELD_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([\t\x20-\x7e]*?)[ \t]*")
 

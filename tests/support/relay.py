@@ -6,9 +6,8 @@ import re
 import socket
 import struct
 import threading
-import time
 
-from .server import BINARY, Pagewire, wait_until
+from .server import BINARY, PATIENCE_S, Pagewire, wait_until
 
 RELAYING = re.compile(r" relaying (\[[0-9a-f:]+\]|[0-9.]+):([0-9]+) to ")
 ADMIN = re.compile(r"admin on http://([0-9.]+):([0-9]+)/metrics")
@@ -30,7 +29,7 @@ class Relay(Pagewire):
     def wait_for_addresses(self, count, _with_admin):
         def look():
             if self.process.poll() is not None:
-                self.reader.join(5)
+                self.reader.join(PATIENCE_S)
                 raise AssertionError(f"{self.command} ended with {self.process.returncode}:\n"
                                      f"{self.output}")
             found = RELAYING.findall(self.output)
@@ -49,15 +48,19 @@ class Relay(Pagewire):
         return self.addresses[0]
 
     def held(self):
-        """Descriptors: the least of half a second, in which the connection of the last look at the
-        metrics is closed."""
-        least = self.descriptors()
-        for _ in range(50):
-            time.sleep(0.01)
-            least = min(least, self.descriptors())
-        return least
+        """Descriptors, once the connection of the last look at the metrics is closed."""
+        wait_until(lambda: not self.admin_is_asked(), "nobody is connected to the admin listener")
+        return self.descriptors()
 
-    def connect(self, timeout=10, receive_buffer=None):
+    def admin_is_asked(self):
+        """Whether the relay holds a socket of the admin listener's besides that."""
+        listening, of_nobody = "0A", "0"
+        with open("/proc/net/tcp", encoding="ascii") as file:
+            lines = [line.split() for line in file.readlines()[1:]]
+        return any(int(line[1].split(":")[1], 16) == self.admin[1] and line[3] != listening
+                   and line[9] != of_nobody for line in lines)
+
+    def connect(self, timeout=PATIENCE_S, receive_buffer=None):
         client = Client()
         if receive_buffer is not None:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
@@ -132,15 +135,21 @@ class Upstream:
         self.listener.close()
 
 
-def more_than_sockets_hold():
-    """Bytes that do not fit between a sender and a reader who has stopped, with a relay in between:
-    the kernel lets both of the relay's sockets grow to these, and those of the ends, where they
-    are not set, the one's send buffer and the other's receive buffer as well."""
+def two_sockets_hold():
+    """The most bytes on their way between two programs: the kernel lets a send buffer and a receive
+    buffer that are not set grow to these."""
     most = 0
     for name in ("tcp_wmem", "tcp_rmem"):
         with open(f"/proc/sys/net/ipv4/{name}", encoding="ascii") as file:
             most += int(file.read().split()[2])
-    return 2 * most + (4 << 20)  # pipe, records, and what a queue may exceed its limit by
+    return most + (1 << 20)  # what a queue may exceed its limit by
+
+
+def more_than_sockets_hold():
+    """Bytes that do not fit between a sender and a reader who has stopped, with a relay in between:
+    both of the relay's sockets grow, and those of the ends, where they are not set, the one's send
+    buffer and the other's receive buffer as well."""
+    return 2 * two_sockets_hold() + (2 << 20)  # pipe, records
 
 
 def echo(connection):

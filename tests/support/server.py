@@ -28,8 +28,9 @@ TLS_PORTS = set()
 
 ADDRESS = re.compile(r"http://(\[[0-9a-f:]+\]|[0-9.]+):([0-9]+)/")
 TLS_ADDRESS = re.compile(r"https://(\[[0-9a-f:]+\]|[0-9.]+):([0-9]+)/")
-# A sanitized program starts and answers several times more slowly.
-PATIENCE_S = 60.0 if SANITIZER else 15.0
+# A guard against hanging, which a machine that is busy with others does not reach. A sanitized
+# program starts and answers several times more slowly.
+PATIENCE_S = 180.0 if SANITIZER else 60.0
 
 
 def wait_until(holds, what, timeout=PATIENCE_S, pause=0.01):
@@ -115,7 +116,7 @@ class Pagewire:
 
         def look():
             if self.process.poll() is not None:
-                self.reader.join(5)
+                self.reader.join(PATIENCE_S)
                 raise AssertionError(f"{self.command} ended with {self.process.returncode}:\n"
                                      f"{self.output}")
             served, served_tls, admin = [], [], None
@@ -175,7 +176,7 @@ class Pagewire:
         except subprocess.TimeoutExpired as error:
             self.kill()
             raise AssertionError("the server did not end:\n" + self.output) from error
-        self.reader.join(5)
+        self.reader.join(PATIENCE_S)
         self.process.stdout.close()
         if self.process.returncode != expected or "Sanitizer" in self.output:
             raise AssertionError(f"{self.command} ended with {self.process.returncode} instead of "
@@ -186,7 +187,7 @@ class Pagewire:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
-        self.reader.join(5)
+        self.reader.join(PATIENCE_S)
         self.process.stdout.close()
 
     def __enter__(self):

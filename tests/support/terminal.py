@@ -165,12 +165,13 @@ class OnTerminal:
         """Until the screen shows it; returns the match."""
         end = time.monotonic() + timeout
         while True:
-            self.read(0.05)
+            ended = self.process.poll()  # before the read, which then takes its last words as well
+            self.read(0.05 if ended is None else PATIENCE_S)
             found = re.search(pattern, self.screen.text(), re.M)
             if found:
                 return found
-            if time.monotonic() > end or self.process.poll() is not None:
-                raise AssertionError(f"not seen: {pattern} (ended with {self.process.poll()}) in\n"
+            if time.monotonic() > end or ended is not None:
+                raise AssertionError(f"not seen: {pattern} (ended with {ended}) in\n"
                                      f"{self.screen.text()}")
 
     def wait(self):
