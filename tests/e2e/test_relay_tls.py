@@ -91,7 +91,9 @@ class RelayTlsCase(unittest.TestCase):
 
 
 def send_all(client, data):
-    """In a thread of its own; nobody else may use the client meanwhile."""
+    """In a thread of its own; nobody else may use the client meanwhile. Without a timeout, which
+    would be one of all of it."""
+    client.raw.settimeout(None)
     thread = threading.Thread(target=lambda: client.sendall(data), daemon=True)
     thread.start()
     return thread
@@ -215,7 +217,7 @@ class BytesTest(RelayTlsCase):
                 rss_kib = int(next(line for line in status if line.startswith("VmRSS")).split()[1])
             self.assertLess(rss_kib << 10, len(data))
         go_on.set()
-        sender.join(PATIENCE_S)
+        sender.join()
         client.shutdown(socket.SHUT_WR)
         self.assertEqual(read_all(client), b"")
         self.check_same(got[0], data)
@@ -318,7 +320,7 @@ class EndsTest(RelayTlsCase):
             ["openssl", "s_client", "-quiet", "-connect", f"{host}:{port}", "-tls1_3",
              "-no_ign_eof"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL)
-        limit = threading.Timer(10, client.kill)
+        limit = threading.Timer(PATIENCE_S, client.kill)
         limit.start()
         self.addCleanup(limit.cancel)
         with client:
@@ -366,15 +368,20 @@ class HandshakeTest(RelayTlsCase):
 
     def test_handshakes_that_stand_still(self):
         relay = self.relay("--handshake-timeout", "300ms", serve=echo)
-        silent, half, gone = self.raw(relay), self.raw(relay), self.raw(relay)
-        half.sendall(b"\x16\x03\x01\x02\0\x01")
-        gone.shutdown(socket.SHUT_WR)
-        for client in silent, half:
+        silent, half = self.raw(relay), self.raw(relay)
+        for client, begin in (half, b"\x16\x03\x01\x02\0\x01"), (silent, b""):
             with self.assertRaises(ConnectionResetError):
+                client.sendall(begin)  # which may be late
                 client.recv(1)
-        self.assertEqual(gone.recv(1), b"")
         self.wait_for_end(relay, "handshake-timeout", 2)
         self.wait_for(relay, "pagewire_tls_handshakes_total", 2, result="timeout")
+        self.assertEqual(relay.upstream.served, 0)
+
+    def test_a_client_that_leaves_before_its_handshake(self):
+        relay = self.relay("--handshake-timeout", "60s", serve=echo)
+        client = self.raw(relay)
+        client.shutdown(socket.SHUT_WR)
+        self.assertEqual(client.recv(1), b"")
         self.wait_for(relay, "pagewire_tls_handshakes_total", 1, result="peer-gone")
         self.assertEqual(relay.upstream.served, 0)
 
@@ -449,8 +456,8 @@ class TablesAndUsageTest(RelayTlsCase):
         self.addCleanup(relay.stop)
         wait_until(lambda: len(relay.addresses) == 2 or relay.wait_for_addresses(2, True),
                    "both relays")
-        secure = TlsSocket(socket.create_connection(relay.addresses[0], timeout=10))
-        plain = socket.create_connection(relay.addresses[1], timeout=10)
+        secure = TlsSocket(socket.create_connection(relay.addresses[0], timeout=PATIENCE_S))
+        plain = socket.create_connection(relay.addresses[1], timeout=PATIENCE_S)
         for client in secure, plain:
             client.sendall(b"hello")
             client.shutdown(socket.SHUT_WR)
