@@ -413,8 +413,8 @@ class WatchingTest(RelayCase):
                 for line in lines if len(line) >= 5 and line[3].isdigit() and line[-1] != "total"}
         moving = done["splice"] + done["epoll_wait"]
         self.assertGreater(done["splice"], 64)
-        # How often depends on who else has the CPUs: --coalesce-us, each of which saves an epoll_wait
-        # at least; the push of what is held back when the upstream is late; the tick's look at time.
+        # How often depends on who else has the CPUs: --coalesce-us, each of which saves an
+        # epoll_wait at least; the push of what is held back when the upstream is late; the tick's.
         asides = [done.get(name, 0) for name in ("clock_nanosleep", "setsockopt", "getrusage")]
         self.assertLessEqual(max(asides), done["epoll_wait"], done)
         self.assertLess(sum(done.values()) - sum(asides) - moving, moving / 10, done)
