@@ -222,8 +222,8 @@ class PathsTest(unittest.TestCase):
                    if (match := re.match(r"sendfile\(.* = (\d+)", call)))
 
     def wait_for_tracer(self, pid, tracer):
-        """Until it says so: then it has told every thread to stop. Who is traced (TracerPid) may still
-        make a call that it does not see."""
+        """Until it says so: then it has told every thread to stop. Who is traced (TracerPid) may
+        still make a call that it does not see."""
         said = next((line for line in tracer.stderr if f"Process {pid} attached" in line), None)
         self.assertIsNotNone(said, "strace ended")
 
