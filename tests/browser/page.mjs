@@ -10,6 +10,7 @@ const [file, folder] = process.argv.slice(2);
 const require = createRequire(new URL("../../web/package.json", import.meta.url));
 const { chromium } = require("playwright-core");
 
+const PATIENCE_MS = 120000;
 const VIEWS = [
   { name: "wide", width: 1200, scheme: "light", media: "screen" },
   { name: "dark", width: 1200, scheme: "dark", media: "screen" },
@@ -52,9 +53,11 @@ function look() {
 const seen = { requests: [], errors: [], views: {} };
 const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM, args: ["--no-sandbox", "--disable-gpu"],
+  timeout: PATIENCE_MS,
 });
 try {
   const page = await browser.newPage();
+  page.setDefaultTimeout(PATIENCE_MS);
   page.on("request", (request) => seen.requests.push(request.url().slice(0, 80)));
   page.on("console", (message) => seen.errors.push(message.text()));
   page.on("pageerror", (error) => seen.errors.push(String(error)));

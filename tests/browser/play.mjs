@@ -7,7 +7,7 @@ const [url, screenshot, profile] = process.argv.slice(2);
 const require = createRequire(new URL("../../web/package.json", import.meta.url));
 const { chromium } = require("playwright-core");
 
-const PATIENCE_MS = 20000;
+const PATIENCE_MS = 60000;
 const FLAGS = [
   "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
   "--disable-background-networking", "--disable-component-update", "--disable-sync",
@@ -81,9 +81,11 @@ const context = await chromium.launchPersistentContext(profile, {
   executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
   args: FLAGS,
   viewport: { width: 1280, height: 860 },
+  timeout: PATIENCE_MS,
 });
 try {
   const page = await context.newPage();
+  page.setDefaultTimeout(PATIENCE_MS);
   watch(page);
   await play(page);
 } catch (error) {

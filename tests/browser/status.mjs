@@ -5,7 +5,7 @@
 // is awaited on standard input.
 import process from "node:process";
 import { createInterface } from "node:readline";
-import { PATIENCE_MS, open, state, views, watched } from "./status_page.mjs";
+import { PATIENCE_MS, look, open, state, views, watched } from "./status_page.mjs";
 
 const [url, folder] = process.argv.slice(2);
 const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
@@ -18,7 +18,9 @@ async function smuggle() {
   styles.textContent = "body { background: rgb(1, 2, 3) !important }";
   document.body.append(script, styles);
   document.body.setAttribute("style", "color: rgb(1, 2, 3)");
-  await new Promise((resume) => { setTimeout(resume, 100); });  // the reports are events
+  for (let i = 0; i < 100 && window.violations.length < 3; ++i) {  // the reports are events
+    await new Promise((resume) => { setTimeout(resume, 100); });
+  }
   const { color, backgroundColor } = getComputedStyle(document.body);
   return {
     script: window.foreign === true,
@@ -27,23 +29,51 @@ async function smuggle() {
   };
 }
 
+/** There is a load, all of whose figures are there. */
+const works = (seen) => (
+  ["gbit", "requests", "cpu", "per_gbit", "p99"].every((figure) => seen[figure] > 0)
+    && seen.paths.includes("large-body 100%") && seen.heat?.pixels > 0);
+
+/** Pauses the page while it waits for an answer, which comes when it is paused. */
+async function pause(page, until) {
+  let asks;
+  let answer;
+  const asked = new Promise((resume) => { asks = resume; });
+  const answered = new Promise((resume) => { answer = resume; });
+  await page.route("**/metrics", async (route) => {
+    asks();
+    await answered;
+    await route.continue().catch(() => {});  // given up, for the page has waited too long
+  });
+  await asked;
+  await page.getByRole("button", { name: "Pause" }).click();
+  await until(() => document.getElementById("state").textContent === "paused");
+  answer();
+  await page.unroute("**/metrics");
+}
+
 await watched(async (page, seen) => {
   const until = (condition) => (
     page.waitForFunction(condition, undefined, { timeout: PATIENCE_MS }));
   await open(page, url);
-  seen.begin = await page.evaluate(state);
+  const begin = await look(page, works);
   await page.waitForTimeout(4000);
-  seen.later = await page.evaluate(state);
+  seen.begin = begin;
+  seen.later = await look(page, (later) => works(later)
+    && ["gbit", "requests", "p99"].some((figure) => later[figure] !== begin[figure])
+    && later.charts[0] > begin.charts[0] && later.heat.pixels > begin.heat.pixels
+    && later.heat.strengths > 1);
   seen.views = await views(page, folder, "status");
-  await page.getByRole("button", { name: "Pause" }).click();
-  await until(() => document.getElementById("state").textContent === "paused");
+  await pause(page, until);
   const asked = seen.requests.length;
   await page.waitForTimeout(1300);
   seen.asked_while_paused = seen.requests.length - asked;
+  seen.state_while_paused = await page.textContent("#state");
   await page.getByRole("button", { name: "Go on" }).click();
   await until(() => document.getElementById("state").textContent === "live");
   const spoken = seen.errors.length;
   seen.smuggled = await page.evaluate(smuggle);
+  await look(page, () => seen.errors.length >= spoken + 3);  // the console comes by and by
   seen.refused = seen.errors.splice(spoken);
   process.stdout.write("restart\n");
   await until(() => document.getElementById("state").textContent === "not reached");

@@ -14,7 +14,7 @@ from support import SANITIZER, SOURCE
 from support.browser import CHROMIUM, SHOTS, why_no_browser
 from support.whole_rounds import run_bench
 
-GUARD_S = 600 if SANITIZER else 180
+GUARD_S = 900 if SANITIZER else 400
 TINY = ("-t", "0.1", "--warmup", "0.05", "--repeat", "2", "-P", "2")
 SIZES = [1024 << i for i in range(0, 17, 2)] + [1024 << i for i in (1, 3, 5, 7)]
 

@@ -28,7 +28,7 @@ class PlayerTest(unittest.TestCase):
         script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "play.mjs")
         done = subprocess.run(
             ["node", script, url, os.path.join(SHOTS, "player.png"), self.profile],
-            capture_output=True, text=True, timeout=120, check=False,
+            capture_output=True, text=True, timeout=400, check=False,
             env=os.environ | {"CHROMIUM": CHROMIUM})
         self.assertEqual(done.returncode, 0, done.stderr)
         return json.loads(done.stdout)

@@ -8,10 +8,10 @@ import subprocess
 import threading
 import unittest
 
-from support import SANITIZER, SOURCE, Pagewire, RawClient, TestFolder
+from support import SANITIZER, SOURCE, Pagewire, RawClient, TestFolder, free_port
 from support.browser import CHROMIUM, SHOTS, why_no_browser
 
-GUARD_S = 300 if SANITIZER else 120
+GUARD_S = 900 if SANITIZER else 400
 # What of docs/doctor.schema.json the page shows.
 DOCTOR = {
     "verdict": {
@@ -41,7 +41,9 @@ class StatusPageTest(unittest.TestCase):
         report = os.path.join(cls.folder.root, "doctor.json")
         with open(report, "w", encoding="utf-8") as file:
             json.dump(DOCTOR, file)
-        server = Pagewire(cls.folder.root, "--workers", "2", "--doctor-report", report)
+        # Of a port that nobody is given while the server is stopped.
+        server = Pagewire(cls.folder.root, "--workers", "2", "--doctor-report", report,
+                          admin=f"127.0.0.1:{free_port()}")
         over = threading.Event()
         threads = cls.load(server, over)
         script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "status.mjs")
@@ -54,8 +56,8 @@ class StatusPageTest(unittest.TestCase):
         try:
             answer = node.stdout.readline()
             if answer == "restart\n":
+                server.stop()  # first, so that the last figures are those of a load
                 over.set()
-                server.stop()
                 node.stdout.readline()
                 server = Pagewire(cls.folder.root, admin="{}:{}".format(*server.admin))
                 over = threading.Event()
@@ -81,7 +83,7 @@ class StatusPageTest(unittest.TestCase):
                     with RawClient(server.address) as client:
                         for target in targets:
                             client.get(target)
-                except OSError:  # it was stopped
+                except (OSError, EOFError):  # it was stopped
                     return
         threads = [threading.Thread(target=ask, args=arguments)
                    for arguments in ((0.01, "/big.bin"), (0.002, "/small.bin", "/small.bin"),
@@ -122,8 +124,10 @@ class StatusPageTest(unittest.TestCase):
             self.assertNotIn(title, self.seen["later"]["titles"])
 
     def test_nothing_on_the_console_and_nothing_asked_of_others(self):
-        self.assertEqual([line for line in self.seen["errors"] if "ERR_CONNECTION" not in line],
-                         [])
+        # The server ends, perhaps with a question of the page's before it.
+        stopped = "ERR_CONNECTION", "ERR_EMPTY_RESPONSE"
+        self.assertEqual([line for line in self.seen["errors"]
+                          if not any(word in line for word in stopped)], [])
         self.assertEqual({address for address in self.seen["requests"]
                           if not address.startswith("data:")},
                          {self.url, self.url + "metrics", self.url + "doctor.json"})
@@ -149,10 +153,14 @@ class StatusPageTest(unittest.TestCase):
 
     def test_pause(self):
         self.assertEqual(self.seen["asked_while_paused"], 0)
+        self.assertEqual(self.seen["state_while_paused"], "paused", "whatever still came in")
 
     def test_server_goes_and_comes_again(self):
-        self.assertRegex(self.seen["lost"]["notice"], r"does not answer for \d+ s")
-        self.assertGreater(self.seen["lost"]["gbit"], 0, "the last figures stay")
+        lost = self.seen["lost"]
+        self.assertRegex(lost["notice"], r"does not answer for \d+ s")
+        # Null is a dash. They are 0 if others had the CPUs in the last second.
+        self.assertIsNotNone(lost["gbit"], "the last figures stay")
+        self.assertEqual([row[0] for row in lost["workers"]], ["0", "1"])
         self.assertEqual(self.seen["again"]["notice"], "")
 
 

@@ -7,14 +7,15 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 import unittest
 import xml.etree.ElementTree
 
-from support_profile import (BODY_BYTES, GUARD_S, IS_ROOT, PATHS, Load, ProfileCase, is_listening)
+from support_profile import (BODY_BYTES, GUARD_S, IS_ROOT, NOBODY_ID, PATHS, Load, ProfileCase,
+                             is_listening)
 
 from support import BINARY, free_port, run_pagewire, wait_until
 
+LONG = str(10 * GUARD_S)  # seconds: a profile that does not end sooner ends its test
 NGINX = """
 daemon off; pid {base}/nginx.pid; error_log {base}/error.log; worker_processes 1; {user}
 events {{ worker_connections 64; }}
@@ -100,18 +101,27 @@ class PartialTest(ProfileCase):
         return self.start(sys.executable, "-c", "while True: pass", **popen)
 
     def test_an_idle_process(self):
-        sleeper = self.start("sleep", "60")
+        sleeper = self.start("sleep", "600")
+        wait_until(lambda: self.sleeps(sleeper.pid), "it sleeps")
         report = self.profile(sleeper.pid, "-t", "0.3")
         self.assertEqual(report["samples"], 0)
         self.assertEqual(report["verdict"]["advice"], "unknown")
         self.assertIn("Too few samples", report["verdict"]["text"])
 
     def test_a_parent_whose_children_work(self):
-        parent = self.start("sh", "-c", "sleep 60 & wait")
+        parent = self.start("sh", "-c", "sleep 600 & wait")
         wait_until(lambda: self.children_of(parent.pid), "it has a child")
+        [child] = self.children_of(parent.pid)
+        self.addCleanup(os.kill, int(child), signal.SIGKILL)
+        # The shell's copy of itself becomes it, and the shell waits.
+        wait_until(lambda: self.name_of(child) == "sleep" and self.sleeps(parent.pid), "both sleep")
         report = self.profile(parent.pid, "-t", "0.3")
         self.assertIn("of sleep", str(report["notes"]))
-        os.kill(int(self.children_of(parent.pid)[0]), signal.SIGKILL)
+
+    @staticmethod
+    def name_of(pid):
+        with open(f"/proc/{pid}/comm", encoding="utf-8") as file:
+            return file.read().strip()
 
     def test_a_process_that_ends_meanwhile(self):
         process = self.spinning()
@@ -119,21 +129,17 @@ class PartialTest(ProfileCase):
         def end(_):
             process.kill()
             process.wait()  # it is gone, and no zombie
-        before = time.monotonic()
-        report = self.profile(process.pid, "-t", "60", once_it_samples=end)
+        report = self.profile(process.pid, "-t", LONG, once_it_samples=end)
         self.assertIn("it ended meanwhile", report["notes"])
-        self.assertLess(time.monotonic() - before, 40)
 
     def test_a_process_whose_parent_does_not_notice_its_end(self):
         process = self.spinning()
-        before = time.monotonic()
-        report = self.profile(process.pid, "-t", "60", once_it_samples=lambda _: process.kill())
+        report = self.profile(process.pid, "-t", LONG, once_it_samples=lambda _: process.kill())
         self.assertIn("it ended meanwhile", report["notes"])
-        self.assertLess(time.monotonic() - before, 40)
 
     def test_ctrl_c_keeps_what_was_seen(self):
         process = self.spinning()
-        report = self.profile(process.pid, "-t", "60",
+        report = self.profile(process.pid, "-t", LONG,
                               once_it_samples=lambda profile: profile.send_signal(signal.SIGINT))
         self.assertIn("it was stopped early", report["notes"])
 
@@ -141,8 +147,8 @@ class PartialTest(ProfileCase):
         nobody = self.as_nobody()
         os.chmod(self.folder.base, 0o777)
         process = self.start(*nobody, sys.executable, "-S", "-c", "while True: pass")
-        wait_until(lambda: os.stat(f"/proc/{process.pid}").st_uid == 65534, "it is nobody's")
-        report = self.profile(process.pid, "-t", "1", under=nobody)
+        wait_until(lambda: os.stat(f"/proc/{process.pid}").st_uid == NOBODY_ID, "it is nobody's")
+        report = self.profile_long_enough(process.pid, least=1, first="1", under=nobody)
         if report["kernel_seen"]:
             self.skipTest("kernel.perf_event_paranoid lets everybody see the kernel")
         self.assertGreater(report["samples"], 0)
@@ -163,8 +169,8 @@ class PartialTest(ProfileCase):
         if tried.returncode != 0:
             self.skipTest(tried.stderr.decode())
         process = self.start("dd", "if=/dev/zero", "of=/dev/null", "bs=64k")
-        report = self.profile(process.pid, "-t", "0.6",
-                              under=("unshare", "--mount", "sh", "-c", script, "sh"))
+        report = self.profile_long_enough(process.pid, least=100, first="0.6",
+                                          under=("unshare", "--mount", "sh", "-c", script, "sh"))
         self.assertFalse(report["kernel_named"])
         self.assertIn("kptr_restrict", str(report["notes"]))
         self.assertTrue([stack for stack in report["folded"] if "[hidden]_[k]" in stack])
@@ -181,7 +187,7 @@ class RefusalTest(ProfileCase):
         self.refused(1, "1", "--svg", self.folder.root + "/no/x.svg", naming=("--svg", "x.svg"))
 
     def test_somebody_elses_process(self):
-        sleeper = self.start("sleep", "60")
+        sleeper = self.start("sleep", "600")
         self.refused(1, str(sleeper.pid), under=self.as_nobody(), naming=("belongs to root",))
 
     def test_help(self):

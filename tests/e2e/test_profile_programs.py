@@ -70,7 +70,7 @@ class ProgramsTest(ProfileCase):
         return hits / max(report["samples"], 1)
 
     def profiled(self, target, seconds="1"):
-        report = self.profile(target, "-t", seconds)
+        report = self.profile_long_enough(target, least=50, first=seconds)
         self.assertGreater(report["samples"], 10)
         return report
 
@@ -79,13 +79,14 @@ class ProgramsTest(ProfileCase):
         wait_until(lambda: len(os.listdir(f"/proc/{process.pid}/task")) > 40, "it has threads")
         for seconds in ("1", "5", "20"):  # the one that is new is one of 41 that want two CPUs
             report = self.profiled(process.pid, seconds)
-            if self.share(report, "once;burn_cycles") > 0:
+            # By their CPU time, not by the wall's. While the profile itself waits for a CPU between
+            # the threads' account and its events, or has no room for samples, the account goes on.
+            by_samples = report["samples"] / report["frequency_hz"] / report["cpu_seconds"]
+            if self.share(report, "once;burn_cycles") > 0 and abs(by_samples - 1) < 0.25:
                 break
         self.assertGreater(self.share(report, "for_ever;burn_cycles"), 0.5)
         self.assertGreater(self.share(report, "once;burn_cycles"), 0)
-        # By their CPU time, not by the wall's.
-        by_samples = report["samples"] / report["frequency_hz"]
-        self.assertAlmostEqual(by_samples / report["cpu_seconds"], 1, delta=0.25)
+        self.assertAlmostEqual(by_samples, 1, delta=0.25)
 
     def test_a_thread_stands_for_its_process(self):
         process = self.start(self.compile(), "2")
@@ -119,6 +120,10 @@ class ProgramsTest(ProfileCase):
         """A container: another program under the same name."""
         if not IS_ROOT:
             self.skipTest("mounting needs root")
+        tried = subprocess.run(["unshare", "--mount", "mount", "-t", "tmpfs", "none", "/tmp"],
+                               capture_output=True, text=True, check=False)
+        if tried.returncode != 0:
+            self.skipTest(f"no mount namespace: {tried.stderr}")
         place = self.folder.outside("place")
         os.mkdir(place)
         for name, function in (("inner", "in_the_container"), ("outer", "on_the_host")):
@@ -127,10 +132,7 @@ class ProgramsTest(ProfileCase):
         process = self.start(
             "unshare", "--mount", "sh", "-c", f"mount -t tmpfs none {place} && "
             f"cp {self.folder.outside('inner')} {place}/server && exec {place}/server")
-        try:
-            wait_until(lambda: self.runs(process, place + "/server"), "it runs")
-        except AssertionError:
-            self.skipTest("no mount namespace")
+        wait_until(lambda: self.runs(process, place + "/server"), "it runs")
         report = self.profiled(process.pid)
         self.assertEqual(self.share(report, "on_the_host"), 0)
         self.assertGreater(self.share(report, "in_the_container"), 0.5)
@@ -199,7 +201,7 @@ class ProgramsTest(ProfileCase):
             wait_until(lambda: self.cpu_seconds(process.pid) > so_far + 0.3, "it burns cycles")
             process.kill()
             process.wait()
-        report = self.profile(process.pid, "-t", "60", once_it_samples=end)
+        report = self.profile(process.pid, "-t", "600", once_it_samples=end)
         self.assertGreater(report["samples"], 0)
         self.assertAlmostEqual(report["cpu_seconds"] * report["frequency_hz"], report["samples"],
                                delta=1)

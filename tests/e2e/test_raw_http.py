@@ -4,6 +4,7 @@ import time
 import unittest
 
 from support import ServedCase, coded_bytes, first_difference, request_head
+from support.raw import TIMEOUT_S
 
 SIZE = 2 * 1024 * 1024 + 77
 SMALL = 1000
@@ -378,32 +379,51 @@ class RangeTest(RawCase):
         self.assertEqual(self.get("/small.bin", "POST", fields=("Range: bytes=0-4",)).status, 405)
 
 
-class TimeoutTest(RawCase):
-    flags = ("--head-timeout", "700ms", "--idle-timeout", "1500ms")
+class HeadTimeoutTest(RawCase):
+    flags = ("--head-timeout", "700ms")
+    head = b"GET /small.bin HTTP/1.1\r\nHost: a\r\nX: "
 
     def test_slow_head_is_answered_with_408(self):
-        client = self.client()
-        begin = time.monotonic()
-        client.send(b"GET /small.bin HTTP/1.1\r\nHost: a\r\nX: ")
-        answer = client.read()
-        self.assertEqual((answer.status, answer.closes), (408, True))
-        self.assertTrue(0.5 < time.monotonic() - begin < 5)
+        for _ in range(5):  # the least: what this process waits for a CPU only adds
+            begin = time.monotonic()
+            client = self.client()
+            client.send(self.head)
+            answer = client.read()
+            took_s = time.monotonic() - begin
+            self.assertEqual((answer.status, answer.closes), (408, True))
+            self.assertGreater(took_s, 0.5)
+            if took_s < 5:  # half of what it is without the flag
+                break
+        self.assertLess(took_s, 5)
 
     def test_trickling_does_not_buy_time(self):
         client = self.client()
-        begin = time.monotonic()
-        try:
-            client.trickle(b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 200, pause=0.05)
-        except (BrokenPipeError, ConnectionResetError):
-            pass
+        client.send(self.head)
+        client.socket.settimeout(0.05)
+        for _ in range(400):
+            try:
+                client.send(b"a")
+                client.fill("in place of an answer")
+                break
+            except TimeoutError:
+                pass
+            except (BrokenPipeError, ConnectionResetError):  # this was late: it has been answered
+                break
+        else:
+            self.fail("it is still read")
+        client.socket.settimeout(TIMEOUT_S)
         self.assertEqual(client.read().status, 408)
-        self.assertLess(time.monotonic() - begin, 15)
+
+
+class IdleTimeoutTest(RawCase):
+    flags = ("--idle-timeout", "4s")  # also of this test, from its connection to its request
 
     def test_idle_connection_is_closed_silently(self):
         client = self.client()
+        begin = time.monotonic()
         self.assertEqual(client.get("/small.bin").status, 200)
-        self.assertTrue(client.is_open(during=0.9))
-        self.assertTrue(client.is_closed(within=10))
+        self.assertTrue(client.is_closed())
+        self.assertGreater(time.monotonic() - begin, 3.5)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import unittest
 from support import (Metrics, Relay, TlsSocket, Upstream, coded_bytes, echo, fetch_metrics,
                      first_difference, free_port, more_than_sockets_hold, read_all, reset,
                      settle, tls_flags, wait_until)
+from support.server import PATIENCE_S
 
 BULK = 8 << 20
 
@@ -163,7 +164,7 @@ class EndsTest(RelayCase):
         relay = self.relay(to=[self.upstream(watch)])
         client = self.connect(relay)
         client.sendall(b"0123456789")
-        self.assertTrue(begun.wait(5))
+        self.assertTrue(begun.wait(PATIENCE_S))
         reset(client)
         wait_until(lambda: ends, "the upstream hears of the end")
         self.assertEqual(ends, ["reset"])
@@ -224,7 +225,7 @@ class LimitsTest(RelayCase):
         done = threading.Event()
         self.addCleanup(done.set)
         relay = self.relay("--half-closed-timeout", "300ms",
-                           to=[self.upstream(lambda _connection: done.wait(10))])
+                           to=[self.upstream(lambda _connection: done.wait())])
         client = self.connect(relay)
         client.shutdown(socket.SHUT_WR)
         self.check_reset(client)
@@ -266,11 +267,13 @@ class LimitsTest(RelayCase):
         self.assertEqual(metrics.total("pagewire_relay_path_bytes_total", path="splice"), 0)
 
     def test_handshakes_of_a_second(self):
-        relay = self.relay("--handshake-rate", "3", *tls_flags()[2:], to=[self.upstream(echo)])
+        relay = self.relay("--handshake-rate", "1", "--handshake-timeout", "60s", *tls_flags()[2:],
+                           to=[self.upstream(echo)])
         served, refused = 0, 0
-        for _ in range(20):
+        # All at once: it counts those that it takes in, however long their handshakes last.
+        for client in [self.connect(relay) for _ in range(20)]:
             try:
-                TlsSocket(self.connect(relay))
+                TlsSocket(client)
                 served += 1
             except OSError:
                 refused += 1
@@ -315,7 +318,7 @@ class WatchingTest(RelayCase):
         self.assertRegex(relay.output, r"path=copy reason=small end=done")
 
     def test_drain(self):
-        relay = self.relay("--drain-timeout", "20s", to=[self.upstream(echo)])
+        relay = self.relay("--drain-timeout", "120s", to=[self.upstream(echo)])
         client = self.connect(relay)
         client.sendall(b"before")
         self.assertEqual(client.recv(6), b"before")
@@ -347,10 +350,11 @@ class WatchingTest(RelayCase):
         reads, got = threading.Event(), []
 
         def slow(connection):
-            reads.wait(20)
+            reads.wait()
             got.append(len(read_all(connection)))
         upstream = self.upstream(slow)
-        relay = self.relay(to=[upstream])
+        self.addCleanup(reads.set)
+        relay = self.relay("--drain-timeout", "120s", to=[upstream])
         client = self.connect(relay)
         # More than all buffers take: the relay is in the midst of it when it ends.
         send_all_then_fin(client, coded_bytes(0, more_than_sockets_hold()))
@@ -380,7 +384,7 @@ class WatchingTest(RelayCase):
                 client.sendall(message)
                 self.assertEqual(client.recv(3), message)
             tracer.send_signal(signal.SIGINT)
-            tracer.wait(10)
+            tracer.wait(PATIENCE_S)
             tracer.stderr.close()
             seen = re.findall(r'TCP_NODELAY|"one"|"two"', calls.read())
         # Up, and the echo of it down, whose socket has TCP_NODELAY from its listener. The option
@@ -401,7 +405,7 @@ class WatchingTest(RelayCase):
                 self.skipTest("strace may not attach here")
             self.check_same(read_all(client), data)
             tracer.send_signal(signal.SIGINT)
-            tracer.wait(10)
+            tracer.wait(PATIENCE_S)
             tracer.stderr.close()
             lines = [line.split() for line in counts.read().splitlines()]
         # % time, seconds, usecs/call, calls, errors if there were any, name
@@ -409,9 +413,11 @@ class WatchingTest(RelayCase):
                 for line in lines if len(line) >= 5 and line[3].isdigit() and line[-1] != "total"}
         moving = done["splice"] + done["epoll_wait"]
         self.assertGreater(done["splice"], 64)
-        pauses = done.get("clock_nanosleep", 0)  # --coalesce-us: each saves an epoll_wait at least
-        self.assertLessEqual(pauses, done["epoll_wait"], done)
-        self.assertLess(sum(done.values()) - pauses - moving, moving / 10, done)
+        # How often depends on who else has the CPUs: --coalesce-us, each of which saves an
+        # epoll_wait at least; the push of what is held back when the upstream is late; the tick's.
+        asides = [done.get(name, 0) for name in ("clock_nanosleep", "setsockopt", "getrusage")]
+        self.assertLessEqual(max(asides), done["epoll_wait"], done)
+        self.assertLess(sum(done.values()) - sum(asides) - moving, moving / 10, done)
 
 
 class MetricsTextTest(RelayCase):

@@ -6,6 +6,7 @@ import tempfile
 import unittest
 
 from support import BINARY, Relay, Upstream, free_port, read_all, run_pagewire
+from support.server import PATIENCE_S
 
 
 class ConfigurationTest(unittest.TestCase):
@@ -133,7 +134,7 @@ class ConfigurationTest(unittest.TestCase):
             relay = Relay("--config", file.name, listen=())
             self.addCleanup(relay.kill)
             relay.wait_for_addresses(2, True)
-            with socket.create_connection(relay.address, timeout=10) as client:
+            with socket.create_connection(relay.address, timeout=PATIENCE_S) as client:
                 self.assertEqual(read_all(client), b"1")
 
     def test_two_relays_of_a_file_work(self):
@@ -148,7 +149,7 @@ class ConfigurationTest(unittest.TestCase):
             self.addCleanup(relay.kill)
             relay.wait_for_addresses(2, True)
             for address, answer in zip(relay.addresses, (b"1", b"2")):
-                with socket.create_connection(address, timeout=10) as client:
+                with socket.create_connection(address, timeout=PATIENCE_S) as client:
                     self.assertEqual(read_all(client), answer)
 
 

@@ -16,7 +16,7 @@ import threading
 import unittest
 
 from support import (Relay, TlsSocket, Upstream, coded_bytes, echo, fetch_metrics, first_difference,
-                     more_than_sockets_hold, read_all, run_pagewire, settle, wait_until,
+                     more_than_sockets_hold, read_all, reset, run_pagewire, settle, wait_until,
                      wait_until_it_stands)
 from support.certificates import Certificate
 from support.server import PATIENCE_S
@@ -24,6 +24,7 @@ from support.tls_socket import client_context
 
 BULK = 4 << 20
 BYTES = "pagewire_relay_bytes_total"
+VERSIONS = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 GARBAGE = (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", bytes(range(1, 65)), b"\0" * 2000,
            struct.pack("!BHH", 22, 0x0303, 0xffff) + b"x" * 100,
            struct.pack("!BHH", 23, 0x0303, 100) + b"x" * 100)
@@ -33,9 +34,6 @@ def context_of(version, **others):
     context = client_context(**others)
     context.minimum_version = context.maximum_version = version
     return context
-
-
-VERSIONS = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 
 
 class RelayTlsCase(unittest.TestCase):
@@ -91,7 +89,8 @@ class RelayTlsCase(unittest.TestCase):
 
 
 def send_all(client, data):
-    """In a thread of its own; nobody else may use the client meanwhile."""
+    """In a thread of its own, as long as it takes; nobody else may use the client meanwhile."""
+    client.raw.settimeout(None)
     thread = threading.Thread(target=lambda: client.sendall(data), daemon=True)
     thread.start()
     return thread
@@ -215,7 +214,7 @@ class BytesTest(RelayTlsCase):
                 rss_kib = int(next(line for line in status if line.startswith("VmRSS")).split()[1])
             self.assertLess(rss_kib << 10, len(data))
         go_on.set()
-        sender.join(PATIENCE_S)
+        sender.join()
         client.shutdown(socket.SHUT_WR)
         self.assertEqual(read_all(client), b"")
         self.check_same(got[0], data)
@@ -318,7 +317,7 @@ class EndsTest(RelayTlsCase):
             ["openssl", "s_client", "-quiet", "-connect", f"{host}:{port}", "-tls1_3",
              "-no_ign_eof"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL)
-        limit = threading.Timer(10, client.kill)
+        limit = threading.Timer(PATIENCE_S, client.kill)
         limit.start()
         self.addCleanup(limit.cancel)
         with client:
@@ -366,17 +365,21 @@ class HandshakeTest(RelayTlsCase):
 
     def test_handshakes_that_stand_still(self):
         relay = self.relay("--handshake-timeout", "300ms", serve=echo)
-        silent, half, gone = self.raw(relay), self.raw(relay), self.raw(relay)
-        half.sendall(b"\x16\x03\x01\x02\0\x01")
-        gone.shutdown(socket.SHUT_WR)
-        for client in silent, half:
+        silent, half = self.raw(relay), self.raw(relay)
+        for client, begin in (half, b"\x16\x03\x01\x02\0\x01"), (silent, b""):
             with self.assertRaises(ConnectionResetError):
+                client.sendall(begin)  # which may be late
                 client.recv(1)
-        self.assertEqual(gone.recv(1), b"")
         self.wait_for_end(relay, "handshake-timeout", 2)
         self.wait_for(relay, "pagewire_tls_handshakes_total", 2, result="timeout")
-        self.wait_for(relay, "pagewire_tls_handshakes_total", 1, result="peer-gone")
         self.assertEqual(relay.upstream.served, 0)
+
+    def test_a_client_that_leaves_before_its_handshake(self):
+        relay = self.relay("--handshake-timeout", "60s", serve=echo)
+        client = self.raw(relay)
+        client.shutdown(socket.SHUT_WR)
+        self.assertEqual(client.recv(1), b"")
+        self.wait_for(relay, "pagewire_tls_handshakes_total", 1, result="peer-gone")
 
     def test_any_alpn_is_passed_over(self):
         relay = self.relay(serve=echo)
@@ -449,8 +452,8 @@ class TablesAndUsageTest(RelayTlsCase):
         self.addCleanup(relay.stop)
         wait_until(lambda: len(relay.addresses) == 2 or relay.wait_for_addresses(2, True),
                    "both relays")
-        secure = TlsSocket(socket.create_connection(relay.addresses[0], timeout=10))
-        plain = socket.create_connection(relay.addresses[1], timeout=10)
+        secure = TlsSocket(socket.create_connection(relay.addresses[0], timeout=PATIENCE_S))
+        plain = socket.create_connection(relay.addresses[1], timeout=PATIENCE_S)
         for client in secure, plain:
             client.sendall(b"hello")
             client.shutdown(socket.SHUT_WR)
@@ -484,8 +487,7 @@ class LeaksTest(RelayTlsCase):
                 client.shutdown(socket.SHUT_WR)
                 read_all(client)
             elif number % 4 == 3:
-                client.raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
-                                      struct.pack("ii", 1, 0))
+                reset(client.raw)
             client.raw.close()
             if number == 50:
                 self.nothing_left(relay)

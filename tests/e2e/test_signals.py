@@ -10,7 +10,9 @@ from support import (Pagewire, RawClient, TestFolder, coded_bytes, first_differe
                      wait_until)
 from support.server import PATIENCE_S
 
-SIZE = 24 << 20
+with open("/proc/sys/net/ipv4/tcp_wmem", encoding="ascii") as limits:
+    SIZE = max(24 << 20, 2 * int(limits.read().split()[2]))
+PATIENT = ("--linger-timeout", "60s", "--drain-timeout", "120s")
 
 
 class SignalsTest(unittest.TestCase):
@@ -36,14 +38,14 @@ class SignalsTest(unittest.TestCase):
 
     def refuses(self, server):
         try:
-            with socket.create_connection(server.address, timeout=1):
+            with socket.create_connection(server.address, timeout=PATIENCE_S):
                 return False
         except OSError:
             return True
 
     def check_drain(self, number, *flags):
         # None of its timeouts can be what ends it.
-        server = self.serve("--linger-timeout", "60s", "--drain-timeout", "120s", *flags)
+        server = self.serve(*PATIENT, *flags)
         client, answer = self.slow_download(server)
         idle = RawClient(server.address)
         self.addCleanup(idle.close)
@@ -72,7 +74,7 @@ class SignalsTest(unittest.TestCase):
 
     def test_pipelined_request_after_the_signal(self):
         """A request that was already there is answered, or the connection ends: never half."""
-        server = self.serve()
+        server = self.serve(*PATIENT)
         client, answer = self.slow_download(server)
         client.send(request_head("/small.bin"))
         server.signal(signal.SIGTERM)
@@ -152,7 +154,7 @@ class SignalsTest(unittest.TestCase):
         server.stop()
 
     def test_healthz_says_draining(self):
-        server = self.serve(admin="127.0.0.1:0")
+        server = self.serve(*PATIENT, admin="127.0.0.1:0")
         client, answer = self.slow_download(server)
         server.signal(signal.SIGTERM)
 

@@ -181,7 +181,7 @@ class OnTerminal:
             self.read(0.05)
             if time.monotonic() > end:
                 raise AssertionError("it did not end:\n" + self.screen.text())
-        self.read(0)
+        self.read(PATIENCE_S)  # to the end: the kernel hands it over by and by
         return self.process.returncode
 
     def __enter__(self):

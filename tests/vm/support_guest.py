@@ -41,7 +41,7 @@ KERNELS = {"debian-12": "Debian 12's own kernel", "newest": "the newest of Debia
 QEMU = "qemu-system-x86_64"
 HOST_ADDRESS, GUEST_ADDRESS = "10.0.0.1", "10.0.0.2"
 # Emulated and on a machine that is busy with other things, too.
-BOOT_LIMIT_S = 60
+BOOT_LIMIT_S = 120
 BOOTS = 2
 # no_timer_check: whether interrupts of the emulated timer come in time depends on who else is busy.
 KERNEL_OPTIONS = ("console=ttyS0 loglevel=4 panic=-1 edd=off no_timer_check"
@@ -304,7 +304,7 @@ class Guest:
                 taken[call[1]] = taken.get(call[1], 0) + int(call[2])
         return lines, taken
 
-    def run(self, command, limit_s=60, check=True):
+    def run(self, command, limit_s=120, check=True):
         """Runs a command line by the guest's sh; its exit status and what it printed. One that does
         not end within the limit, or with `check` ends with another status than 0, is a failure."""
         self.next_id += 1

@@ -10,7 +10,7 @@ import unittest
 from support_guest import (BINARY, GUEST_ADDRESS, HOST_ADDRESS, Guest, GuestServer, Image, Tap,
                            why_no_guest)
 
-from support import TlsSocket, Upstream, fetch_metrics, first_difference, wait_until
+from support import TlsSocket, Upstream, fetch_metrics, first_difference, settle, wait_until
 from support.certificates import Certificate
 from support.tls_socket import client_context
 
@@ -86,6 +86,7 @@ class ReceiveCase:
 
     def wait_for_end(self, relay, end, value=1):
         self.wait_for(relay, "pagewire_relay_ends_total", value, end=end)
+        settle(relay)
 
     def tls_stat(self, name):
         found = self.guest.run(f"grep '^{name} ' /proc/net/tls_stat", check=False)
@@ -96,6 +97,11 @@ class ReceiveCase:
 
     def last_line(self):
         return self.guest.run("tail -n 1 /tmp/relay.access").output.strip()
+
+    def wait_for_lines(self, count):
+        """Of the log, which is written behind what the metrics tell."""
+        wait_until(lambda: int(self.guest.run("wc -l < /tmp/relay.access").output) >= count,
+                   f"{count} lines in the log")
 
     def check_same(self, got, expected):
         self.assertIsNone(first_difference(got, expected))

@@ -44,6 +44,9 @@ def boot(case, kernel, tools, queues=1, **guest):
     case.addClassCleanup(tap.close)
     case.guest = Guest(kernel, image, tap=tap, disk_mib=64, disk_from=folder.root, **guest)
     case.addClassCleanup(case.guest.stop)
+    # What is not operational yet is not looked at.
+    state = "/sys/class/net/eth0/operstate"
+    wait_until(lambda: case.guest.run(f"cat {state}").output.strip() == "up", "eth0 is up")
 
 
 class Doctor:
@@ -59,9 +62,6 @@ class Doctor:
         # busybox has a smaller one of that name
         boot(cls, cls.kernel, {"setpriv": "/bin/as"},
              modules=("tls", *AES_MODULES, *CHACHA_MODULES))
-        # What is not operational yet is not looked at.
-        state = "/sys/class/net/eth0/operstate"
-        wait_until(lambda: cls.guest.run(f"cat {state}").output.strip() == "up", "eth0 is up")
 
     def doctor(self, *arguments, under=""):
         done = self.guest.run(f"{under} pagewire doctor --json --root /disk {' '.join(arguments)}",

@@ -17,6 +17,7 @@ from support import SOURCE, TestFolder, wait_until
 
 AS_NOBODY = "as --reuid=65534 --regid=65534 --clear-groups"
 MIB = 1 << 20
+ENOUGH = 101  # samples
 
 
 def setUpModule():
@@ -32,7 +33,7 @@ class Load:
 
     def run(self):
         while not self.ends.is_set():
-            subprocess.run(["curl", "-ksS", "--http1.1", "--max-time", "20", "-o", "/dev/null",
+            subprocess.run(["curl", "-ksS", "--http1.1", "--max-time", "60", "-o", "/dev/null",
                             self.url], check=False, stderr=subprocess.DEVNULL)
 
     def __enter__(self):
@@ -74,7 +75,16 @@ class Profile:
         self.assertEqual(done.status, 0, done.output)
         found = json.loads(done.output)
         jsonschema.validate(found, self.schema)
-        self.assertLess(found["percent"]["other_kernel"] or 0, 15, found["percent"])
+        if found["samples"] >= ENOUGH:
+            self.assertLess(found["percent"]["other_kernel"], 15, found["percent"])
+        return found
+
+    def profile_long_enough(self, target, seconds, least=ENOUGH):
+        """Until there are samples to judge by, however little CPU others leave."""
+        for each in (seconds, 10, 30):
+            found = self.profile(target, each)
+            if found["samples"] >= least:
+                break
         return found
 
     def serving(self, flags):
@@ -85,11 +95,11 @@ class Profile:
     def shares(self, flags, url):
         pid = self.serving(flags)
         with Load(url):
-            wait_until(lambda: self.profile(pid, 0.5)["samples"] > 20, "there is a load", 60)
-            found = self.profile(pid, 6)
+            wait_until(lambda: self.profile(pid, 0.5)["samples"] > 20, "there is a load", 120)
+            found = self.profile_long_enough(pid, 6)
         report(f"{self.guest.release} {flags.split()[0]}: " + ", ".join(
             f"{name} {share:.0f}%" for name, share in found["percent"].items() if share >= 1))
-        self.assertGreater(found["samples"], 100)
+        self.assertGreaterEqual(found["samples"], ENOUGH)
         self.assertTrue(found["kernel_seen"] and found["kernel_named"], found["notes"])
         return found
 
@@ -117,11 +127,14 @@ class Profile:
         self.assertTrue(any("_[k]" in stack["frames"][-1] for stack in encrypting))
 
     def spinning(self):
-        """Of nobody's, with system calls."""
+        """Of nobody's."""
         self.guest.run(f"{AS_NOBODY} sh -c 'while :; do :; done' > /dev/null 2>&1 & "
                        "echo $! > /tmp/spin.pid")
         self.addCleanup(self.guest.run, "kill -9 $(cat /tmp/spin.pid)")
-        return self.guest.run("cat /tmp/spin.pid").output.strip()
+        pid = self.guest.run("cat /tmp/spin.pid").output.strip()
+        # It begins as root's.
+        self.guest.run(f"until [ $(stat -c %u /proc/{pid}) = 65534 ]; do sleep 0.1; done")
+        return pid
 
     def test_4_every_level_of_perf_event_paranoid(self):
         switch = "/proc/sys/kernel/perf_event_paranoid"
@@ -130,7 +143,7 @@ class Profile:
         pid = self.spinning()
         for level in (-1, 0, 1, 2, 3):
             self.guest.run(f"echo {level} > {switch}")
-            done = self.guest.run(f"{AS_NOBODY} pagewire profile {pid} -t 1 --json", check=False)
+            done = self.guest.run(f"{AS_NOBODY} pagewire profile {pid} -t 3 --json", check=False)
             report(f"perf_event_paranoid {level}: exit status {done.status}")
             if done.status == 1:  # Debian's kernels: above 2 nothing without CAP_PERFMON
                 self.assertGreater(level, 2, done.output)
@@ -148,7 +161,7 @@ class Profile:
         usual = self.guest.run(f"cat {switch}").output.strip()
         self.addCleanup(self.guest.run, f"echo {usual} > {switch}")
         self.guest.run(f"echo 2 > {switch}")
-        found = self.profile(self.spinning(), 1)
+        found = self.profile_long_enough(self.spinning(), 1, least=1)
         self.assertFalse(found["kernel_named"])
         self.assertIn("kptr_restrict is 2", str(found["notes"]))
 
@@ -157,7 +170,7 @@ class Profile:
         usual = self.guest.run(f"cat {switch}").output.strip()
         self.addCleanup(self.guest.run, f"echo {usual} > {switch}")
         self.guest.run(f"echo 200 > {switch}")
-        found = self.profile(self.spinning(), 2)
+        found = self.profile_long_enough(self.spinning(), 2, least=11)
         self.assertEqual(found["frequency_hz"], 200)
         self.assertGreater(found["samples"], 10)
 

@@ -221,7 +221,7 @@ class Ends(ReceiveCase):
                         client.sendall(coded_bytes(0, 4 << 20))
                 sender = in_background(send)
                 self.wait_for_end(relay, "client-reset")
-                sender.join(60)
+                sender.join()
                 wait_until(lambda relay=relay: relay.upstream.errors, "the upstream sees a reset")
                 self.assertEqual(self.total(relay, "pagewire_tls_failures_total"), 0)
                 self.assertEqual(self.total(relay, "pagewire_relay_path_switches_total",
@@ -267,7 +267,7 @@ class Ends(ReceiveCase):
             some = numbered(number * 100_000, 20_000 if number % 2 else 10)
             sender = in_background(client.send, some)
             client.expect(some)
-            sender.join(10)
+            sender.join()
         rise = {name: self.tls_stat(name) - count for name, count in before.items()}
         report(f"{self.guest.release}: {rounds} times {letter.decode()}: {rise}")
         self.assertEqual(rise["TlsRxRekeyOk"], rounds)
@@ -284,6 +284,7 @@ class Ends(ReceiveCase):
         self.assertEqual(self.total(relay, "pagewire_tls_failures_total",
                                     result="cannot-rekey"), 1)
         wait_until(lambda: relay.upstream.errors, "the upstream sees the reset")
+        self.wait_for_lines(1)
         report(f"{self.guest.release}: {letter.decode()}: {self.last_line()}")
 
     def test_no_renegotiation(self):

@@ -9,7 +9,7 @@ import unittest
 from support_guest import (BINARY, GUEST_ADDRESS, NOT_WHOLE, WHOLE, Guest, GuestServer, Image, Tap,
                            coded_folder, enter_network_namespace, report, why_no_guest)
 
-from support import TlsSocket, fetch_metrics, first_difference, read_all, wait_until
+from support import TlsSocket, fetch_metrics, first_difference, read_all, settle, wait_until
 from support.certificates import Certificate
 
 MIB = 1 << 20
@@ -59,7 +59,7 @@ class RelayTls:
 
     def fetch(self, name, *flags):
         done = subprocess.run(
-            ["curl", "-k", "-sS", "--http1.1", "--max-time", "40", *flags, "-H",
+            ["curl", "-k", "-sS", "--http1.1", "--max-time", "120", *flags, "-H",
              "Connection: close", f"https://{GUEST_ADDRESS}:8443/{name}"],
             capture_output=True, check=False)
         self.assertEqual(done.returncode, 0, done.stderr)
@@ -72,6 +72,7 @@ class RelayTls:
                 self.fetch(name, *flags)
         self.fetch("odd.bin", "--limit-rate", "1M")
         connections = 2 * len(SIZES) + 1
+        settle(relay)
         self.assertEqual(self.total(relay, "pagewire_tls_connections_total", ktls="kernel"),
                          connections)
         spliced = self.total(relay, "pagewire_relay_path_bytes_total", path="splice")
@@ -80,7 +81,9 @@ class RelayTls:
         wait_until(lambda: sum(self.total(relay, "pagewire_relay_ends_total", end=end)
                                for end in ("done", "client-reset")) == connections,
                    "all have ended, and none for TLS's sake")
-        line = self.guest.run("grep -m 1 path=splice /tmp/relay.access").output
+        logged = "grep -m 1 path=splice /tmp/relay.access"
+        wait_until(lambda: self.guest.run(logged, check=False).status == 0, "it is in the log")
+        line = self.guest.run(logged).output
         for part in "reason=bulk", "tls=TLSv1.2", "ktls=kernel":
             self.assertIn(part, line)
         ends = {end: self.total(relay, "pagewire_relay_ends_total", end=end)

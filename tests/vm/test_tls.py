@@ -17,7 +17,7 @@ from support_guest import (BINARY, BUILD, GUEST_ADDRESS, NOT_WHOLE, TEST_FLAGS, 
                            GuestServer, Image, Tap, coded_folder, enter_network_namespace, report,
                            report_tests, why_no_guest)
 
-from support import RawClient, fetch_metrics, first_difference, request_head, wait_until
+from support import RawClient, fetch_metrics, first_difference, request_head, settle, wait_until
 
 MIB = 1 << 20
 SIZES = {"small.bin": 17_000, "odd.bin": 3 * MIB + 123, "big.bin": 16 * MIB}
@@ -102,7 +102,8 @@ class OpensslClient:
             if blank and size and len(rest) >= int(size[1]):
                 self.buffer = rest[int(size[1]):]
                 return rest[:int(size[1])]
-            ready, _, _ = select.select([self.process.stdout], [], [], end - time.monotonic())
+            ready, _, _ = select.select([self.process.stdout], [], [],
+                                        max(end - time.monotonic(), 0))
             if not ready:
                 raise AssertionError(f"no answer within {within} s: {self.buffer[:200]}")
             data = os.read(self.process.stdout.fileno(), 1 << 16)
@@ -200,6 +201,7 @@ class Tls:
 
     @staticmethod
     def connections(server, **labels):
+        settle(server)
         return int(fetch_metrics(server).total("^pagewire_tls_connections_total$", **labels))
 
     def assert_served(self, name, *arguments, **options):
@@ -211,8 +213,9 @@ class Tls:
         before = self.connections(server, ktls="none", reason=reason)
         self.assert_served("odd.bin", version, SUITES[version, cipher])
         self.assertEqual(self.connections(server, ktls="none", reason=reason), before + 1)
-        line = self.guest.run(f"tail -n 1 /tmp/{server.name}.access").output
-        self.assertIn(f"ktls=none:{reason}", line)
+        last = f"tail -n 1 /tmp/{server.name}.access"
+        wait_until(lambda: f"ktls=none:{reason}" in self.guest.run(last).output, "it is in the log")
+        line = self.guest.run(last).output
         report(f"{self.guest.release} TLS {version} {cipher}: {line.partition(' tls=')[2]}")
 
     # ---------------------------------------------------------------- the stages
@@ -314,6 +317,7 @@ class Tls:
         self.assertIsNone(first_difference(client.read(), self.bodies["odd.bin"]))
         self.assertIsNone(client.read())
         wait_until(lambda: fetch_metrics(server).total("^pagewire_connections_open$") == 0, "gone")
+        settle(server)
         metrics = fetch_metrics(server)
         self.assertEqual(metrics.total("^pagewire_tls_key_updates_total$"), 1 + bodies * 3 // 2)
         self.assertEqual(metrics.total("^pagewire_tls_failures_total$"), 0)

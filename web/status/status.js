@@ -260,6 +260,7 @@ async function read() {
 async function turn() {
   try {
     const samples = await read();
+    if (paused) return; // since it was asked
     const at = performance.now() / 1000;
     lostSince = null;
     if (last && restarted(last.samples, samples)) {
@@ -271,6 +272,7 @@ async function turn() {
     }
     last = { samples, at };
   } catch (error) {
+    if (paused) return;
     lostSince ??= Date.now();
     const seconds = Math.round((Date.now() - lostSince) / 1000);
     tell("lost", "not reached", `The server does not answer for ${seconds} s (${error.message}). `
