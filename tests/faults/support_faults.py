@@ -23,7 +23,7 @@ from support import (BINARY, SANITIZER, TLS, Pagewire, RawClient, TestFolder,  #
 
 __all__ = ["BINARY", "LIBC", "MIB", "PATHS", "SANITIZER", "FaultTest", "Held", "Pagewire",
            "RawClient", "Strace", "TestFolder", "coded_bytes", "dies_with_us", "drain", "ends",
-           "fetch_metrics", "first_difference", "helper", "percentile_ms", "report",
+           "fetch_metrics", "first_difference", "helper", "lone_user", "percentile_ms", "report",
            "request_head", "settle", "total", "wait_until", "why_no_strace"]
 
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -42,6 +42,12 @@ def helper(name):
     if not os.path.exists(path):
         raise AssertionError(f"{path} is not built: ninja -C {os.path.dirname(path)} {name}")
     return path
+
+
+def lone_user():
+    """A user of this process's own, without a name: what the kernel allows each user (pages of
+    pipes) is then nobody else's, whatever runs beside this."""
+    return 20_000 + os.getpid() % 40_000
 
 
 def percentile_ms(seconds, share):
