@@ -9,8 +9,8 @@ import time
 import unittest
 from unittest import mock
 
-from support_faults import (BINARY, PATHS, SANITIZER, FaultTest, Held, helper, lone_user, report, settle,
-                            total)
+from support_faults import (BINARY, PATHS, SANITIZER, FaultTest, Held, helper, lone_user, report,
+                            settle, total)
 
 from support.server import ENGINE
 
