@@ -61,7 +61,7 @@ struct Counts {
   std::uint64_t surplus_bytes = 0;  // behind the last answer
   std::uint64_t cut_short = 0;      // answers that a client which broke off nothing did not get
   std::uint64_t not_connected = 0;
-  std::uint64_t stuck = 0;  // clients to whom nothing happened for half a minute
+  std::uint64_t stuck = 0;  // clients to whom nothing happened for two minutes
 };
 
 struct Range {
@@ -407,7 +407,7 @@ void Flood::finish(Client& client) {
 }
 
 void Flood::look_for_stuck() {
-  constexpr std::int64_t patience_ms = 30'000;
+  constexpr std::int64_t patience_ms = 120'000;
   for (const std::unique_ptr<Client>& client : clients_) {
     if (client == nullptr || now_ms() - client->last_progress_ms < patience_ms) continue;
     bool waits = false;

@@ -31,7 +31,7 @@ class RunningRelay:
 
     def find_addresses(self):
         if self.process.poll() is not None:
-            self.reader.join(5)
+            self.reader.join(60)
             raise AssertionError(f"{self.command} ended with {self.process.returncode}:\n"
                                  + "\n".join(self.lines))
         for line in list(self.lines):
@@ -44,7 +44,7 @@ class RunningRelay:
 
     def metrics(self):
         with urllib.request.urlopen(f"http://{self.admin[0]}:{self.admin[1]}/metrics",
-                                    timeout=10) as answer:
+                                    timeout=60) as answer:
             return answer.read().decode()
 
     def metric(self, name):
@@ -64,11 +64,11 @@ class RunningRelay:
         for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGKILL):
             try:
                 self.process.send_signal(number)
-                self.process.wait(10)
+                self.process.wait(60)
                 break
             except subprocess.TimeoutExpired:  # connections of a test that failed: once more
                 continue
-        self.reader.join(5)
+        self.reader.join(60)
         self.process.stdout.close()
         return self.process.returncode, "\n".join(self.lines)
 

@@ -46,7 +46,7 @@ def receive_on_every_cpu():
     cpus = os.sched_getaffinity(0)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as end:
         end.bind(("127.0.0.1", 0))
-        end.settimeout(10)
+        end.settimeout(60)
         try:
             for cpu in cpus:
                 os.sched_setaffinity(0, {cpu})
@@ -128,12 +128,12 @@ class Disk:
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             preexec_fn=dies_with_us())
         self.stack.callback(self.close_export, process)
-        wait_until(lambda: os.path.exists(self.device), "the exported device")
+        wait_until(lambda: os.path.exists(self.device), "the exported device", timeout=60)
 
     def close_export(self, process):
         subprocess.run(["fusermount3", "-u", self.export], check=False)
         try:
-            process.wait(10)
+            process.wait(60)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

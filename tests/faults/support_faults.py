@@ -23,7 +23,7 @@ from support import (BINARY, SANITIZER, TLS, Pagewire, RawClient, TestFolder,  #
 
 __all__ = ["BINARY", "LIBC", "MIB", "PATHS", "SANITIZER", "FaultTest", "Held", "Pagewire",
            "RawClient", "Strace", "TestFolder", "coded_bytes", "dies_with_us", "drain", "ends",
-           "fetch_metrics", "first_difference", "helper", "percentile_ms", "report",
+           "fetch_metrics", "first_difference", "helper", "lone_user", "percentile_ms", "report",
            "request_head", "settle", "total", "wait_until", "why_no_strace"]
 
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -42,6 +42,12 @@ def helper(name):
     if not os.path.exists(path):
         raise AssertionError(f"{path} is not built: ninja -C {os.path.dirname(path)} {name}")
     return path
+
+
+def lone_user():
+    """A user of this process's own, without a name: what the kernel allows each user (pages of
+    pipes) is then nobody else's, whatever runs beside this."""
+    return 20_000 + os.getpid() % 40_000
 
 
 def percentile_ms(seconds, share):
@@ -173,13 +179,16 @@ def drain(client, got):
 
 class Strace:
     """strace attached to a server with fault injection, until the block ends. It sees only the
-    threads' calls from then on. Needs ptrace: the root user, or a parent."""
+    threads' calls from then on. Needs ptrace: the root user, or a parent.
+
+    Whoever is traced (TracerPid) may still run on for a while; strace says "attached" when it has
+    told every thread to stop, after which none makes a call that it does not see."""
 
     def __init__(self, server, *expressions):
         self.server = server
         # Only the calls that are injected into are stopped; the others run at full speed.
         names = ",".join(expression.split(":")[0] for expression in expressions)
-        self.command = ["strace", "-f", "-qq", "--seccomp-bpf", "-e", f"trace={names}"]
+        self.command = ["strace", "-f", "--seccomp-bpf", "-e", f"trace={names}"]
         for expression in expressions:
             self.command += ["-e", f"inject={expression}"]
         self.command += ["-o", "/dev/null", "-p", str(server.pid)]
@@ -188,22 +197,18 @@ class Strace:
         self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL,
                                         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
                                         text=True, preexec_fn=dies_with_us())
-        wait_until(self.attached, f"attached: {self.command}")
-        return self
-
-    def attached(self):
-        if self.process.poll() is not None:
-            raise AssertionError(f"{self.command}: {self.process.stderr.read()}")
-        for thread in os.listdir(f"/proc/{self.server.pid}/task"):
-            with open(f"/proc/{self.server.pid}/task/{thread}/status", encoding="ascii") as file:
-                if re.search(r"TracerPid:\s+0\n", file.read()):
-                    return False
-        return True
+        said = []
+        for line in self.process.stderr:
+            said.append(line)
+            if re.search(rf"Process {self.server.pid} attached", line):
+                return self
+        self.__exit__()
+        raise AssertionError(f"{self.command}: {''.join(said)}")
 
     def __exit__(self, *_):
         self.process.send_signal(signal.SIGINT)
         try:
-            self.process.wait(10)
+            self.process.wait(60)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()

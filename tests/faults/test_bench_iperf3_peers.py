@@ -172,7 +172,7 @@ class Iperf3Peers(FaultTest):
     def holding_nothing_more(self, sender):
         """As many descriptors after the block as before it, and a client is served."""
         before = sender.descriptors()
-        yield
+        yield before
         sender.wait_for(lambda: sender.descriptors() == before, f"{before} descriptors")
         self.is_served(sender)
         sender.wait_for(lambda: sender.descriptors() == before, f"{before} descriptors")
@@ -216,18 +216,24 @@ class BreakingOff(Iperf3Peers):
             for end in (Client.close, Client.reset):
                 for name, (step, shown) in STEPS.items():
                     with self.subTest(step=name, end=end.__name__), \
-                            self.holding_nothing_more(sender):
+                            self.holding_nothing_more(sender) as before:
                         with Client(sender) as client:
                             step(client)
                             end(client)
-                        self.complains(sender, shown)
+                        self.complains(sender, shown, before)
 
-    def complains(self, sender, shown):
+    def complains(self, sender, shown, before):
         """One line of the test, and at most one of a data connection that had not spoken yet."""
         def look():
             return [line for line in sender.complained if shown in line]
         sender.wait_for(look, f"a complaint with {shown!r}")
+        sender.wait_for(lambda: sender.descriptors() == before, f"{before} descriptors")
+        # Whatever is said about these stands in front of what is said about the next one.
+        with Client(sender) as last:
+            mark = f"127.0.0.1:{last.control.getsockname()[1]}: "
+        sender.wait_for(lambda: any(mark in line for line in list(sender.complained)), mark)
         lines = list(sender.complained)
+        lines = lines[:next(at for at, line in enumerate(lines) if mark in line)]
         sender.complained.clear()
         self.assertLessEqual(len(lines), 2, lines)
         for line in lines:

@@ -1,7 +1,8 @@
 """Out of descriptors: clients beyond the limit are refused at once, those that are there go on
 without a delay, nothing spins, and descriptors that come back are used.
 
-A delay is measured and printed; what fails is only a delay that no busy machine explains."""
+A delay is measured and printed; what fails is only a delay that no busy machine explains: it is
+there in every one of some rounds, each of which goes through the same again."""
 
 import contextlib
 import resource
@@ -14,6 +15,7 @@ from support_faults import (FaultTest, RawClient, Strace, coded_bytes, percentil
 
 LIMIT = 64
 FAR_TOO_LONG_S = 0.5
+ROUNDS = 10
 
 
 def low_limit():
@@ -69,7 +71,8 @@ class Descriptors(FaultTest):
     def test_limit_of_descriptors(self):
         for path in ("sendfile", "splice"):
             with self.subTest(path=path), contextlib.ExitStack() as stack, self.serving(
-                    "--path", path, "--idle-pipes", "4", workers=1, preexec_fn=low_limit) as server:
+                    "--path", path, "--idle-pipes", "4", "--idle-timeout", "1h", workers=1,
+                    preexec_fn=low_limit) as server:
                 clients = []
                 stack.callback(lambda held: [client.close() for client in held], clients)
                 self.fill_up(server, clients)
@@ -88,20 +91,32 @@ class Descriptors(FaultTest):
 
     def refuse_while_others_go_on(self, server, client, path):
         before = percentile_ms(self.request_times(client, 0.5), 0.99)
-        outcomes = []
-        newcomers = threading.Thread(target=lambda: outcomes.extend(
-            self.new_client(server)[:2] for _ in range(40)))
-        newcomers.start()
-        times = self.request_times(client, 0.5, busy=newcomers)
-        newcomers.join()
-        self.assertEqual(len(outcomes), 40)
-        slowest = max(seconds for _, seconds in outcomes)
-        report(f"{path}: others' p99 {before:.2f} ms before, {percentile_ms(times, 0.99):.2f} ms "
-               f"while 40 newcomers are refused, at most {max(times) * 1e3:.1f} ms; "
-               f"a refusal takes at most {slowest * 1e3:.1f} ms")
-        self.assertEqual([what for what, _ in outcomes if what == "served"], [])
-        self.assertLess(max(times), FAR_TOO_LONG_S)
-        self.assertLess(slowest, 5.0)
+
+        def come():
+            what, seconds, newcomer = self.new_client(server)
+            if newcomer is not None:
+                newcomer.close()
+            self.assertNotEqual(what, "served")
+            return seconds
+        self.go_on_without_delay(client, come, f"{path}: others' p99 {before:.2f} ms before; "
+                                               f"newcomers are refused")
+
+    def go_on_without_delay(self, client, come, what):
+        """The requests of `client` go on while newcomers come(), 40 of them in each round; it
+        returns how long it took. Until a round was not disturbed by what runs beside us."""
+        for _ in range(ROUNDS):
+            waits = []
+            newcomers = threading.Thread(
+                target=lambda waits=waits: waits.extend(come() for _ in range(40)))
+            newcomers.start()
+            times = self.request_times(client, 0.5, busy=newcomers)
+            newcomers.join()
+            self.assertEqual(len(waits), 40)
+            report(f"{what}, each within {max(waits) * 1e3:.1f} ms; others' p99 "
+                   f"{percentile_ms(times, 0.99):.2f} ms, at most {max(times) * 1e3:.1f} ms")
+            if max(times) < FAR_TOO_LONG_S and max(waits) < 5.0:
+                return
+        self.fail(f"a delay in each of {ROUNDS} rounds")
 
     def do_not_spin(self, server):
         """Newcomers wait to be accepted or are refused, and nobody asks for anything."""
@@ -145,6 +160,7 @@ class Descriptors(FaultTest):
                 self.assertEqual((message.status, message.body), (200, self.big))
             for client in clients:
                 client.close()
+            settle(server)
             others = sum(total(server, "pagewire_path_responses_total", path=path)
                          for path in ("sendfile", "mmap", "copy"))
             self.assertGreaterEqual(others, 10, "no response fell to another path")
@@ -155,20 +171,8 @@ class Descriptors(FaultTest):
             with RawClient(server.address) as client:
                 client.get("/small.bin")
                 with Strace(server, "accept4:error=EMFILE:when=1+2"):
-                    outcomes = []
-                    newcomers = threading.Thread(target=lambda: outcomes.extend(
-                        self.closed_client(server) for _ in range(40)))
-                    newcomers.start()
-                    times = self.request_times(client, 0.5, busy=newcomers)
-                    newcomers.join()
-            served = sum(what == "served" for what, _ in outcomes)
-            slowest = max(seconds for _, seconds in outcomes)
-            report(f"every second accept4 says EMFILE: {served} of {len(outcomes)} newcomers "
-                   f"served, each within {slowest * 1e3:.1f} ms; others' requests take at most "
-                   f"{max(times) * 1e3:.1f} ms")
-            self.assertEqual(len(outcomes), 40)
-            self.assertLess(max(times), FAR_TOO_LONG_S)
-            self.assertLess(slowest, 5.0)
+                    self.go_on_without_delay(client, lambda: self.closed_client(server)[1],
+                                             "every second accept4 says EMFILE: newcomers")
             self.assert_alive(server, "/small.bin", self.body)
 
     @unittest.skipIf(why_no_strace(), why_no_strace())

@@ -3,14 +3,14 @@ path, and pipes that the kernel made small. Every body byte is checked against t
 client asked for: a byte that another client left behind in a pipe or a buffer cannot pass."""
 
 import os
-import pwd
 import shutil
 import subprocess
 import time
 import unittest
 from unittest import mock
 
-from support_faults import BINARY, PATHS, SANITIZER, FaultTest, Held, helper, report, settle, total
+from support_faults import (BINARY, PATHS, SANITIZER, FaultTest, Held, helper, lone_user, report,
+                            settle, total)
 
 from support.server import ENGINE
 
@@ -36,7 +36,7 @@ class Peers(FaultTest):
         done = subprocess.run(
             [helper("fault_flood"), *(str(argument) for argument in (
                 server.address[1], clients, at_once, SEED, FILES, FILE_BYTES, MOST_BYTES))],
-            capture_output=True, text=True, timeout=240, check=True)
+            capture_output=True, text=True, timeout=480, check=True)
         counts = {name: int(value) for name, value in map(str.split, done.stdout.splitlines())}
         wrong = {name: counts[name] for name in ("wrong_bytes", "bad_heads", "surplus_bytes",
                                                  "cut_short", "not_connected", "stuck")}
@@ -67,16 +67,16 @@ class Peers(FaultTest):
     def test_pipes_that_the_kernel_made_small(self):
         """An ordinary user's pipes shrink to a page or two once it holds fs.pipe-user-pages-soft
         pages. Here that user holds them all before the server starts."""
-        user = pwd.getpwnam("nobody")
-        hoard, sizes = hoard_pipe_pages(user.pw_uid)
+        user = lone_user()
+        hoard, sizes = hoard_pipe_pages(user)
         if hoard is None:
             self.skipTest(sizes)
         try:
             # That user may not reach the folder that the tests are built in.
             binary = shutil.copy(BINARY, self.folder.outside("pagewire"))
             with mock.patch("support.server.BINARY", binary), \
-                    self.serving("--path", "splice", "--idle-pipes", "16", user=user.pw_uid,
-                                 group=user.pw_gid, extra_groups=[]) as server:
+                    self.serving("--path", "splice", "--idle-pipes", "16", user=user,
+                                 group=user, extra_groups=[]) as server:
                 # Fewer bytes at once: a transfer of 4 KiB a call is what is being tested.
                 counts = self.flood(server, 300, at_once=100)
                 report(f"small pipes: a new one of this user has {sizes} bytes, "

@@ -15,6 +15,8 @@ import unittest
 from relay_parts import RelayTest
 from support_faults import BINARY, report, wait_until
 
+from support import more_than_sockets_hold
+
 MIB = 1 << 20
 LIMIT_S = 60
 
@@ -70,7 +72,7 @@ class MirrorTest(RelayTest):
         def look():
             return (relay.metric("pagewire_relay_mirror_bytes_total")
                     + relay.metric("pagewire_relay_mirror_dropped_bytes_total") == relayed)
-        wait_until(look, "every byte is mirrored or counted as dropped")
+        wait_until(look, "every byte is mirrored or counted as dropped", LIMIT_S)
 
     def listed(self, *files, code=None):
         done = mirror("--json", *files)
@@ -184,10 +186,10 @@ class FileTest(MirrorTest):
         data = random.Random(2).randbytes(12 * MIB)
         self.send(upstream, client, data)
         wait_until(lambda: relay.metric("pagewire_relay_mirror_failures_total") > 0,
-                   "the disk is full")
+                   "the disk is full", LIMIT_S)
         self.send(upstream, client, data)  # the stream goes on as before
         wait_until(lambda: relay.metric("pagewire_relay_mirror_dropped_bytes_total") > 0,
-                   "what found no room is counted")
+                   "what found no room is counted", LIMIT_S)
         inside = f"/proc/{relay.process.pid}/root{self.file}"
         with open(inside, "rb") as file:
             self.assertGreater(self.check_pieces(file.read(), data + data), 0)
@@ -211,7 +213,7 @@ class RecorderTest(MirrorTest):
         recorder, _ = self.recorder.accept()
         self.addCleanup(recorder.close)
         client, upstream = self.tunnel(relay)
-        data = random.Random(3).randbytes(24 * MIB)
+        data = random.Random(3).randbytes(more_than_sockets_hold())
         self.send(upstream, client, data)
         parts = []
         reader = threading.Thread(target=read_all, args=(recorder, parts))

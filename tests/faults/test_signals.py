@@ -2,6 +2,7 @@
 
 import errno
 import glob
+import itertools
 import os
 import signal
 import socket
@@ -18,6 +19,7 @@ MIB = 1 << 20
 BIG = 6 * MIB + 99
 SMALL = 40_000
 CLIENTS = 24
+GUARD_S = 180 if SANITIZER else 60
 
 
 class Load:
@@ -80,7 +82,11 @@ class Load:
     def join(self):
         self.stopped.set()
         for thread in self.threads:
-            thread.join(60)
+            thread.join(GUARD_S)
+
+    def wait_for_whole(self, count):
+        wait_until(lambda: self.whole > count or self.wrong, f"more than {count} whole answers",
+                   GUARD_S)
 
 
 class Signals(FaultTest):
@@ -103,21 +109,10 @@ class Signals(FaultTest):
         log = os.path.join(folder, "access.log")
         clients = 400 if SANITIZER else 3000
         with self.serving("--access-log", log) as server:
-            flood = subprocess.Popen(
-                [helper("fault_flood"), str(server.address[1]), str(clients), "500", "5", "4",
-                 str(4 * MIB), "200000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-            signals = 0
-            while flood.poll() is None:
-                if signals % 20 == 0 and os.path.exists(log):
-                    os.rename(log, os.path.join(folder, f"{signals}.log"))
-                server.signal(signal.SIGHUP)
-                signals += 1
-                time.sleep(0.001)
-            out, errors = flood.communicate()
-            counts = {name: int(value) for name, value in map(str.split, out.splitlines())}
-            self.assertEqual([counts[name] for name in (
-                "wrong_bytes", "bad_heads", "surplus_bytes", "cut_short", "not_connected",
-                "stuck")], [0] * 6, errors)
+            floods = signals = 0
+            while signals <= 100:  # mostly one; another where that was too quick for our signals
+                floods += 1
+                signals = self.flood_and_storm(server, clients, log, signals)
             wait_until(lambda: total(server, "pagewire_connections_open") == 0, "all have gone")
             requests = total(server, "pagewire_requests_total")
 
@@ -125,9 +120,26 @@ class Signals(FaultTest):
                 dropped = total(server, "pagewire_log_dropped_total")
                 return self.lines(folder) + dropped == requests
             wait_until(accounted, f"{requests} requests are lines, or counted as dropped")
-            report(f"{signals} SIGHUPs over {counts['clients']} clients and {requests} requests, "
+            report(f"{signals} SIGHUPs over {floods * clients} clients and {requests} requests, "
                    f"{total(server, 'pagewire_log_dropped_total')} lines dropped")
-            self.assertGreater(signals, 100)
+
+    def flood_and_storm(self, server, clients, log, signals):
+        """Signals until the clients have gone; returns how many there are now."""
+        flood = subprocess.Popen(
+            [helper("fault_flood"), str(server.address[1]), str(clients), "500", "5", "4",
+             str(4 * MIB), "200000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        while flood.poll() is None:
+            if signals % 20 == 0 and os.path.exists(log):
+                os.rename(log, os.path.join(os.path.dirname(log), f"{signals}.log"))
+            server.signal(signal.SIGHUP)
+            signals += 1
+            time.sleep(0.001)
+        out, errors = flood.communicate()
+        counts = {name: int(value) for name, value in map(str.split, out.splitlines())}
+        self.assertEqual([counts[name] for name in (
+            "wrong_bytes", "bad_heads", "surplus_bytes", "cut_short", "not_connected",
+            "stuck")], [0] * 6, errors)
+        return signals
 
     @staticmethod
     def lines(folder):
@@ -142,12 +154,14 @@ class Signals(FaultTest):
         for path in PATHS:
             with self.subTest(path=path):
                 server = Pagewire(self.folder.root, "--workers", "2", "--path", path,
-                                  "--drain-timeout", "20s", preexec_fn=dies_with_us())
+                                  "--drain-timeout", "1h", preexec_fn=dies_with_us())
                 try:
                     load = Load(server, self.bodies)
-                    time.sleep(0.3)
+                    load.wait_for_whole(CLIENTS)
                     start = time.monotonic()
-                    server.stop()
+                    server.signal(signal.SIGTERM)
+                    server.process.wait(2 * GUARD_S)
+                    server.wait()
                     seconds = time.monotonic() - start
                 finally:
                     server.kill()
@@ -192,8 +206,8 @@ class Signals(FaultTest):
 
     def test_signal_storms_end_it_at_once(self):
         """SIGTERM again and again, SIGHUP and SIGINT between: it ends, and no answer is wrong."""
-        storms = ([signal.SIGTERM] * 50, [signal.SIGHUP, signal.SIGTERM] * 25,
-                  [signal.SIGINT, signal.SIGHUP, signal.SIGTERM] * 15)
+        storms = ([signal.SIGTERM], [signal.SIGHUP, signal.SIGTERM],
+                  [signal.SIGINT, signal.SIGHUP, signal.SIGTERM])
         for number, storm in enumerate(storms):
             with self.subTest(storm=number):
                 server = Pagewire(self.folder.root, "--workers", "2", preexec_fn=dies_with_us())
@@ -201,11 +215,13 @@ class Signals(FaultTest):
                 try:
                     load = Load(server, self.bodies, clients=8)
                     stuck = self.open_mid_transfer(server, "/big.bin", BIG, 1000)
-                    time.sleep(0.2)
+                    load.wait_for_whole(8)
                     start = time.monotonic()
-                    for one in storm:
+                    # Signals that come before the last one of the kind was taken are one.
+                    for one in itertools.cycle(storm):
                         if server.process.poll() is not None:
                             break
+                        self.assertLess(time.monotonic() - start, GUARD_S, "it does not end")
                         server.signal(one)
                         time.sleep(0.002)
                     # Not 0: a response was in flight, and the second signal says not to wait.
