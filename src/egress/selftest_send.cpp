@@ -22,7 +22,6 @@ namespace {
 
 using content::Segment;
 
-constexpr int idle_wait_ms = 10;
 constexpr ByteCount quantum{64 * kib};
 constexpr std::size_t scratch_bytes = 64 * kib;
 constexpr std::string_view head = "HTTP/1.1 200 OK\r\nContent-Length: ?\r\n\r\n";

@@ -9,6 +9,8 @@
 
 namespace pagewire::egress {
 
+inline constexpr int idle_wait_ms = 10;
+
 struct Verdict {
   PathState state = PathState::Usable;
   std::string why;

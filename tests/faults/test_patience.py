@@ -126,6 +126,7 @@ class Patience(FaultTest):
             for thread in threads:
                 thread.join(GUARD_S)
             self.assertEqual((failures, len(told) + len(late)), ([], len(clients)))
+            self.assertTrue(told)
             self.expect_end(server)
 
     def test_drain_does_not_wait_for_a_body_that_came(self):
