@@ -90,11 +90,16 @@ class LoopFixture : public ::testing::Test {
     return attach(std::move(pair.ours), events_);
   }
 
-  void run_until(const std::function<bool()>& done, std::int64_t at_most_ms = 5'000) {
+  void run_until(const std::function<bool()>& done, std::int64_t at_most_ms = 60'000) {
     const std::int64_t end = sys::monotonic_coarse_ms() + at_most_ms;
     loop_->run([&] {
       if (done() || sys::monotonic_coarse_ms() > end) loop_->stop();
     });
+  }
+
+  /// Some more rounds, for what should not come.
+  void run_on() {
+    run_until([] { return false; }, 400);
   }
 
   void send(std::string_view text) { send(peer_, text); }

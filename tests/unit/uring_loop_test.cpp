@@ -136,7 +136,7 @@ TEST_F(TinyQueue, RoundsEndHoweverManyStreamsAreBusy) {
     ++turns;
     loop_->yield(other);
   };
-  run_until([&] { return sent >= enough; }, 20'000);
+  run_until([&] { return sent >= enough; });
   EXPECT_GE(turns_meanwhile, enough / clients_.size() / 4);
 }
 
@@ -161,7 +161,7 @@ TEST_F(UringLoopTest, PausesWithDataInFlightLoseNothing) {
       loop_->resume_reading(probe);
     });
   };
-  run_until([&] { return events_.ended > 0; }, 20'000);
+  run_until([&] { return events_.ended > 0; });
   loop_.reset();  // nobody keeps the sender waiting
   sender.join();
   EXPECT_EQ(test::first_wrong(0, events_.bytes), events_.bytes.size());
@@ -189,7 +189,7 @@ TEST_F(ManyBuffers, DoNotKeepAPausedStreamReading) {
   Pair pair = socket_pair();
   attach(std::move(pair.ours), other);
   int ticks = 0;
-  loop_->run([&] {
+  run_until([&] {
     if (++ticks == 2) {
       char byte = 0;
       EXPECT_EQ(::recv(probe.fd(), &byte, 1, MSG_PEEK | MSG_DONTWAIT), 1) << "all was read";
@@ -202,7 +202,7 @@ TEST_F(ManyBuffers, DoNotKeepAPausedStreamReading) {
       probe.on_received = nullptr;
       loop_->resume_reading(probe);
     }
-    if (ticks == 6) loop_->stop();
+    return ticks > 4 && events_.bytes.size() == flood.size();
   });
   EXPECT_EQ(events_.bytes, flood);
   loop_.reset();  // before `other`
@@ -491,9 +491,13 @@ TEST(Engine, AutoTakesWhatIsPreferredAndToBeHad) {
 }
 
 TEST(Engine, ProbeIsQuick) {
-  const std::int64_t start = sys::monotonic_ns();
-  EXPECT_TRUE(probe_uring()) << "this machine's kernel has it";
-  EXPECT_LT(sys::monotonic_ns() - start, 50'000'000);
+  std::int64_t quickest = INT64_MAX;  // one of them may be interrupted for any time
+  for (int i = 0; i < 10; ++i) {
+    const std::int64_t start = sys::monotonic_ns();
+    EXPECT_TRUE(probe_uring()) << "this machine's kernel has it";
+    quickest = std::min(quickest, sys::monotonic_ns() - start);
+  }
+  EXPECT_LT(quickest, 50'000'000);
 }
 
 }  // namespace
