@@ -97,9 +97,13 @@ class LoopFixture : public ::testing::Test {
     });
   }
 
-  /// Some more rounds, for what should not come.
-  void run_on() {
-    run_until([] { return false; }, 400);
+  /// And for some time more, for what should not come.
+  void run_until_and_on(const std::function<bool()>& done) {
+    std::int64_t end = 0;
+    run_until([&] {
+      if (end == 0 && done()) end = sys::monotonic_coarse_ms() + 400;
+      return end != 0 && sys::monotonic_coarse_ms() >= end;
+    });
   }
 
   void send(std::string_view text) { send(peer_, text); }

@@ -151,8 +151,7 @@ TEST_P(LoopTest, RetiredStreamHearsNothingAndIsDeleted) {
   send(
       "0123456789abcdef"
       "more");
-  run_until([&] { return events_.deleted; });
-  run_on();
+  run_until_and_on([&] { return events_.deleted; });
   EXPECT_EQ(events_.received, 1);
   EXPECT_EQ(events_.writable + events_.timed_out + events_.ended, 0);
   EXPECT_TRUE(events_.deleted);
@@ -222,8 +221,7 @@ TEST_P(LoopTest, WatchedDescriptorIsToldInEveryRoundUntilItIsRead) {
     if (watcher.count == 3) ::eventfd_read(event.get(), &value);
   };
   ASSERT_TRUE(loop_->watch(event.get(), watcher));
-  run_until([&] { return watcher.count >= 3; });
-  run_on();
+  run_until_and_on([&] { return watcher.count >= 3; });
   EXPECT_EQ(watcher.count, 3);
 }
 
@@ -241,8 +239,7 @@ TEST_P(LoopTest, UnwatchedDescriptorsNextOwnerIsNotHeard) {
     EXPECT_EQ(event.get(), number);
   };
   ASSERT_TRUE(loop_->watch(event.get(), watcher));
-  run_until([&] { return watcher.count >= 1; });
-  run_on();
+  run_until_and_on([&] { return watcher.count >= 1; });
   EXPECT_EQ(watcher.count, 1);
 }
 
@@ -264,7 +261,7 @@ TEST_P(LoopTest, CompletionsOfZeroCopyAreNotifiedAndNoError) {
   Probe& probe = attach(std::move(pair.ours), events_);
   const std::string bytes(100'000, 'z');
   bool begun = false;
-  run_until([&] {
+  run_until_and_on([&] {
     if (!std::exchange(begun, true)) {
       loop_->expect_notifications(probe);
       EXPECT_GT(::send(probe.fd(), bytes.data(), bytes.size(), MSG_ZEROCOPY | MSG_DONTWAIT), 0);
@@ -274,7 +271,6 @@ TEST_P(LoopTest, CompletionsOfZeroCopyAreNotifiedAndNoError) {
     }
     return events_.notified > 0;
   });
-  run_on();
   EXPECT_GT(events_.notified, 0);
   EXPECT_EQ(events_.failed, 0);
   EXPECT_LT(loop_->counters().enters, 100U);
@@ -283,14 +279,13 @@ TEST_P(LoopTest, CompletionsOfZeroCopyAreNotifiedAndNoError) {
 TEST_P(LoopTest, ResetIsAFailureOnce) {
   Pair pair = tcp_pair();
   attach(std::move(pair.ours), events_);
-  run_until([&] {
+  run_until_and_on([&] {
     if (pair.theirs.is_open()) {
       sys::abort_on_close(pair.theirs.get());
       pair.theirs.close();
     }
     return events_.failed > 0;
   });
-  run_on();
   EXPECT_EQ(events_.failed, 1);
 }
 

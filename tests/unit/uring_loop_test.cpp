@@ -50,10 +50,8 @@ class UringLoopTest : public LoopFixture {
     }
   }
   bool all_came() const {
-    for (const Client& client : clients_) {
-      if (client.events.bytes != client.bytes) return false;
-    }
-    return true;
+    return std::ranges::all_of(
+        clients_, [](const Client& client) { return client.events.bytes == client.bytes; });
   }
   std::string read_all(const sys::Fd& fd) {
     std::string all(1 << 20, 0);
@@ -195,10 +193,8 @@ TEST_F(ManyBuffers, DoNotKeepAPausedStreamReading) {
       EXPECT_EQ(::recv(probe.fd(), &byte, 1, MSG_PEEK | MSG_DONTWAIT), 1) << "all was read";
       send(pair.theirs, "hello");
     }
-    if (ticks == 3) {
-      EXPECT_EQ(other.bytes, "hello");
-    }
     if (ticks == 4) {
+      EXPECT_EQ(other.bytes, "hello");
       probe.on_received = nullptr;
       loop_->resume_reading(probe);
     }
@@ -494,7 +490,7 @@ TEST(Engine, ProbeIsQuick) {
   std::int64_t quickest = INT64_MAX;  // one of them may be interrupted for any time
   for (int i = 0; i < 10; ++i) {
     const std::int64_t start = sys::monotonic_ns();
-    EXPECT_TRUE(probe_uring()) << "this machine's kernel has it";
+    ASSERT_TRUE(probe_uring()) << "this machine's kernel has it";
     quickest = std::min(quickest, sys::monotonic_ns() - start);
   }
   EXPECT_LT(quickest, 50'000'000);
