@@ -124,11 +124,10 @@ void AccessLog::Parts::run() {
   for (;;) {
     // Asked before the rings are emptied: what was committed before the destructor gets written.
     const bool stopping = stop_asked.load();
+    // Likewise: what was committed before reopen() belongs to the file as it was then.
+    const bool reopening = reopen_asked.exchange(false);
     const bool flowing = drain_rings();
-    // After the lines that were there: they belong to the file as it was when reopen() was called.
-    if (reopen_asked.exchange(false)) {
-      dropped.fetch_add(file.reopen(), std::memory_order_relaxed);
-    }
+    if (reopening) dropped.fetch_add(file.reopen(), std::memory_order_relaxed);
     if (stopping) return;
     sleep(flowing);
   }

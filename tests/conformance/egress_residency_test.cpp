@@ -58,7 +58,7 @@ class ColdFiles : public EveryPath {
   static void chill(const FileRef& file) {
     const ByteRange whole{FileOffset{}, file->status().size};
     // Not at once: somebody else may be looking at the pages, or they are still being written.
-    for (int attempt = 0; attempt < 100; ++attempt) {
+    for (int attempt = 0; attempt < 6'000; ++attempt) {
       ASSERT_TRUE(sys::drop_cached_pages(file->fd()).has_value());
       const Result<std::optional<ByteCount>> left = sys::resident_bytes(file->fd());
       if (left && *left && (*left)->value == 0) return;
@@ -135,6 +135,7 @@ TEST_P(ColdFiles, TheResidentPartGoesFirst) {
   // Without the kernel's own reading ahead, which would warm more.
   ASSERT_EQ(::posix_fadvise(file->fd(), 0, 0, POSIX_FADV_RANDOM), 0);
   ASSERT_TRUE(sys::fetch_pages(file->fd(), {FileOffset{}, ByteCount{hot}}, scratch).has_value());
+  const LockedPages locked(file->fd(), ByteCount{hot});
   const std::array<Segment, 1> segments = {slice_of(file, {FileOffset{}, file->status().size})};
   SendOptions options;
   std::optional<std::uint64_t> sent_before;
@@ -150,8 +151,7 @@ TEST_P(ColdFiles, TheResidentPartGoesFirst) {
 }
 
 TEST_P(ColdFiles, HolesInTheCacheAreFound) {
-  const FileRef file = make_file(this->file("holes.bin"), 2 * mib);
-  ASSERT_TRUE(sys::drop_cached_pages(file->fd()).has_value());
+  const FileRef file = make_cold(2 * mib);
   ASSERT_EQ(::posix_fadvise(file->fd(), 0, 0, POSIX_FADV_RANDOM), 0);
   std::array<char, 1> byte{};
   for (std::uint64_t at = 0; at < 2 * mib; at += 64 * kib) {  // one page of each 64 KiB
@@ -324,6 +324,7 @@ TEST_P(ColdFiles, OfSomebodyElse) {
     first = send_by(path(), segments, cold);
   }
   file->seen() = {};
+  const LockedPages locked(file->fd(), file->status().size);
   const Result<std::optional<ByteCount>> told = sys::resident_bytes(file->fd());
   const Outcome again = send_by(path(), segments);
   ASSERT_EQ(::seteuid(0), 0);

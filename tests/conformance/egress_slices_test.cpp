@@ -238,16 +238,20 @@ TEST_P(Slices, CountsWhatTheCpuCopied) {
   }
 }
 
-/// A last segment that was announced with MSG_MORE would stay in the kernel for 200 ms.
+/// A last segment that was announced with MSG_MORE would stay in the kernel for 200 ms, each time.
 TEST_P(Slices, NothingIsHeldBackAtTheEnd) {
   const FileRef file = make_file(dir_.file("f"), 5000);
   const Segment segments[] = {Segment::of_memory(head), slice_of(file, {{0}, {5000}}),
                               Segment::of_memory("")};
-  const auto begin = std::chrono::steady_clock::now();
   SendOptions options;
   options.await_acknowledgement = true;
-  for (int i = 0; i < 20; ++i) ASSERT_TRUE(send_by(path(), segments, options).all_right());
-  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(2));
+  auto quickest = std::chrono::steady_clock::duration::max();
+  for (int i = 0; i < 20; ++i) {
+    const auto begin = std::chrono::steady_clock::now();
+    ASSERT_TRUE(send_by(path(), segments, options).all_right());
+    quickest = std::min(quickest, std::chrono::steady_clock::now() - begin);
+  }
+  EXPECT_LT(quickest, std::chrono::milliseconds(150));
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 
 #include "harness.h"
+#include "support/stepping_child.h"
 
 namespace pagewire::test {
 namespace {
@@ -222,7 +223,7 @@ TEST_P(Source, PipesOfOnePageDo) {
 /// In a child that is another user: takes pipes until the kernel shrinks them, then sends. Returns
 /// the child's exit status.
 int send_beyond_the_soft_limit(const egress::Path& path, std::span<const Segment> segments) {
-  if (::getuid() == 0 && ::setuid(65534) != 0) return 2;  // nobody: without CAP_SYS_RESOURCE
+  if (!become_an_ordinary_user()) return 2;  // without CAP_SYS_RESOURCE
   std::vector<sys::Pipe> taken;
   while (taken.empty() || taken.back().capacity.value > 8192) {
     Result<sys::Pipe> pipe = sys::make_pipe(ByteCount{64 * kib});

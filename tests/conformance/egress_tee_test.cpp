@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "harness.h"
+#include "support/stepping_child.h"
 
 namespace pagewire::test {
 namespace {
@@ -364,7 +365,7 @@ TEST_F(Tee, OutOfDescriptorsForTheMasterOrForTheClient) {
 
 /// In a child that is another user, whom the soft limit concerns: masters of two pages.
 int tee_beyond_the_soft_limit(const FileRef& small, const FileRef& large) {
-  if (::getuid() == 0 && ::setuid(65534) != 0) return 2;  // nobody: without CAP_SYS_RESOURCE
+  if (!become_an_ordinary_user()) return 2;  // without CAP_SYS_RESOURCE
   std::vector<sys::Pipe> taken;
   while (taken.empty() || taken.back().capacity.value > 8192) {
     Result<sys::Pipe> pipe = sys::make_pipe(ByteCount{64 * kib});

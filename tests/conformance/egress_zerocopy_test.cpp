@@ -2,6 +2,7 @@
 // outlive their transfer. On loopback the kernel copies in the end, and says so; until the peer
 // acknowledges, it holds our pages as on any other device.
 #include <net/if.h>
+#include <poll.h>
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/wait.h>
@@ -65,6 +66,8 @@ class StuckSend {
     }
     EXPECT_EQ(transfer_.path->name, "zerocopy");
     EXPECT_TRUE(state_->busy());
+    pollfd arrived{.fd = connection_.peer.get(), .events = POLLIN, .revents = 0};
+    EXPECT_EQ(::poll(&arrived, 1, 60'000), 1);  // the kernel has copied some of it
   }
 
   int fd() const { return connection_.sender.get(); }
@@ -77,7 +80,7 @@ class StuckSend {
   void close() { connection_.sender.close(); }
 
   bool comes_free() {
-    for (int ms = 0; ms < 10'000 && state_->busy(); ++ms) {
+    for (int ms = 0; ms < 60'000 && state_->busy(); ++ms) {
       state_->take_completions(fd());
       if (state_->busy()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
@@ -124,10 +127,15 @@ TEST_F(ZeroCopy, APathGivenUpDoesNotFitItsConnectionAnyMore) {
 }
 
 TEST_F(ZeroCopy, AboveTheLimitInFlightItCopiesAndThenGoesOn) {
+  std::atomic<bool> above = false;
   SendOptions options;
   options.zero_copy.in_flight = ByteCount{300'000};
-  options.quantum = ByteCount{200'000};
-  options.habits = {.chunk = 50'000, .pause = std::chrono::microseconds(200)};
+  options.quantum = ByteCount{100'000};
+  options.buffers.receive = 65'536;  // so that what is in flight comes back long before the end
+  options.habits = {.chunk = 50'000, .waits_for = &above};
+  options.between_steps = [&](const Transfer& transfer) {
+    if (transfer.resources->zero_copy.over_limit > 5) above = true;
+  };
   const Outcome outcome = send(options);
   EXPECT_GT(outcome.zero_copy.over_limit, 5U);
   EXPECT_GT(outcome.zero_copy.sends, 5U) << "never recovered";

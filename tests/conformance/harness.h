@@ -96,6 +96,7 @@ struct PeerHabits {
   std::uint64_t reset_after = Expectation::npos;         ///< RST once this many bytes have come
   std::uint64_t stop_writing_after = Expectation::npos;  ///< shutdown(SHUT_WR), and reads on
   bool opens_records = false;                            ///< what comes is sealed
+  const std::atomic<bool>* waits_for = nullptr;          ///< reads nothing before (30 s at most)
 };
 
 /// Reads in a thread of its own until the stream ends, and compares.
@@ -120,6 +121,9 @@ class Peer {
     ended_ = true;
   }
   void read(sys::Fd fd, Expectation& expectation, const PeerHabits& habits) {
+    for (int ms = 0; ms < 30'000 && habits.waits_for != nullptr && !*habits.waits_for; ++ms) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
     std::string buffer(habits.chunk, '\0');
     bool writing = true;
     RecordReader records;
@@ -220,7 +224,7 @@ class WriteEdge {
     epoll_event event{};
     int ready = -1;
     do {  // EINTR: the kernel finishes an operation in our context
-      ready = ::epoll_wait(epoll_.get(), &event, 1, 20'000);
+      ready = ::epoll_wait(epoll_.get(), &event, 1, 60'000);
     } while (ready < 0 && errno == EINTR);
     return ready == 1;
   }
@@ -310,21 +314,21 @@ inline void drive(Transfer& transfer, WorkerParts& parts, const SendOptions& opt
 }
 
 inline void await_acknowledgement(int fd) {
-  for (int ms = 0; ms < 10'000 && sys::unacknowledged(fd)->value > 0; ++ms) {
+  for (int ms = 0; ms < 60'000 && sys::unacknowledged(fd)->value > 0; ++ms) {
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
 }
 
 /// Under kernel TLS, close(2) may drop what is not in TCP's queue yet (docs/KERNEL_NOTES.md).
 inline void await_arrival(const Peer& peer, std::uint64_t sent) {
-  for (int ms = 0; ms < 20'000 && !peer.has_ended() && peer.received() < sent; ++ms) {
+  for (int ms = 0; ms < 60'000 && !peer.has_ended() && peer.received() < sent; ++ms) {
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
 }
 
 /// Until the kernel has let go of everything that went out on the socket.
 inline void await_completions(const egress::Transport& transport, Outcome& outcome) {
-  for (int ms = 0; ms < 20'000 && transport.state->busy(); ++ms) {
+  for (int ms = 0; ms < 60'000 && transport.state->busy(); ++ms) {
     outcome.copied += take_completions(transport);
     if (transport.state->busy()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }

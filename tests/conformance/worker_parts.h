@@ -47,10 +47,10 @@ struct WorkerParts {
   WorkerParts& operator=(const WorkerParts&) = delete;
   ~WorkerParts() { lanes.settle(); }
 
-  /// One round of a loop: until a lane has completions, at most 20 s; false when none came.
+  /// One round of a loop: until a lane has completions, at most 60 s; false when none came.
   bool reap_once() {
     epoll_event event{};
-    const int ready = ::epoll_wait(epoll_.get(), &event, 1, 20'000);
+    const int ready = ::epoll_wait(epoll_.get(), &event, 1, 60'000);
     lanes.reap();
     return ready == 1 || (ready < 0 && errno == EINTR);  // EINTR: the kernel has work for us
   }

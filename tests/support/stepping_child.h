@@ -82,6 +82,12 @@ class SteppingChild {
   int control_ = -1;
 };
 
+/// A user of this process's own, as far as that can be had: what the kernel allows each user, as
+/// fs.pipe-user-pages-soft, another test that runs as nobody would take up or give back meanwhile.
+inline bool become_an_ordinary_user() {
+  return ::getuid() != 0 || ::setuid(20'000 + static_cast<uid_t>(::getpid()) % 40'000) == 0;
+}
+
 /// Runs `work` in a forked process as the user nobody, without any capability; what it returns is
 /// its exit status. -1 when this process may not change its user, or the child died.
 inline int run_as_nobody(const std::function<int()>& work) {

@@ -105,7 +105,7 @@ TEST_F(BenchRun, NeverMeasuresAPathThatSendsWrongBytes) {
     return result;
   };
   settings_.paths = {&wrong, egress::find_path("copy")};
-  const auto report = run(settings_, watch_);
+  const auto report = run_unstarved();
   ASSERT_TRUE(report.has_value()) << report.error().text;
   const Contender& contender = contender_of(report->rows[0], "wrong");
   EXPECT_TRUE(contender.rounds.empty());
@@ -120,7 +120,7 @@ TEST_F(BenchRun, SaysWhichPathsAreNotThere) {
   egress::Path absent = broken_path("absent");
   absent.probe = [] { return egress::Availability{false, "this kernel has none"}; };
   settings_.paths = {&absent, egress::find_path("sendfile")};
-  const auto report = run(settings_, watch_);
+  const auto report = run_unstarved();
   ASSERT_TRUE(report.has_value()) << report.error().text;
   EXPECT_EQ(contender_of(report->rows[0], "absent").unavailable, "this kernel has none");
   EXPECT_EQ(report->rows[0].baseline, "sendfile");
@@ -134,7 +134,7 @@ TEST_F(BenchRun, KeepsCompleteRoundsWhenStopped) {
     watch_.stop = watch_.stop || has(what, "round 2 of 3: copy");
   };
   settings_.paths = {egress::find_path("sendfile"), egress::find_path("copy")};
-  const auto report = run(settings_, watch_);
+  const auto report = run_unstarved();
   ASSERT_TRUE(report.has_value()) << report.error().text;
   EXPECT_TRUE(report->partial);
   EXPECT_EQ(report->partial_reason, "interrupted in round 2 of 3");
@@ -150,7 +150,7 @@ TEST_F(BenchRun, StopsWhileItComparesBytes) {
   watch_.on_progress = [this](const string& what) {
     watch_.stop = watch_.stop || has(what, "comparing every byte");
   };
-  const auto report = run(settings_, watch_);
+  const auto report = run_unstarved();
   ASSERT_TRUE(report.has_value()) << report.error().text;
   EXPECT_TRUE(report->partial);
   EXPECT_EQ(report->partial_reason, "interrupted before the first round");
@@ -188,12 +188,14 @@ void expect_ended_by_file(const Report& report, const TestWatch& watch) {
 TEST_F(BenchRun, EndsWhenTheFileShrinks) {
   take_paths({"sendfile", "tee", "copy"});
   settings_.seconds = 0.2;
-  settings_.file = make_file(2 * mib);
   settings_.repeat = 3;
   watch_.on_progress = [this](const string& what) {
     if (has(what, "round 2 of 3")) fs::resize_file(settings_.file, 4096);
   };
-  const auto report = run(settings_, watch_);
+  const auto report = unstarved([this] {
+    settings_.file = make_file(2 * mib);
+    return run(settings_, watch_);
+  });
   ASSERT_TRUE(report.has_value()) << report.error().text;
   expect_ended_by_file(*report, watch_);
 }
@@ -201,14 +203,16 @@ TEST_F(BenchRun, EndsWhenTheFileShrinks) {
 TEST_F(BenchRun, EndsWhenTheFileIsOverwritten) {
   take_paths({"sendfile", "tee", "copy"});
   settings_.seconds = 0.2;
-  settings_.file = make_file(2 * mib);
   settings_.repeat = 3;
   watch_.on_progress = [this](const string& what) {
     if (!has(what, "round 2 of 3")) return;
     std::fstream file(settings_.file, std::ios::binary | std::ios::in | std::ios::out);
     file << test::positions(0, 4096, 1);
   };
-  const auto report = run(settings_, watch_);
+  const auto report = unstarved([this] {
+    settings_.file = make_file(2 * mib);
+    return run(settings_, watch_);
+  });
   ASSERT_TRUE(report.has_value()) << report.error().text;
   expect_ended_by_file(*report, watch_);
 }
@@ -238,7 +242,10 @@ TEST_F(BenchRun, GoesOnAfterARoundWhoseClientDied) {
     const pid_t client = child_called("pw-bench-client");
     killed = client > 0 && ::kill(client, SIGKILL) == 0;
   };
-  const auto report = run(settings_, watch_);
+  const auto report = unstarved([&] {
+    killed = false;
+    return run(settings_, watch_);
+  });
   ASSERT_TRUE(report.has_value()) << report.error().text;
   ASSERT_TRUE(killed);
   EXPECT_FALSE(report->partial);
@@ -258,7 +265,9 @@ TEST_F(BenchRun, BillsNoWindowThatWasStretched) {
   watch_.on_progress = [](const string& what) {
     if (has(what, "round 1 of 2")) ::usleep(1'200'000);
   };
-  const auto report = run(settings_, watch_);
+  const auto report = unstarved(
+      [this] { return run(settings_, watch_); },
+      [](const Report& each) { return !each.rows[0].contenders[0].rounds.back().failed.empty(); });
   ASSERT_TRUE(report.has_value()) << report.error().text;
   EXPECT_FALSE(report->partial);
   const Contender& contender = contender_of(report->rows[0], "sendfile");

@@ -16,7 +16,7 @@ TEST_F(BenchRun, MeasuresEveryPath) {
   settings_.size = ByteCount{4 * mib};
   settings_.seconds = 0.15;
   settings_.instrument = true;
-  const auto report = run(settings_, watch_);
+  const auto report = run_unstarved();
   ASSERT_TRUE(report.has_value()) << report.error().text;
   EXPECT_EQ(report->kind, "run");
   EXPECT_FALSE(report->partial) << report->partial_reason;
@@ -48,7 +48,7 @@ TEST_F(BenchRun, MeasuresEveryPath) {
 
 TEST_F(BenchRun, ListsAPathThatTheFileDoesNotFitWithTheReason) {
   take_paths({"sendfile", "tee", "copy"});
-  const auto report = run(settings_, watch_);
+  const auto report = run_unstarved();
   ASSERT_TRUE(report.has_value()) << report.error().text;
   const Contender& tee = contender_of(report->rows[0], "tee");
   EXPECT_EQ(tee.unavailable,
@@ -66,7 +66,7 @@ TEST_F(BenchRun, SendsZerosByEveryPath) {
   settings_.seconds = 0.3;
   for (const Mode mode : {Mode::Stream, Mode::Request}) {
     settings_.mode = mode;
-    const auto report = run(settings_, watch_);
+    const auto report = run_unstarved();
     ASSERT_TRUE(report.has_value()) << report.error().text;
     EXPECT_EQ(report->rows[0].size_bytes, 50'000U);
     for (const Contender& contender : report->rows[0].contenders) {
@@ -83,7 +83,7 @@ TEST_F(BenchRun, SendsZerosByEveryPath) {
 TEST_F(BenchRun, SendsMoreZerosThanAMappedWindow) {
   settings_.zeros = ByteCount{5 * mib + 77};
   settings_.repeat = 1;
-  const auto report = run(settings_, watch_);
+  const auto report = run_unstarved();
   ASSERT_TRUE(report.has_value()) << report.error().text;
   for (const Contender& contender : report->rows[0].contenders) {
     if (contender.name == "tee") continue;
@@ -97,7 +97,7 @@ TEST_F(BenchRun, LetsThePathsTakeTurns) {
   settings_.seconds = 0.02;
   settings_.warmup_seconds = 0;
   settings_.repeat = settings_.paths.size();
-  const auto report = run(settings_, watch_);
+  const auto report = run_unstarved();
   ASSERT_TRUE(report.has_value()) << report.error().text;
   std::set<std::size_t> firsts;
   std::set<std::size_t> numbers;
@@ -117,7 +117,7 @@ TEST_F(BenchRun, LetsThePathsTakeTurns) {
 TEST_F(BenchRun, MeasuresRequestsOfAFileOfTheUsers) {
   settings_.file = make_file(60'003);
   settings_.mode = Mode::Request;
-  const auto report = run(settings_, watch_);
+  const auto report = run_unstarved();
   ASSERT_TRUE(report.has_value()) << report.error().text;
   const Row& row = report->rows[0];
   EXPECT_EQ(row.mode, "request");
@@ -135,7 +135,7 @@ TEST_F(BenchRun, OffersALoad) {
   take_paths({"sendfile", "copy"});
   settings_.mode = Mode::Request;
   settings_.rate_gbit_per_s = 0.1;
-  const auto report = run(settings_, watch_);
+  const auto report = run_unstarved();
   ASSERT_TRUE(report.has_value()) << report.error().text;
   EXPECT_EQ(report->rows[0].offered_gbit_per_s, 0.1);
   EXPECT_TRUE(any_has(report->remarks, "Offered load: 0.1 Gbit/s"));
@@ -145,7 +145,7 @@ TEST_F(BenchRun, OffersALoad) {
 TEST_F(BenchRun, DropsThePagesForCold) {
   settings_.file = make_file(8 * mib);
   settings_.cold = true;
-  const auto report = run(settings_, watch_);
+  const auto report = run_unstarved();
   ASSERT_TRUE(report.has_value()) << report.error().text;
   EXPECT_FALSE(report->partial);
   EXPECT_TRUE(has(report->rows[0].title, ", cold"));
@@ -158,7 +158,7 @@ TEST_F(BenchRun, DropsThePagesForCold) {
 TEST_F(BenchRun, SweepsSizes) {
   take_paths({"sendfile", "tee", "zerocopy", "copy"});
   const SweepSettings sweep_settings{.sizes = {{1024}, {16 * kib}, {1 * mib}}, .run = settings_};
-  const auto report = sweep(sweep_settings, watch_);
+  const auto report = unstarved([&] { return sweep(sweep_settings, watch_); });
   ASSERT_TRUE(report.has_value()) << report.error().text;
   EXPECT_EQ(report->kind, "sweep");
   EXPECT_FALSE(report->partial);

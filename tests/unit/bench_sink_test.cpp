@@ -11,6 +11,7 @@
 
 #include "base/units.h"
 #include "support/position_code.h"
+#include "support/reserved_port.h"
 #include "sys/fd.h"
 
 namespace pagewire::bench {
@@ -183,10 +184,8 @@ TEST(Sink, SaysWhyItCannotStart) {
         {.server = server, .addresses = {}, .connections = 1, .seconds = {}, .touch = false}, -1);
     return result ? std::string("none") : result.error();
   };
-  // A port that was just free: nobody listens there.
-  sys::Fd unused = *sys::listen_on(*sys::Address::parse("127.0.0.1:0"), {.reuse_port = false});
-  const std::string name = sys::local_address(unused.get())->to_string();
-  unused.close();
+  const test::ReservedPort unused;
+  const std::string name = unused.address().to_string();
   EXPECT_EQ(complaint_of(name), name + ": Connection refused");
   EXPECT_EQ(complaint_of("127.0.0.1:"), "127.0.0.1:: not HOST:PORT");
   EXPECT_EQ(complaint_of("::1:80"), "::1:80: not HOST:PORT");

@@ -74,7 +74,7 @@ TEST(FileAdvice, ReadAheadReadsMoreThanOneWindow) {
   if (resident() != 0) GTEST_SKIP() << "pages cannot be dropped here";
   ASSERT_TRUE(sys::read_ahead(fd.get(), {{mib}, {4 * mib}}).has_value());
   std::uint64_t most = 0;  // what is there may go again (DAMON)
-  for (int ms = 0; ms < 10'000 && most < 4 * mib; ++ms) {
+  for (int ms = 0; ms < 60'000 && most < 4 * mib; ++ms) {
     most = std::max(most, resident());
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }

@@ -90,10 +90,19 @@ class LoopFixture : public ::testing::Test {
     return attach(std::move(pair.ours), events_);
   }
 
-  void run_until(const std::function<bool()>& done, std::int64_t at_most_ms = 5'000) {
+  void run_until(const std::function<bool()>& done, std::int64_t at_most_ms = 60'000) {
     const std::int64_t end = sys::monotonic_coarse_ms() + at_most_ms;
     loop_->run([&] {
       if (done() || sys::monotonic_coarse_ms() > end) loop_->stop();
+    });
+  }
+
+  /// And for some time more, for what should not come.
+  void run_until_and_on(const std::function<bool()>& done) {
+    std::int64_t end = 0;
+    run_until([&] {
+      if (end == 0 && done()) end = sys::monotonic_coarse_ms() + 400;
+      return end != 0 && sys::monotonic_coarse_ms() >= end;
     });
   }
 

@@ -1,5 +1,6 @@
 // Streams that read by themselves: told of every edge, and again until they have read all of it.
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 #include "unit/loop_fixture.h"
@@ -101,6 +102,8 @@ TEST_F(LoopRawTest, FindsTheFinBehindAnUrgentMark) {
   ASSERT_EQ(::send(sender, "!", 1, MSG_OOB), 1);
   ASSERT_EQ(::send(sender, "4567", 4, 0), 4);
   ASSERT_EQ(::shutdown(sender, SHUT_WR), 0);
+  pollfd all_of_it{.fd = pair.receiver.get(), .events = POLLRDHUP, .revents = 0};
+  ASSERT_EQ(::poll(&all_of_it, 1, 60'000), 1);
   auto probe = std::make_unique<RawProbe>(*loop_, std::move(pair.receiver), events_);
   RawProbe& reference = *probe;
   ASSERT_TRUE(loop_->attach(std::move(probe)));

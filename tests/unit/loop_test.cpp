@@ -3,10 +3,14 @@
 #include "loop/loop.h"
 
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <thread>
+#include <utility>
 
 #include "unit/loop_fixture.h"
 
@@ -120,13 +124,13 @@ TEST_P(LoopTest, DeadlineFiresOnceNeitherEarlyNorNever) {
   std::int64_t fired_at = 0;
   // Not the coarse clock, which may stand a tick behind the loop's.
   probe.on_timeout = [&] { fired_at = sys::monotonic_ns() / 1'000'000; };
-  loop_->set_deadline(probe, start + 10'000);
+  loop_->set_deadline(probe, start + 60'000);
   loop_->set_deadline(probe, start + 300);  // nearer
   loop_->set_deadline(probe, start + 600);  // further again
   run_until([&] { return events_.timed_out > 0; });
   EXPECT_EQ(events_.timed_out, 1);
   EXPECT_GE(fired_at, start + 600);
-  EXPECT_LE(fired_at, start + 4'000) << "generous: the machine may be busy";
+  EXPECT_LT(fired_at, start + 60'000) << "nearer than the first one, however busy the machine is";
 }
 
 TEST_P(LoopTest, ClearedDeadlineDoesNotFire) {
@@ -147,7 +151,7 @@ TEST_P(LoopTest, RetiredStreamHearsNothingAndIsDeleted) {
   send(
       "0123456789abcdef"
       "more");
-  run_until([] { return false; }, 400);
+  run_until_and_on([&] { return events_.deleted; });
   EXPECT_EQ(events_.received, 1);
   EXPECT_EQ(events_.writable + events_.timed_out + events_.ended, 0);
   EXPECT_TRUE(events_.deleted);
@@ -165,6 +169,15 @@ TEST_P(LoopTest, PostRunsOnTheLoopsThread) {
   loop_->run([] {});
   other.join();
   EXPECT_EQ(ran_on, std::this_thread::get_id());
+}
+
+/// Connections that are through with their handshake, and that nobody has accepted (tcp(7): what
+/// tcpi_unacked is of a listener). connect(2) may return before.
+std::uint32_t queued_on(const sys::Fd& listener) {
+  tcp_info info{};
+  socklen_t size = sizeof info;
+  EXPECT_EQ(::getsockopt(listener.get(), IPPROTO_TCP, TCP_INFO, &info, &size), 0);
+  return info.tcpi_unacked;
 }
 
 class CountingAcceptor final : public Acceptor {
@@ -185,6 +198,7 @@ TEST_P(LoopTest, AcceptsWhatIsQueuedBeforeItStopsListening) {
     clients.emplace_back(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     ASSERT_EQ(::connect(clients.back().get(), address.raw(), address.raw_size()), 0);
   }
+  for (int ms = 0; ms < 60'000 && queued_on(listener) < 20; ++ms) ::usleep(1'000);
   loop_->unlisten_all();
   EXPECT_EQ(acceptor.count, 20);
 }
@@ -207,7 +221,7 @@ TEST_P(LoopTest, WatchedDescriptorIsToldInEveryRoundUntilItIsRead) {
     if (watcher.count == 3) ::eventfd_read(event.get(), &value);
   };
   ASSERT_TRUE(loop_->watch(event.get(), watcher));
-  run_until([] { return false; }, 400);
+  run_until_and_on([&] { return watcher.count >= 3; });
   EXPECT_EQ(watcher.count, 3);
 }
 
@@ -225,7 +239,7 @@ TEST_P(LoopTest, UnwatchedDescriptorsNextOwnerIsNotHeard) {
     EXPECT_EQ(event.get(), number);
   };
   ASSERT_TRUE(loop_->watch(event.get(), watcher));
-  run_until([] { return false; }, 400);
+  run_until_and_on([&] { return watcher.count >= 1; });
   EXPECT_EQ(watcher.count, 1);
 }
 
@@ -246,16 +260,16 @@ TEST_P(LoopTest, CompletionsOfZeroCopyAreNotifiedAndNoError) {
   ASSERT_EQ(::setsockopt(pair.ours.get(), SOL_SOCKET, SO_ZEROCOPY, &on, sizeof on), 0);
   Probe& probe = attach(std::move(pair.ours), events_);
   const std::string bytes(100'000, 'z');
-  int ticks = 0;
-  loop_->run([&] {
-    if (++ticks == 1) {
+  bool begun = false;
+  run_until_and_on([&] {
+    if (!std::exchange(begun, true)) {
       loop_->expect_notifications(probe);
       EXPECT_GT(::send(probe.fd(), bytes.data(), bytes.size(), MSG_ZEROCOPY | MSG_DONTWAIT), 0);
-      std::string sink(bytes.size(), 0);
-      while (::recv(pair.theirs.get(), sink.data(), sink.size(), MSG_DONTWAIT) > 0) {
-      }
     }
-    if (ticks == 4) loop_->stop();
+    std::string sink(bytes.size(), 0);
+    while (::recv(pair.theirs.get(), sink.data(), sink.size(), MSG_DONTWAIT) > 0) {
+    }
+    return events_.notified > 0;
   });
   EXPECT_GT(events_.notified, 0);
   EXPECT_EQ(events_.failed, 0);
@@ -265,13 +279,12 @@ TEST_P(LoopTest, CompletionsOfZeroCopyAreNotifiedAndNoError) {
 TEST_P(LoopTest, ResetIsAFailureOnce) {
   Pair pair = tcp_pair();
   attach(std::move(pair.ours), events_);
-  int ticks = 0;
-  loop_->run([&] {
-    if (++ticks == 1) {
+  run_until_and_on([&] {
+    if (pair.theirs.is_open()) {
       sys::abort_on_close(pair.theirs.get());
       pair.theirs.close();
     }
-    if (ticks == 4) loop_->stop();
+    return events_.failed > 0;
   });
   EXPECT_EQ(events_.failed, 1);
 }

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "relay/health.h"
+#include "support/reserved_port.h"
 #include "sys/socket.h"
 
 namespace pagewire::relay {
@@ -52,7 +53,7 @@ TEST(RelayCheckCount, OneAndOne) {
 }
 
 bool soon(const std::function<bool()>& holds) {
-  for (int i = 0; i < 1'000; ++i) {
+  for (int i = 0; i < 6'000; ++i) {
     if (holds()) return true;
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
@@ -106,8 +107,9 @@ class RelayHealth : public ::testing::Test {
 };
 
 TEST_F(RelayHealth, GoesDownAndComesBack) {
-  sys::Fd listener = listen_at(*sys::Address::parse("127.0.0.1:0"));
-  const sys::Address address = *sys::local_address(listener.get());
+  const test::ReservedPort port;
+  const sys::Address address = port.address();
+  sys::Fd listener = listen_at(address);
   upstreams_.set_addresses(0, std::span(&address, 1));
   start({.interval_ms = 10, .rise = 2, .fall = 3});
   ASSERT_TRUE(soon([&] { return seen().passed >= 3; }));
@@ -149,10 +151,18 @@ TEST_F(RelayHealth, ProgramsDoNotHearOfChecks) {
   const sys::Address address = *sys::local_address(listener.get());
   upstreams_.set_addresses(0, std::span(&address, 1));
   start({.interval_ms = 5});
-  ASSERT_TRUE(soon([&] { return seen().passed >= 10; }));
-  const Result<sys::Accepted> accepted = sys::accept_from(listener.get());
-  ASSERT_FALSE(accepted.has_value());
-  EXPECT_EQ(accepted.error().errno_value, EAGAIN);
+  // Ten in a row. A thread that stands still between connecting and closing is overtaken by the
+  // kernel, which sends the handshake's third packet 40 ms after the second at the latest.
+  Error told;
+  for (int attempt = 0; attempt < 20 && told.errno_value != EAGAIN; ++attempt) {
+    while (sys::accept_from(listener.get())) {
+    }
+    const std::uint64_t before = seen().passed;
+    ASSERT_TRUE(soon([&] { return seen().passed >= before + 10; }));
+    const Result<sys::Accepted> accepted = sys::accept_from(listener.get());
+    told = accepted ? Error{} : accepted.error();
+  }
+  EXPECT_EQ(told.errno_value, EAGAIN) << "programs hear of checks";
 }
 
 TEST_F(RelayHealth, TimesOut) {
@@ -176,10 +186,8 @@ TEST_F(RelayHealth, NewOnesAreCheckedAtOnceAndThoseThatGoNoMore) {
   upstreams_.set_addresses(0, addresses);
   health_->look_again();
   ASSERT_TRUE(soon([&] { return seen().passed == 1; }));
-  {
-    const sys::Fd gone = listen_at(*sys::Address::parse("127.0.0.1:0"));
-    addresses.push_back(*sys::local_address(gone.get()));
-  }
+  const test::ReservedPort nobody;
+  addresses.push_back(nobody.address());
   upstreams_.set_addresses(0, addresses);
   health_->look_again();
   ASSERT_TRUE(soon([&] { return !seen(1).up; }));
@@ -204,7 +212,7 @@ TEST_F(RelayHealth, MoreThanAtOnce) {
 /// What came on the first connection to `listener`, until its end.
 std::string received(int listener) {
   pollfd waiting{.fd = listener, .events = POLLIN, .revents = 0};
-  if (::poll(&waiting, 1, 10'000) != 1) return "nobody came";
+  if (::poll(&waiting, 1, 60'000) != 1) return "nobody came";
   const sys::Fd connection(::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC));
   std::string all;
   std::array<char, 256> part{};

@@ -10,6 +10,7 @@
 #include <fstream>
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
@@ -21,13 +22,22 @@
 
 namespace pagewire::relay {
 
-/// A state is waited for, at most ten seconds.
+/// A state is waited for, at most a minute.
 inline ::testing::AssertionResult comes(const std::function<bool()>& state) {
-  for (int i = 0; i < 10'000; ++i) {
+  for (int i = 0; i < 60'000; ++i) {
     if (state()) return ::testing::AssertionSuccess();
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
-  return ::testing::AssertionFailure() << "did not come within ten seconds";
+  return ::testing::AssertionFailure() << "did not come within a minute";
+}
+
+/// What is queued at its end has a minute, unless the test says otherwise.
+inline std::unique_ptr<Mirror> open_mirror(Mirror::Settings settings) {
+  if (settings.flush_limit_ms == Mirror::Settings{}.flush_limit_ms)
+    settings.flush_limit_ms = 60'000;
+  Result<std::unique_ptr<Mirror>> mirror = Mirror::open(settings);
+  EXPECT_TRUE(mirror.has_value());
+  return std::move(*mirror);
 }
 
 /// A folder that is removed with everything in it.

@@ -8,6 +8,7 @@
 #include <future>
 
 #include "relay/mirror.h"
+#include "support/reserved_port.h"
 #include "sys/socket.h"
 #include "unit/relay_mirror_fixture.h"
 
@@ -22,7 +23,7 @@ class Recorder {
   std::string target() const { return address_.to_string(); }
   sys::Fd accept() {
     pollfd waiting{.fd = listener_.get(), .events = POLLIN, .revents = 0};
-    EXPECT_EQ(::poll(&waiting, 1, 10'000), 1);
+    EXPECT_EQ(::poll(&waiting, 1, 60'000), 1);
     return sys::Fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));  // blocking
   }
 
@@ -37,7 +38,7 @@ test::Generation first_generation(std::uint64_t) {
 
 TEST(MirrorToARecorder, SendsEveryByte) {
   Recorder recorder;
-  std::unique_ptr<Mirror> mirror = std::move(*Mirror::open({.target = recorder.target()}));
+  std::unique_ptr<Mirror> mirror = open_mirror({.target = recorder.target()});
   const sys::Fd connection = recorder.accept();
   Mirrored seen;
   std::thread reader([&] { seen.read(connection.get(), first_generation); });
@@ -59,8 +60,8 @@ TEST(MirrorToARecorder, SendsEveryByte) {
 
 TEST(MirrorToARecorder, DropsAndMarksWhileItDoesNotRead) {
   Recorder recorder;
-  std::unique_ptr<Mirror> mirror = std::move(
-      *Mirror::open({.target = recorder.target(), .lane_capacity = ByteCount{256 * kib}}));
+  std::unique_ptr<Mirror> mirror =
+      open_mirror({.target = recorder.target(), .lane_capacity = ByteCount{256 * kib}});
   const sys::Fd connection = recorder.accept();
   Talker talker(mirror->lane(0), 1);
   std::uint64_t said = 0;
@@ -87,8 +88,7 @@ TEST(MirrorToARecorder, DropsAndMarksWhileItDoesNotRead) {
 
 TEST(MirrorToARecorder, GoesOnWithTheNextConnection) {
   Recorder recorder;
-  std::unique_ptr<Mirror> mirror =
-      std::move(*Mirror::open({.target = recorder.target(), .retry_ms = 20}));
+  std::unique_ptr<Mirror> mirror = open_mirror({.target = recorder.target(), .retry_ms = 20});
   Talker talker(mirror->lane(0), 1);
   Mirrored seen;
   for (std::uint64_t connection_number = 1; connection_number <= 3; ++connection_number) {
@@ -115,16 +115,13 @@ TEST(MirrorToARecorder, GoesOnWithTheNextConnection) {
 }
 
 TEST(MirrorToARecorder, ComesToOneThatWasNotThere) {
-  std::string target;
-  {
-    Recorder gone;
-    target = gone.target();
-  }
-  std::unique_ptr<Mirror> mirror = std::move(*Mirror::open({.target = target, .retry_ms = 10}));
+  const test::ReservedPort port;
+  const std::string target = port.address().to_string();
+  std::unique_ptr<Mirror> mirror = open_mirror({.target = target, .retry_ms = 10});
   ASSERT_TRUE(comes([&] { return mirror->totals().sink_failures >= 2; }));
   Talker talker(mirror->lane(0), 1);
   talker.message(Direction::Up, 1'000);
-  const sys::Fd listener = std::move(*sys::listen_on(*sys::Address::parse(target), {}));
+  const sys::Fd listener = std::move(*sys::listen_on(port.address(), {}));
   ASSERT_TRUE(comes([&] { return mirror->totals().mirrored_bytes == 1'000; }));
 }
 
@@ -135,7 +132,7 @@ TEST(MirrorToARecorder, SleepsAfterSighup) {
     return used.tv_sec * 1'000'000'000 + used.tv_nsec;
   };
   Recorder recorder;
-  std::unique_ptr<Mirror> mirror = std::move(*Mirror::open({.target = recorder.target()}));
+  std::unique_ptr<Mirror> mirror = open_mirror({.target = recorder.target()});
   const sys::Fd connection = recorder.accept();
   mirror->reopen();
   const auto before_ns = cpu_ns();
@@ -149,8 +146,7 @@ TEST(MirrorToARecorder, SleepsAfterSighup) {
 // A recorder that is stuck must not hold up the end of the program either.
 TEST(MirrorToARecorder, EndsInTimeWhenItIsStuck) {
   Recorder recorder;
-  std::unique_ptr<Mirror> mirror =
-      std::move(*Mirror::open({.target = recorder.target(), .flush_limit_ms = 50}));
+  std::unique_ptr<Mirror> mirror = open_mirror({.target = recorder.target(), .flush_limit_ms = 50});
   const sys::Fd connection = recorder.accept();
   Talker talker(mirror->lane(0), 1);
   while (mirror->totals().dropped_bytes < 64 * mib) talker.bulk(Direction::Down, 64 * kib);
@@ -158,7 +154,7 @@ TEST(MirrorToARecorder, EndsInTimeWhenItIsStuck) {
   mirror.reset();
   const auto took = std::chrono::steady_clock::now() - began;
   EXPECT_GE(took, std::chrono::milliseconds(50));  // else it was not stuck
-  EXPECT_LT(took, std::chrono::seconds(5));
+  EXPECT_LT(took, std::chrono::seconds(60));
 }
 
 // getaddrinfo(3) cannot be interrupted, and may take tens of seconds.
@@ -170,8 +166,8 @@ TEST(MirrorToARecorder, EndsWhileItsNameIsLookedUp) {
     wait.wait();
     return LookedUp{};
   };
-  std::unique_ptr<Mirror> mirror = std::move(
-      *Mirror::open({.target = "recorder.test:9100", .flush_limit_ms = 50, .look_up = look_up}));
+  std::unique_ptr<Mirror> mirror =
+      open_mirror({.target = "recorder.test:9100", .flush_limit_ms = 50, .look_up = look_up});
   ASSERT_TRUE(comes([&] { return asked->load(); }));
   mirror.reset();  // stands still for good where it waits for the answer
   answer->set_value();

@@ -24,7 +24,7 @@ namespace pagewire::relay {
 namespace {
 
 constexpr std::size_t buffer_bytes = 64 * kib;
-constexpr std::int64_t patience_ms = 20'000;
+constexpr std::int64_t patience_ms = 60'000;
 
 std::size_t open_descriptors() {
   std::size_t count = 0;

@@ -155,8 +155,14 @@ class SelfTestOf : public ::testing::Test {
     for (const auto& entry : fs::directory_iterator(cache())) name = entry.path().string();
     return name;
   }
-  PathReports run(std::vector<const Path*> paths, SelfTestMode mode = SelfTestMode::Auto) const {
-    return self_test({.root = root(), .mode = mode, .paths = paths, .cache_folder = cache()});
+  /// Every path has its turn, however busy the machine is.
+  PathReports run(std::vector<const Path*> paths, SelfTestMode mode = SelfTestMode::Auto,
+                  std::int64_t total_limit_ms = 60'000) const {
+    return self_test({.root = root(),
+                      .mode = mode,
+                      .paths = paths,
+                      .cache_folder = cache(),
+                      .total_limit_ms = total_limit_ms});
   }
 
   std::string folder_;
@@ -165,7 +171,9 @@ class SelfTestOf : public ::testing::Test {
 // ---------------------------------------------------------------- the paths
 
 TEST_F(SelfTestOf, EveryPathOfThisBuildPassesHere) {
-  const PathReports reports = self_test({.root = root(), .paths = socket_paths()});
+  // A kernel's polling thread may wait for its turn as everybody.
+  const PathReports reports = self_test(
+      {.root = root(), .paths = socket_paths(), .total_limit_ms = 60'000, .idle_waits = 500});
   EXPECT_EQ(reports.skipped, "");
   EXPECT_FALSE(reports.cached);
   EXPECT_GT(reports.took_us, 0);
@@ -220,7 +228,7 @@ TEST_F(SelfTestOf, EndsWithinItsTimeWhateverThePathsDo) {
   const std::vector<Path> copies(40, fake);
   std::vector<const Path*> many;
   for (const Path& path : copies) many.push_back(&path);
-  const PathReports reports = run(many, SelfTestMode::Always);
+  const PathReports reports = run(many, SelfTestMode::Always, 250);
   // 40 stalls of 50 ms would be 2 s. What counts is that the rest had no turn, not the clock.
   EXPECT_EQ(reports.paths.front().state, PathState::Quarantined);
   EXPECT_EQ(reports.paths.back().state, PathState::Usable);

@@ -50,10 +50,8 @@ class UringLoopTest : public LoopFixture {
     }
   }
   bool all_came() const {
-    for (const Client& client : clients_) {
-      if (client.events.bytes != client.bytes) return false;
-    }
-    return true;
+    return std::ranges::all_of(
+        clients_, [](const Client& client) { return client.events.bytes == client.bytes; });
   }
   std::string read_all(const sys::Fd& fd) {
     std::string all(1 << 20, 0);
@@ -136,7 +134,7 @@ TEST_F(TinyQueue, RoundsEndHoweverManyStreamsAreBusy) {
     ++turns;
     loop_->yield(other);
   };
-  run_until([&] { return sent >= enough; }, 20'000);
+  run_until([&] { return sent >= enough; });
   EXPECT_GE(turns_meanwhile, enough / clients_.size() / 4);
 }
 
@@ -161,7 +159,7 @@ TEST_F(UringLoopTest, PausesWithDataInFlightLoseNothing) {
       loop_->resume_reading(probe);
     });
   };
-  run_until([&] { return events_.ended > 0; }, 20'000);
+  run_until([&] { return events_.ended > 0; });
   loop_.reset();  // nobody keeps the sender waiting
   sender.join();
   EXPECT_EQ(test::first_wrong(0, events_.bytes), events_.bytes.size());
@@ -189,20 +187,18 @@ TEST_F(ManyBuffers, DoNotKeepAPausedStreamReading) {
   Pair pair = socket_pair();
   attach(std::move(pair.ours), other);
   int ticks = 0;
-  loop_->run([&] {
+  run_until([&] {
     if (++ticks == 2) {
       char byte = 0;
       EXPECT_EQ(::recv(probe.fd(), &byte, 1, MSG_PEEK | MSG_DONTWAIT), 1) << "all was read";
       send(pair.theirs, "hello");
     }
-    if (ticks == 3) {
-      EXPECT_EQ(other.bytes, "hello");
-    }
     if (ticks == 4) {
+      EXPECT_EQ(other.bytes, "hello");
       probe.on_received = nullptr;
       loop_->resume_reading(probe);
     }
-    if (ticks == 6) loop_->stop();
+    return ticks > 4 && events_.bytes.size() == flood.size();
   });
   EXPECT_EQ(events_.bytes, flood);
   loop_.reset();  // before `other`
@@ -491,9 +487,13 @@ TEST(Engine, AutoTakesWhatIsPreferredAndToBeHad) {
 }
 
 TEST(Engine, ProbeIsQuick) {
-  const std::int64_t start = sys::monotonic_ns();
-  EXPECT_TRUE(probe_uring()) << "this machine's kernel has it";
-  EXPECT_LT(sys::monotonic_ns() - start, 50'000'000);
+  std::int64_t quickest = INT64_MAX;  // one of them may be interrupted for any time
+  for (int i = 0; i < 10; ++i) {
+    const std::int64_t start = sys::monotonic_ns();
+    ASSERT_TRUE(probe_uring()) << "this machine's kernel has it";
+    quickest = std::min(quickest, sys::monotonic_ns() - start);
+  }
+  EXPECT_LT(quickest, 50'000'000);
 }
 
 }  // namespace
