@@ -124,7 +124,7 @@ void Tunnel::connect(Slot slot) {
   Result<sys::Fd> fd =
       sys::connect_to(endpoint.address, {.source = route_.route.transparent ? &source : nullptr});
   if (!fd) return connect_failed(fd.error().errno_value);
-  worker_.prepare(fd->get(), endpoint.address);
+  sys::abort_on_close(fd->get());
   auto far = std::make_unique<Far>(*this, std::move(*fd));
   far_ = far.get();
   if (Result<void> attached = worker_.loop().attach(std::move(far)); !attached) {
@@ -226,13 +226,12 @@ PumpResult Tunnel::step(std::size_t direction, bool source_reset) {
   return result;
 }
 
-/// TCP_NODELAY for the upstream, behind the second send: the first one waits for no
-/// acknowledgement, and one request is all that many connections bring. Setting it also sends what
-/// the second one has left in the queue.
+/// Behind the second send up: the first one waits for no acknowledgement, and one request is all
+/// that many connections bring. TCP_NODELAY also sends what the second one has left in the queue.
 void Tunnel::send_at_once() {
   if (sends_at_once_) return;
   sends_at_once_ = true;
-  static_cast<void>(sys::set_no_delay(far_->fd()));
+  worker_.send_at_once(far_->fd(), slot_.endpoint().address);
 }
 
 /// The source has been reset. What it said before that goes to the sink, as far as it takes it now;

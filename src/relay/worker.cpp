@@ -178,9 +178,9 @@ void Worker::tunnel_gone() {
 
 // The kernel lets any TCP socket have these.
 
-void Worker::prepare(int upstream_fd, const sys::Address& address) const {
-  sys::abort_on_close(upstream_fd);
-  if (paced_by_default_ && address.is_loopback()) {  // sys::leave_unpaced(), without its question
+void Worker::send_at_once(int upstream_fd, const sys::Address& address) const {
+  static_cast<void>(sys::set_no_delay(upstream_fd));
+  if (paced_by_default_ && address.is_loopback()) {
     static_cast<void>(sys::set_congestion(upstream_fd, sys::unpaced_congestion));
   }
 }

@@ -71,8 +71,9 @@ class Worker final {
   PumpRoom& room() { return room_; }
   log::AccessLog* access_log() { return shared_.access_log; }
   IntrusiveList<Tunnel, TunnelNode>& tunnels() { return tunnels_; }
-  /// What an upstream's socket needs from the start; what clients have from their listener.
-  void prepare(int upstream_fd, const sys::Address& address) const;
+  /// TCP_NODELAY, and no pacing over loopback (sys::leave_unpaced()): what an upstream's socket
+  /// needs once it sends more than one request. Clients have both from their listener.
+  void send_at_once(int upstream_fd, const sys::Address& address) const;
   /// Keep-alive and TCP_USER_TIMEOUT, which accepted sockets have from their listener.
   void keep_watch(int upstream_fd) const;
   void tunnel_gone();

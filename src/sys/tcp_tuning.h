@@ -17,7 +17,7 @@ Result<ByteCount> set_send_buffer(int fd, ByteCount wanted);
 /// user: net.ipv4.tcp_allowed_congestion_control).
 Result<void> set_congestion(int fd, const std::string& name);
 Result<std::string> congestion_of(int fd);
-/// For a socket that talks to this machine alone (before it connects, or a listener): takes reno
+/// For a socket that talks to this machine alone, connected or not, or a listener: takes reno
 /// instead of BBR where that is the system's default. BBR paces: without the fq qdisc, which
 /// loopback does not have, each 64 KiB wait for a timer of their own, and a transfer of 6 MiB costs
 /// five times as much CPU. Nothing is lost on loopback that pacing could save. Where it cannot be
