@@ -9,7 +9,7 @@
 
 namespace pagewire::egress {
 
-inline constexpr int idle_wait_ms = 10;
+inline constexpr int idle_wait_ms = 10;  ///< at most, of one wait for a byte
 
 struct Verdict {
   PathState state = PathState::Usable;

@@ -9,8 +9,10 @@
 #include <sys/ioctl.h>
 
 #include <charconv>
+#include <cstdio>
 #include <cstring>
-#include <fstream>
+
+#include "sys/text_file.h"
 
 namespace pagewire::sys {
 
@@ -333,10 +335,11 @@ bool is_own_address(const Address& address) {
 }
 
 bool may_be_given_to_connect(std::uint16_t port) {
-  std::ifstream range("/proc/sys/net/ipv4/ip_local_port_range");
+  const Result<std::string> range = read_text("/proc/sys/net/ipv4/ip_local_port_range");
   unsigned lowest = 0;
   unsigned highest = 0;
-  if (!(range >> lowest >> highest)) return true;  // no /proc here: any may
+  // ENOENT, EACCES: no /proc here, so any may.
+  if (!range || std::sscanf(range->c_str(), "%u %u", &lowest, &highest) != 2) return true;
   return lowest <= port && port <= highest;
 }
 

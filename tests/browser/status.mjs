@@ -76,6 +76,11 @@ await watched(async (page, seen) => {
   await look(page, () => seen.errors.length >= spoken + 3);  // the console comes by and by
   seen.refused = seen.errors.splice(spoken);
   process.stdout.write("restart\n");
+  await look(page, (now) => {
+    if (now.notice !== "") return true;
+    seen.before = now;  // the last it showed while it was not lost
+    return false;
+  });
   await until(() => document.getElementById("state").textContent === "not reached");
   seen.lost = await page.evaluate(state);
   process.stdout.write("lost\n");
